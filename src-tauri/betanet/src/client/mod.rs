@@ -1,0 +1,1 @@
+//! client/mod: being written.

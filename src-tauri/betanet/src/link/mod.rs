@@ -1,0 +1,1 @@
+//! link/mod: being written.

@@ -1,0 +1,1 @@
+//! mixnode/mod: being written.

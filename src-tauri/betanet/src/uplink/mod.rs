@@ -1,0 +1,1 @@
+//! uplink/mod: being written.

@@ -1,0 +1,387 @@
+//! The control protocol: what a node asks of its allocator, and what an allocator asks of a device.
+//!
+//! A node keeps one connection to its allocator. Each request is one bidirectional stream: a frame out, a frame back.
+//! Leases, descriptors, period records and directories are betanet's and travel here as bytes that it signs and checks.
+
+use crate::{BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, OwnerCertificate, Signed, Ticket};
+use fogbank_model::{
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, Onion, Resources, UnixMs,
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, net::SocketAddr};
+
+/// What a node does in a fog, or may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Roles {
+    /// Runs other people's instances.
+    pub agent: bool,
+    /// Relays packets.
+    pub mixnode: bool,
+    /// Publishes containers.
+    pub publisher: bool,
+    /// Invites, and sees all devices.
+    pub admin: bool,
+}
+
+impl Roles {
+    /// Every role.
+    pub const ALL: Self = Self { agent: true, mixnode: true, publisher: true, admin: true };
+
+    /// Those of `self` that `granted` holds too.
+    pub const fn within(self, granted: Self) -> Self {
+        Self {
+            agent: self.agent && granted.agent,
+            mixnode: self.mixnode && granted.mixnode,
+            publisher: self.publisher && granted.publisher,
+            admin: self.admin && granted.admin,
+        }
+    }
+
+    /// Both together.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            agent: self.agent || other.agent,
+            mixnode: self.mixnode || other.mixnode,
+            publisher: self.publisher || other.publisher,
+            admin: self.admin || other.admin,
+        }
+    }
+}
+
+/// A mix's public part, as it asks to be listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MixInfo {
+    /// Its mix key: the iroh endpoint id that it relays under. Never its device key.
+    pub key: [u8; 32],
+    /// Its packet key (X25519).
+    pub packet_key: [u8; 32],
+    /// Where it listens.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// How a node presents itself to its allocator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Enrol {
+    /// Whose device it is.
+    pub certificate: OwnerCertificate,
+    /// What it is called in lists.
+    pub name: String,
+    /// What it wants to do now; more than it was granted is refused.
+    pub roles: Roles,
+    /// Its mix, when it relays.
+    pub mix: Option<MixInfo>,
+    /// Where its device endpoint listens.
+    pub addrs: Vec<SocketAddr>,
+    /// The secret of its invite, the first time.
+    pub invite: Option<[u8; 16]>,
+}
+
+/// What a fog says to a node that it lets in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The fog's name.
+    pub fog: String,
+    /// Whether it is a test fog, in which privacy rules are relaxed.
+    pub test: bool,
+    /// What the node may do.
+    pub granted: Roles,
+    /// The allocator's clock.
+    pub now: UnixMs,
+    /// How often to report.
+    pub heartbeat: DurationMs,
+}
+
+/// A no, for people and for code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For code.
+    pub kind: RefusalKind,
+    /// For people: what happened, what it means, what to do.
+    pub message: String,
+}
+
+/// Kinds of no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalKind {
+    /// Versions differ.
+    Version,
+    /// The key is not known here.
+    UnknownKey,
+    /// The invite is wrong.
+    Invite,
+    /// The invite has expired.
+    Expired,
+    /// Known, but not for this.
+    NotGranted,
+    /// No such thing.
+    NotFound,
+    /// The request can't be.
+    Invalid,
+    /// Not in this state.
+    WrongState,
+    /// Too much at once; later.
+    Busy,
+    /// This node does not serve that.
+    NotServed,
+    /// It failed inside.
+    Failed,
+}
+
+impl Refusal {
+    /// A no.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What a device lends now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What it has in all.
+    pub capacity: Resources,
+    /// What it lends of it now, running instances included. Zero while paused.
+    pub lent: Resources,
+    /// Whether it takes new instances.
+    pub open: bool,
+    /// Why it lends or does not, for people.
+    pub why: String,
+}
+
+/// State of a device's power.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Power {
+    /// No battery.
+    Mains,
+    /// On a battery.
+    Battery {
+        /// Charge in [0,1].
+        share: f32,
+        /// Whether it charges.
+        charging: bool,
+    },
+}
+
+/// An instance as its device sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceReport {
+    /// Which.
+    pub instance: InstanceId,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Why, for people.
+    pub reason: String,
+    /// Its X25519 introduction key, once it has one.
+    pub introduction_key: Option<[u8; 32]>,
+}
+
+/// What a device reports at each heartbeat and whenever something changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What it lends.
+    pub offer: Offer,
+    /// Its power.
+    pub power: Power,
+    /// Every instance it has, so that either side can find what the other forgot.
+    pub instances: Vec<InstanceReport>,
+    /// Bundles that it holds whole.
+    pub bundles: Vec<BundleId>,
+    /// Whether its owner (or the system) asks to be drained, and why.
+    pub drain: Option<String>,
+}
+
+/// What lets the allocator run a service without holding its identity: see betanet's `proof`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceProof {
+    /// The address.
+    pub onion: Onion,
+    /// Pre-signed period records with the secret of the descriptor key that each names.
+    pub periods: Vec<(Vec<u8>, [u8; 32])>,
+}
+
+impl fmt::Debug for ServiceProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceProof({}, {} periods)", self.onion, self.periods.len())
+    }
+}
+
+/// A container to create.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRequest {
+    /// Chosen by the publisher, so that asking twice creates once.
+    pub id: ContainerId,
+    /// What to run.
+    pub spec: ContainerSpec,
+    /// Its address and who may sign for it.
+    pub proof: ServiceProof,
+}
+
+/// What the fog could take now, for sliders.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Free in all.
+    pub free: Resources,
+    /// Lent in all.
+    pub lent: Resources,
+    /// Devices that lend now.
+    pub devices: u32,
+    /// Of these, how many could take one copy of what was asked.
+    pub suitable: u32,
+    /// `None` when what was asked fits.
+    pub infeasible: Option<Infeasible>,
+}
+
+/// What a node asks of its allocator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum NodeRequest {
+    /// I am here; this is how I am. Answer: `Done`.
+    Report(Report),
+    /// The signed directory. Answer: `Directory`.
+    Directory,
+    /// Would this fit? Answer: `Capacity`.
+    Ask(Box<ContainerSpec>),
+    /// Create a container of mine. Answer: `Created` or `Infeasible`.
+    Create(Box<ContainerRequest>),
+    /// My containers (an administrator: all). Answer: `Containers`.
+    Containers,
+    /// One of them in full. Answer: `Container`.
+    Container(ContainerId),
+    /// Stop it. Answer: `Done`.
+    Stop(ContainerId),
+    /// Start it again. Answer: `Done`.
+    Restart(ContainerId),
+    /// Stop and forget it. Answer: `Done`.
+    Delete(ContainerId),
+    /// An invite. Administrators only. Answer: `Ticket`.
+    Invite {
+        /// For what.
+        roles: Roles,
+        /// For how long.
+        valid: DurationMs,
+    },
+    /// All devices. Administrators only. Answer: `Devices`.
+    Devices,
+}
+
+/// The allocator's answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum NodeReply {
+    /// Done.
+    Done,
+    /// No.
+    Refused(Refusal),
+    /// The signed directory (betanet's bytes).
+    Directory(Vec<u8>),
+    /// What fits.
+    Capacity(Box<Capacity>),
+    /// Created (or was already, by the same request).
+    Created(ContainerId),
+    /// It does not fit now; nothing was created.
+    Infeasible(Infeasible),
+    /// A list.
+    Containers(Vec<ContainerSummary>),
+    /// One in full.
+    Container(Box<ContainerDetail>),
+    /// An invite.
+    Ticket(Ticket),
+    /// The devices.
+    Devices(Vec<DeviceView>),
+}
+
+impl Call for NodeRequest {
+    type Reply = NodeReply;
+}
+
+/// Everything that a device needs to start an instance it has reserved.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Which reservation.
+    pub instance: InstanceId,
+    /// What it is a copy of.
+    pub container: ContainerId,
+    /// Its address, for the owner's eyes: an owner may know what runs here.
+    pub onion: Onion,
+    /// What to run.
+    pub spec: ContainerSpec,
+    /// Who holds the bundle: device keys and where they listen, the publisher first.
+    pub sources: Vec<(DeviceId, Vec<SocketAddr>)>,
+    /// Leave to fetch it.
+    pub permit: Signed<BundlePermit>,
+}
+
+/// What an allocator asks of a device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum DeviceRequest {
+    /// Are you there? Answer: `Done`.
+    Ping,
+    /// Hold these resources for an instance until `expires`, then forget it. Answer: `Done` or `Refused`.
+    Reserve {
+        /// Which.
+        instance: InstanceId,
+        /// Of what.
+        container: ContainerId,
+        /// How much.
+        given: Resources,
+        /// The reservation ends by itself then (the allocator's clock; see [`Welcome::now`]).
+        expires: UnixMs,
+        /// The container's epoch; a lower one than seen before is refused.
+        epoch: u64,
+    },
+    /// Use the reservation: fetch, start, and report each state. Answer: `Done` or `Refused`.
+    Confirm(Box<Assignment>),
+    /// Drop a reservation that was not confirmed. Answer: `Done`.
+    Release(InstanceId),
+    /// These are your leases (betanet's bytes): register with them at the introduction points they name. Answer: `Done`.
+    Lease {
+        /// Whose.
+        instance: InstanceId,
+        /// One a period.
+        leases: Vec<Vec<u8>>,
+    },
+    /// Tell your visitors to go elsewhere, finish what is open, end by then at the latest. Answer: `Done`.
+    Drain {
+        /// Which.
+        instance: InstanceId,
+        /// At the latest then.
+        deadline: UnixMs,
+    },
+    /// End now. Answer: `Done`.
+    End(InstanceId),
+    /// Hold a copy of a bundle. Answer: `Done`; the next report names it once it is whole.
+    Keep {
+        /// Which.
+        bundle: BundleId,
+        /// How large, to be refused when it does not fit.
+        bytes: u64,
+        /// Who holds it.
+        sources: Vec<(DeviceId, Vec<SocketAddr>)>,
+        /// Leave to fetch it.
+        permit: Signed<BundlePermit>,
+    },
+    /// No longer needed. Answer: `Done`.
+    Forget(BundleId),
+    /// The newest signed directory (betanet's bytes). Answer: `Done`.
+    Directory(Vec<u8>),
+    /// Mixes: keep this descriptor (betanet's bytes) for those who ask. Answer: `Done`.
+    PutDescriptor(Vec<u8>),
+    /// Mixes: these leases (betanet's lease ids, signed) are void from now on. Answer: `Done`.
+    Revoke(Vec<u8>),
+}
+
+/// A device's answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceReply {
+    /// Done.
+    Done,
+    /// No.
+    Refused(Refusal),
+}
+
+impl Call for DeviceRequest {
+    type Reply = DeviceReply;
+}

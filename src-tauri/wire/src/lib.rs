@@ -1,0 +1,29 @@
+//! How nodes talk: one ALPN, a hello that says what a connection is for, bounded frames, and the control protocol.
+//!
+//! Invariants: every frame has a length limit checked before anything is allocated; every exchange has a deadline; foreign bytes give
+//! typed errors and never panic; what is signed is signed with a context string, so that no signature means two things.
+//! Deliberately absent: what mixes say to each other inside packets (betanet has that) and anything about storage.
+
+mod certificate;
+mod control;
+mod frame;
+mod hello;
+mod permit;
+mod signed;
+mod ticket;
+mod views;
+
+pub use certificate::OwnerCertificate;
+pub use control::{
+    Assignment, Capacity, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MixInfo, NodeReply, NodeRequest,
+    Offer, Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
+};
+pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
+pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
+pub use permit::BundlePermit;
+pub use signed::{Signed, SignedError};
+pub use ticket::{Ticket, TicketError};
+pub use views::{ContainerDetail, ContainerSummary, DeviceView, InstanceView};
+
+/// Version of everything in this crate. A peer of another version is refused with a message that names both.
+pub const VERSION: u16 = 1;

@@ -1,0 +1,79 @@
+//! What lists and detail pages show.
+
+use crate::{Power, Roles};
+use fogbank_model::{
+    Container, ContainerId, ContainerState, DeviceId, Instance, InstanceState, Onion, OwnerId, Resources, Transition, UnixMs,
+};
+use serde::{Deserialize, Serialize};
+
+/// A line in the list of containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerSummary {
+    /// Which.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub onion: Onion,
+    /// Where it stands.
+    pub state: ContainerState,
+    /// Why, for people.
+    pub reason: String,
+    /// Instances that serve now.
+    pub ready: u32,
+    /// Instances wanted.
+    pub wanted: u32,
+    /// When it was created.
+    pub created: UnixMs,
+}
+
+/// One instance on a detail page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// The instance.
+    pub instance: Instance,
+    /// Its device's name.
+    pub device_name: String,
+}
+
+/// A container in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerDetail {
+    /// As kept.
+    pub container: Container,
+    /// Instances, live ones first.
+    pub instances: Vec<InstanceView>,
+    /// Every state with its time and reason, oldest first.
+    pub history: Vec<Transition>,
+    /// Devices other than the publisher's that hold the bundle whole.
+    pub holders: u32,
+    /// Why the instances are where they are: cost, lower bound, binding constraint.
+    pub placement: Option<String>,
+}
+
+/// A device in the list of a fog's devices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Which.
+    pub id: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Whose.
+    pub owner: OwnerId,
+    /// What it may do.
+    pub granted: Roles,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// What it lends now.
+    pub lent: Resources,
+    /// What of it is free.
+    pub free: Resources,
+    /// Its power.
+    pub power: Option<Power>,
+    /// Probability in [0,1] that it stays.
+    pub availability: f64,
+    /// Live instances on it with their states.
+    pub instances: Vec<(ContainerId, InstanceState)>,
+    /// Why it lends or does not, for people.
+    pub why: String,
+}
