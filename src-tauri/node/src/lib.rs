@@ -1,1 +1,2 @@
-//! node
+//! node: being written.
+pub mod control;

@@ -1,0 +1,431 @@
+//! The messages of the control interface. The UI's bindings are generated from these types and checked for drift.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use ts_rs::TS;
+
+/// What can be asked of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case", tag = "ask", deny_unknown_fields)]
+pub enum ControlRequest {
+    /// How is this node? Answer: `status`.
+    Status,
+    /// Start a fog of which this node is the allocator. Answer: `done`.
+    StartFog {
+        /// Its name, shown to everyone in it.
+        name: String,
+        /// A test fog relaxes privacy rules, and says so everywhere.
+        test: bool,
+    },
+    /// Start a practice fog: several nodes on this computer, no privacy. Answer: `done`.
+    Practice,
+    /// Join a fog. Answer: `done`.
+    Join {
+        /// The text of the invite.
+        ticket: String,
+    },
+    /// Lend this device or stop lending. Answer: `done`.
+    Lend {
+        /// Which.
+        on: bool,
+    },
+    /// Relay packets or stop relaying. Answer: `done`.
+    Relay {
+        /// Which.
+        on: bool,
+    },
+    /// Lend nothing new and pause, or go on. Answer: `done`.
+    Pause {
+        /// Which.
+        on: bool,
+    },
+    /// Ask the allocator to move everything away from this device (`on`), or take part again. Relaying goes on. Answer: `done`.
+    Drain {
+        /// Which.
+        on: bool,
+    },
+    /// An invite. Answer: `ticket`.
+    Invite {
+        /// What the invited may do.
+        roles: Vec<RoleDto>,
+        /// For how long it is taken, seconds.
+        valid_s: u32,
+    },
+    /// Would this fit now? Answer: `fit`.
+    Fit {
+        /// R.
+        requirements: Amounts,
+        /// Copies at least.
+        instances: u8,
+        /// Bytes of the folder, when known.
+        bytes: u64,
+    },
+    /// Put a folder online. Answer: `created`.
+    Publish {
+        /// Absolute path of the folder.
+        folder: String,
+        /// Shown in lists.
+        name: String,
+        /// R.
+        requirements: Amounts,
+        /// Copies at least.
+        instances: u8,
+        /// Delay on the way.
+        level: LevelDto,
+    },
+    /// How far is the folder that is being put online? Answer: `progress`.
+    Progress,
+    /// My containers. Answer: `containers`.
+    Containers,
+    /// One of them. Answer: `container`.
+    Container {
+        /// Which.
+        id: String,
+    },
+    /// Stop it; it can be started again. Answer: `done`.
+    Stop {
+        /// Which.
+        id: String,
+    },
+    /// Start it again. Answer: `done`.
+    Restart {
+        /// Which.
+        id: String,
+    },
+    /// Stop it and forget it, its address included. Answer: `done`.
+    Delete {
+        /// Which.
+        id: String,
+    },
+    /// The fog's devices (administrators). Answer: `devices`.
+    Devices,
+    /// The mix network as this node sees it. Answer: `network`.
+    Network,
+    /// End this node. Answer: `done`, then it ends.
+    Quit,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case", tag = "reply", content = "value")]
+pub enum ControlReply {
+    /// Done.
+    Done,
+    /// It was not done.
+    Failed(ControlError),
+    /// How the node is.
+    Status(Box<StatusDto>),
+    /// An invite's text.
+    Ticket(String),
+    /// Whether it fits.
+    Fit(FitDto),
+    /// A container was created: its id and address.
+    Created {
+        /// Its id.
+        id: String,
+        /// Its onion address.
+        onion: String,
+    },
+    /// How far it is; none when nothing is being put online.
+    Progress(Option<ProgressDto>),
+    /// A list.
+    Containers(Vec<ContainerDto>),
+    /// One in full.
+    Container(Box<ContainerDetailDto>),
+    /// Devices.
+    Devices(Vec<DeviceDto>),
+    /// The mix network.
+    Network(Box<NetworkDto>),
+}
+
+/// Why something was not done: for people first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct ControlError {
+    /// For code.
+    pub kind: ControlErrorKind,
+    /// What happened.
+    pub what: String,
+    /// What to do about it; may be empty.
+    pub todo: String,
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlErrorKind {
+    /// What was asked can't be.
+    Invalid,
+    /// It does not fit the fog now.
+    Infeasible,
+    /// This node is in no fog.
+    NoFog,
+    /// The allocator can't be reached now.
+    AllocatorAway,
+    /// Not allowed.
+    Refused,
+    /// No such thing.
+    NotFound,
+    /// It failed.
+    Failed,
+}
+
+/// Amounts in the units that people use.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS)]
+pub struct Amounts {
+    /// Processor cores.
+    pub cpu_cores: f64,
+    /// Memory, MB.
+    pub memory_mb: f64,
+    /// Storage, MB.
+    pub storage_mb: f64,
+    /// Bandwidth, Mbit/s.
+    pub bandwidth_mbps: f64,
+}
+
+/// A role that an invite grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleDto {
+    /// Lend the device: run other people's instances and relay packets.
+    Contribute,
+    /// Publish containers.
+    Publish,
+    /// Invite others and see all devices.
+    Administer,
+}
+
+/// Delay on the way to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum LevelDto {
+    /// No added delay.
+    Fast,
+    /// Mean 15 ms a hop.
+    Balanced,
+    /// Mean 50 ms a hop and cover traffic.
+    Strict,
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct StatusDto {
+    /// Version of Fogbank.
+    pub version: String,
+    /// The process that runs it.
+    pub pid: u32,
+    /// Id of the device.
+    pub device: String,
+    /// The fog, when in one.
+    pub fog: Option<FogDto>,
+    /// What this device lends; none when it has not the role.
+    pub lend: Option<LendDto>,
+    /// Whether it relays packets.
+    pub relays: bool,
+    /// Address of the SOCKS5 proxy for visiting, when it is open.
+    pub proxy: Option<String>,
+}
+
+/// The fog that a node is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct FogDto {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// A test fog gives no real privacy.
+    pub test: bool,
+    /// All its nodes run on this computer.
+    pub practice: bool,
+    /// Whether this node is its allocator.
+    pub allocator: bool,
+    /// Whether the allocator answers.
+    pub connected: bool,
+    /// Why it is not connected, for people; empty when it is.
+    pub why: String,
+    /// What this node may do.
+    pub roles: Vec<RoleDto>,
+}
+
+/// What a device lends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct LendDto {
+    /// Whether it takes instances now.
+    pub open: bool,
+    /// Why it does or does not, for people.
+    pub why: String,
+    /// Whether its owner has paused it.
+    pub paused: bool,
+    /// Whether it is being drained.
+    pub draining: bool,
+    /// What it lends.
+    pub lent: Amounts,
+    /// Instances that it runs.
+    pub instances: Vec<InstanceDto>,
+}
+
+/// Whether something fits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct FitDto {
+    /// Whether it does.
+    pub fits: bool,
+    /// For people: "fits on 3 of 9 devices", or what is short and by how much.
+    pub words: String,
+    /// Free in all.
+    pub free: Amounts,
+    /// Devices that lend now.
+    pub devices: u32,
+    /// Of these, how many could take one copy.
+    pub suitable: u32,
+    /// The largest request that would fit.
+    pub largest: Option<Amounts>,
+}
+
+/// How far a folder on its way online is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct ProgressDto {
+    /// For people: "reading files".
+    pub step: String,
+    /// Bytes done.
+    #[ts(type = "number")]
+    pub done_bytes: u64,
+    /// Bytes in all, when known.
+    #[ts(type = "number")]
+    pub total_bytes: u64,
+}
+
+/// A line in the list of containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct ContainerDto {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its onion address.
+    pub onion: String,
+    /// State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Instances that serve.
+    pub ready: u32,
+    /// Instances wanted.
+    pub wanted: u32,
+    /// When it was created.
+    #[ts(type = "number")]
+    pub created_ms: i64,
+}
+
+/// A container in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct ContainerDetailDto {
+    /// The line of the list.
+    pub container: ContainerDto,
+    /// The link to share: `fogbank://…`.
+    pub link: String,
+    /// R.
+    pub requirements: Amounts,
+    /// Delay on the way.
+    pub level: LevelDto,
+    /// Bytes of the site.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// Files of the site.
+    pub files: u32,
+    /// Devices other than the publisher's that hold the content whole.
+    pub holders: u32,
+    /// Why the instances are where they are, for people.
+    pub placement: String,
+    /// States with times and reasons, oldest first.
+    pub history: Vec<StepDto>,
+    /// Instances, live ones first.
+    pub instances: Vec<InstanceDto>,
+}
+
+/// A step in a container's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct StepDto {
+    /// When.
+    #[ts(type = "number")]
+    pub at_ms: i64,
+    /// To which state.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct InstanceDto {
+    /// Its id.
+    pub id: String,
+    /// Its container's id.
+    pub container: String,
+    /// Its device's id.
+    pub device: String,
+    /// Its device's name.
+    pub device_name: String,
+    /// State: reserved, fetching, starting, ready, unready, draining, ended or lost.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+    /// What it was given.
+    pub given: Amounts,
+}
+
+/// A device of the fog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct DeviceDto {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// What it may do.
+    pub roles: Vec<RoleDto>,
+    /// What it lends.
+    pub lent: Amounts,
+    /// What of it is free.
+    pub free: Amounts,
+    /// Probability in [0,1] that it stays.
+    pub availability: f64,
+    /// Live instances on it.
+    pub instances: u32,
+    /// Why it lends or does not, for people.
+    pub why: String,
+}
+
+/// The mix network as this node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct NetworkDto {
+    /// Mixes that this node could use now.
+    pub usable: u32,
+    /// Mixes that privacy asks for.
+    pub needed: u32,
+    /// Why addresses can't be opened now, for people; empty when they can.
+    pub waiting: String,
+    /// Mixes in the directory.
+    pub mixes: u32,
+    /// Addresses that are open or being opened from here.
+    pub visits: Vec<VisitDto>,
+    /// Counters of this node's mix, by name; empty when it does not relay.
+    #[ts(type = "Record<string, number>")]
+    pub mix_counters: BTreeMap<String, u64>,
+    /// Counters of the visiting side, by name.
+    #[ts(type = "Record<string, number>")]
+    pub visit_counters: BTreeMap<String, u64>,
+    /// Counters of the hosting side, by name.
+    #[ts(type = "Record<string, number>")]
+    pub host_counters: BTreeMap<String, u64>,
+    /// Peers that this node exchanged packets with directly: mix ids and how many packets each way. For tests and the demo.
+    pub peers: Vec<String>,
+}
+
+/// An address that is open or being opened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct VisitDto {
+    /// The address.
+    pub onion: String,
+    /// For people: "open", "waiting: 3 of 4 mixes".
+    pub words: String,
+}
