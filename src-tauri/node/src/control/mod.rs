@@ -3,9 +3,11 @@
 //! One request and one reply, each a line of JSON, over a local socket that only the owner can open ([`server`], [`client`]), or the same
 //! types by a call within the process when the window hosts the node. Times are milliseconds since 1970, amounts are in people's units.
 
+pub mod client;
+pub mod server;
 mod types;
 
 pub use types::{
-    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto, FogDto,
-    InstanceDto, LendDto, LevelDto, NetworkDto, ProgressDto, PublishDto, RoleDto, StatusDto, StepDto, VisitDto,
+    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,
+    FogDto, InstanceDto, LendDto, LevelDto, NetworkDto, ProgressDto, RoleDto, StatusDto, StepDto, VisitDto,
 };

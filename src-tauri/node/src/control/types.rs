@@ -24,6 +24,11 @@ pub enum ControlRequest {
         /// The text of the invite.
         ticket: String,
     },
+    /// Learn the way to a fog that this node only visits, from a `fogbank://` link. Answer: `done`.
+    Visit {
+        /// The link.
+        link: String,
+    },
     /// Lend this device or stop lending. Answer: `done`.
     Lend {
         /// Which.

@@ -1,0 +1,222 @@
+//! A node's place in a fog: one connection to the allocator, kept up; reports go out on it, and what the allocator asks comes in.
+//!
+//! Invariant: there is at most one connection; when it breaks, it is made anew with growing, jittered pauses, for ever.
+//! Deliberately absent: what a request means (the [`Handler`]'s).
+
+use crate::{identity::Identity, net, settings::Membership};
+use fogbank_wire::{
+    CallError, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
+    RefusalKind, Report, Roles, Welcome, call, greet, read_frame, write_frame,
+};
+use iroh::{
+    Endpoint,
+    endpoint::{Connection, RecvStream, SendStream, VarInt},
+};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::timeout};
+
+/// First pause before trying again; doubled each time up to [`LONGEST_PAUSE`], with as much jitter again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// A device that comes back within this time after its allocator does is soon enough for people.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Reports at least this far apart, so that a quickly changing state does not flood the allocator.
+const REPORT_PAUSE: Duration = Duration::from_millis(50);
+/// A connection attempt that takes longer has failed.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Requests of the allocator under way at once; more are answered "busy".
+const MAX_REQUESTS: usize = 64;
+/// The allocator sends a whole request at once; one that dribbles is dropped.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What answers the allocator's requests.
+pub(crate) type Handler = Arc<dyn Fn(DeviceRequest) -> Pin<Box<dyn Future<Output = DeviceReply> + Send>> + Send + Sync>;
+
+/// Where the membership stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// Not connected (yet, or any more), and why, for people.
+    Away(String),
+    /// The allocator said no; trying again is of little use, but it is tried.
+    Refused(Refusal),
+    /// Connected.
+    Member(Welcome),
+}
+
+/// What a node does in the fog just now; when it changes, the node presents itself anew.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Part {
+    /// Roles it wants to play.
+    pub(crate) roles: Roles,
+    /// Its mix, when it relays.
+    pub(crate) mix: Option<MixInfo>,
+}
+
+/// A membership that is kept up until it is dropped.
+pub(crate) struct MemberLink {
+    connection: watch::Receiver<Option<Connection>>,
+    standing: watch::Receiver<Standing>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// Everything that the link needs.
+pub(crate) struct LinkConfig {
+    pub(crate) identity: Identity,
+    pub(crate) name: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) membership: Membership,
+    pub(crate) part: watch::Receiver<Part>,
+    pub(crate) reports: watch::Receiver<Report>,
+    pub(crate) handler: Handler,
+}
+
+impl MemberLink {
+    /// Begins to keep the connection up.
+    pub(crate) fn start(config: LinkConfig) -> Self {
+        let (connection_tx, connection) = watch::channel(None);
+        let (standing_tx, standing) = watch::channel(Standing::Away("connecting".to_owned()));
+        let task = tokio::spawn(keep_up(config, connection_tx, standing_tx));
+        Self { connection, standing, task }
+    }
+
+    /// Where it stands, now and as it changes.
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Asks the allocator; `None` when it is away.
+    pub(crate) async fn ask(&self, request: &NodeRequest) -> Option<Result<NodeReply, CallError>> {
+        let connection = self.connection.borrow().clone()?;
+        Some(call(&connection, request).await)
+    }
+}
+
+impl Drop for MemberLink {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(connection) = self.connection.borrow().as_ref() {
+            connection.close(VarInt::from_u32(0), b"left");
+        }
+    }
+}
+
+async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connection>>, standing: watch::Sender<Standing>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match enrol(&mut config).await {
+            Ok((link, welcome)) => {
+                pause = FIRST_PAUSE;
+                let heartbeat = Duration::from_millis(welcome.heartbeat.0.clamp(1_000, 60_000) as u64);
+                tracing::info!(fog = %welcome.fog, "connected to the allocator");
+                connection.send_replace(Some(link.clone()));
+                standing.send_replace(Standing::Member(welcome));
+                let why = run(&link, &mut config, heartbeat).await;
+                connection.send_replace(None);
+                link.close(VarInt::from_u32(0), b"again");
+                tracing::info!(why, "the connection to the allocator ended");
+                standing.send_replace(Standing::Away(why));
+            }
+            Err(CallError::Refused(refusal)) => {
+                tracing::warn!(%refusal, "the allocator refused this node");
+                standing.send_replace(Standing::Refused(refusal));
+                pause = LONGEST_PAUSE;
+            }
+            Err(error) => {
+                standing.send_replace(Standing::Away(format!("the allocator can't be reached: {error}")));
+            }
+        }
+        tokio::time::sleep(pause.mul_f64(1.0 + rand::random::<f64>())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn enrol(config: &mut LinkConfig) -> Result<(Connection, Welcome), CallError> {
+    let broken = |message: &str| CallError::Refused(Refusal::new(RefusalKind::Failed, message));
+    let part = config.part.borrow_and_update().clone();
+    let target = net::peer(&config.membership.fog.0, &config.membership.addrs).ok_or_else(|| broken("the fog's id is no key"))?;
+    let connecting = config.endpoint.connect(target, fogbank_wire::ALPN);
+    let connection = timeout(CONNECT_DEADLINE, connecting)
+        .await
+        .map_err(|_| CallError::TimedOut(CONNECT_DEADLINE))?
+        .map_err(|error| CallError::Frame(fogbank_wire::FrameError::Broken(std::io::Error::other(error.to_string()))))?;
+    let enrol = Enrol {
+        certificate: config.identity.certificate().map_err(CallError::Frame)?,
+        name: config.name.clone(),
+        roles: part.roles,
+        mix: part.mix,
+        addrs: net::reachable(&config.endpoint),
+        invite: config.membership.invite,
+    };
+    match greet(&connection, Purpose::Control(Box::new(enrol))).await {
+        Ok(Some(welcome)) => Ok((connection, welcome)),
+        Ok(None) => Err(broken("the allocator gave an empty welcome")),
+        Err(error) => {
+            connection.close(VarInt::from_u32(1), b"hello failed");
+            Err(error)
+        }
+    }
+}
+
+/// Reports and answers until the connection breaks or the node's part changes; says why it ended.
+async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Duration) -> String {
+    let handler = config.handler.clone();
+    let answering = answer(connection.clone(), handler);
+    tokio::pin!(answering);
+    loop {
+        let report = config.reports.borrow_and_update().clone();
+        let reporting = async {
+            match call(connection, &NodeRequest::Report(report)).await {
+                Ok(NodeReply::Done) => tokio::time::sleep(REPORT_PAUSE).await,
+                Ok(other) => tracing::warn!(?other, "the allocator did not take a report"),
+                Err(error) => return Some(format!("a report was not taken: {error}")),
+            }
+            tokio::select! {
+                changed = config.reports.changed() => changed.err().map(|_| "this node ends".to_owned()),
+                () = tokio::time::sleep(heartbeat) => None,
+            }
+        };
+        tokio::select! {
+            why = &mut answering => return why,
+            ended = reporting => if let Some(why) = ended { return why },
+            changed = config.part.changed() => {
+                return if changed.is_ok() { "this node's roles changed".to_owned() } else { "this node ends".to_owned() };
+            }
+        }
+    }
+}
+
+/// Answers the allocator's requests side by side until the connection breaks.
+async fn answer(connection: Connection, handler: Handler) -> String {
+    let slots = Arc::new(tokio::sync::Semaphore::new(MAX_REQUESTS));
+    loop {
+        match connection.accept_bi().await {
+            Ok((mut send, recv)) => match slots.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let handler = handler.clone();
+                    tokio::spawn(async move {
+                        let _permit = permit;
+                        if let Err(error) = answer_one(send, recv, handler).await {
+                            tracing::debug!(%error, "a request of the allocator broke off");
+                        }
+                    });
+                }
+                Err(_) => {
+                    let busy = DeviceReply::Refused(Refusal::new(RefusalKind::Busy, "too many requests at once"));
+                    let _ = write_frame(&mut send, &busy).await;
+                    let _ = send.finish();
+                }
+            },
+            Err(error) => return format!("the connection to the allocator broke: {error}"),
+        }
+    }
+}
+
+async fn answer_one(mut send: SendStream, mut recv: RecvStream, handler: Handler) -> Result<(), CallError> {
+    let request: DeviceRequest = timeout(REQUEST_DEADLINE, read_frame(&mut recv, MAX_FRAME_BYTES))
+        .await
+        .map_err(|_| CallError::TimedOut(REQUEST_DEADLINE))?
+        .map_err(CallError::Frame)?;
+    let reply = handler(request).await;
+    write_frame(&mut send, &reply).await.map_err(CallError::Frame)?;
+    let _ = send.finish();
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What an install has been told to do, kept between starts: its fog, its roles, its name.
+
+use crate::profile::{Profile, write_private};
+use fogbank_model::FogId;
+use fogbank_wire::Roles;
+use serde::{Deserialize, Serialize};
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// Settings of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What the device is called in lists.
+    pub name: String,
+    /// The fog that this node coordinates.
+    pub fog: Option<OwnFog>,
+    /// The fog that this node is a member of (its own included).
+    pub membership: Option<Membership>,
+    /// Whether it lends.
+    pub lend: bool,
+    /// Whether it relays.
+    pub relay: bool,
+    /// Whether its owner paused lending.
+    pub paused: bool,
+    /// Fogs that this node visits without being a member.
+    pub visits: Option<VisitedFog>,
+}
+
+/// A fog that this node coordinates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OwnFog {
+    /// Its name.
+    pub name: String,
+    /// A test fog relaxes privacy rules.
+    pub test: bool,
+    /// All its nodes run in this process.
+    pub practice: bool,
+    /// UDP port of the allocator, fixed at first start so that tickets stay true.
+    pub port: u16,
+}
+
+/// A fog that this node is a member of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Membership {
+    /// Its id: the key that its allocator must have.
+    pub fog: FogId,
+    /// Where its allocator listens.
+    pub addrs: Vec<SocketAddr>,
+    /// What the invite grants.
+    pub granted: Roles,
+    /// The invite's secret, until the allocator has taken it.
+    pub invite: Option<[u8; 16]>,
+    /// The fog's name, once it has been heard.
+    pub name: String,
+    /// Whether it is a test fog, once heard.
+    pub test: bool,
+}
+
+/// A fog that this node only visits: where its directory can be had.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VisitedFog {
+    /// Its id: the key that signs its directory.
+    pub fog: FogId,
+    /// Mixes to ask first: mix key and addresses.
+    pub mixes: Vec<([u8; 32], Vec<SocketAddr>)>,
+}
+
+/// Why settings can't be read or kept.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings file {} can't be used: {source}", path.display())]
+pub struct SettingsError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl Settings {
+    /// Reads the profile's settings, or the defaults of a new install.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no settings file; it is not overwritten then.
+    pub fn load(profile: &Profile) -> Result<Self, SettingsError> {
+        let path = profile.path("settings.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| SettingsError { path, source: io::Error::new(io::ErrorKind::InvalidData, e.to_string()) }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::new(default_name(profile))),
+            Err(source) => Err(SettingsError { path, source }),
+        }
+    }
+
+    fn new(name: String) -> Self {
+        Self { name, fog: None, membership: None, lend: false, relay: false, paused: false, visits: None }
+    }
+
+    /// Keeps them.
+    ///
+    /// # Errors
+    /// When the file can't be written; the old one is then as it was.
+    pub fn save(&self, profile: &Profile) -> Result<(), SettingsError> {
+        let path = profile.path("settings.json");
+        let bytes = serde_json::to_vec_pretty(self).map_err(|e| SettingsError { path: path.clone(), source: e.into() })?;
+        write_private(&path, &bytes).map_err(|source| SettingsError { path, source })
+    }
+}
+
+/// The computer's name; where it has none, the profile folder's.
+fn default_name(profile: &Profile) -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let folder = profile.root().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = if folder.is_empty() || folder.starts_with('.') { host.trim() } else { folder.as_str() };
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
