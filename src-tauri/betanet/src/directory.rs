@@ -1,1 +1,356 @@
-//! directory: being written.
+//! The signed directory: every mix that the allocator has seen alive, with what is needed to build paths.
+//!
+//! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog, is within bounds, and its mixes are sorted by
+//! id without doubles, so looking one up is a binary search. Time of the network is the directory's `made`, never a stranger's word.
+//! Fail closed: [`Directory::usable`] decides whether there are mixes enough for an address to be opened at all.
+//! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
+
+use fogbank_model::{DurationMs, FogId, MixId, OwnerId, UnixMs};
+use fogbank_wire::{FrameError, MixInfo, Signed, SignedError, decode, encode};
+use iroh::{PublicKey, SecretKey};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashSet, fmt, net::SocketAddr};
+
+/// Version of the format.
+pub const DIRECTORY_VERSION: u16 = 1;
+/// Mixes in a directory at most: at 400 bytes each it fits one frame.
+pub const MAX_MIXES: usize = 10_000;
+/// Addresses of a mix at most: two families on a few interfaces.
+pub const MAX_MIX_ADDRS: usize = 8;
+/// On how many mixes each descriptor lies: it is found as long as one of them is up.
+pub const DESCRIPTOR_COPIES: usize = 6;
+/// How old a directory may be before nothing new is opened by it. The allocator signs a new one at each change and every 10 minutes, and
+/// a fog must outlive hours without its allocator.
+pub const DIRECTORY_LIFE: DurationMs = DurationMs::from_s(24 * 3600);
+/// A directory from the future by more than this is not believed: no clock that keeps TLS alive is wronger.
+pub const CLOCK_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
+
+const CONTEXT: &str = "fogbank directory 1";
+
+/// One mix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MixEntry {
+    /// The first 16 bytes of its key.
+    pub id: MixId,
+    /// Its mix key: the iroh endpoint id that it relays under.
+    pub key: [u8; 32],
+    /// Its packet key (X25519).
+    pub packet_key: [u8; 32],
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Where it listens.
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl MixEntry {
+    /// The entry of a mix as it asked to be listed.
+    pub fn new(info: &MixInfo, owner: OwnerId) -> Self {
+        let addrs = info.addrs.iter().copied().take(MAX_MIX_ADDRS).collect();
+        Self { id: mix_id(&info.key), key: info.key, packet_key: info.packet_key, owner, addrs }
+    }
+}
+
+/// The id under which packets name a mix.
+pub fn mix_id(key: &[u8; 32]) -> MixId {
+    let mut id = [0; MixId::BYTES];
+    id.copy_from_slice(&key[..MixId::BYTES]);
+    MixId(id)
+}
+
+/// What a fog's allocator says about its mixes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Version of the format.
+    pub version: u16,
+    /// Rises with each directory.
+    pub serial: u64,
+    /// The fog, which signs it.
+    pub fog: FogId,
+    /// A test fog: privacy rules are relaxed, shown in red everywhere.
+    pub test: bool,
+    /// When it was made, by the allocator's clock: the network's time.
+    pub made: UnixMs,
+    /// Not used for anything new after this.
+    pub expires: UnixMs,
+    /// Salts the positions on the ring of descriptors, so that nobody can choose a place beside a victim ahead of time.
+    pub shared_random: [u8; 32],
+    /// The mixes that were seen alive, sorted by id.
+    pub mixes: Vec<MixEntry>,
+}
+
+/// A directory as it travels.
+pub type SignedDirectory = Signed<Directory>;
+
+/// Why bytes are no directory of this fog.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// No signed statement at all.
+    #[error("these bytes are no directory: {0}")]
+    Malformed(#[source] FrameError),
+    /// The fog did not sign it.
+    #[error("the directory is not signed by this fog: {0}")]
+    NotTheFogs(#[source] SignedError),
+    /// Of another version.
+    #[error("the directory has version {theirs}, this Fogbank reads {DIRECTORY_VERSION}: update the older of the two")]
+    Version {
+        /// Its version.
+        theirs: u16,
+    },
+    /// Signed, but breaking a rule.
+    #[error("the directory breaks a rule: {0}")]
+    Rule(&'static str),
+}
+
+/// Mixes enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usable {
+    /// How many can be used.
+    pub mixes: usize,
+    /// How many must be.
+    pub needed: usize,
+    /// Of how many owners they are.
+    pub owners: usize,
+}
+
+/// Too few mixes: opening an address now would not be private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub struct NotPrivate {
+    /// How many can be used.
+    pub mixes: usize,
+    /// How many must be.
+    pub needed: usize,
+    /// Of how many owners they are.
+    pub owners: usize,
+    /// Of how many they must be.
+    pub owners_needed: usize,
+}
+
+impl fmt::Display for NotPrivate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mixes, needed, owners, owners_needed } = self;
+        if mixes < needed {
+            write!(f, "waiting for mixes: {mixes} of the {needed} needed are usable")
+        } else {
+            write!(f, "waiting for mixes of more people: {owners} of the {owners_needed} owners needed")
+        }
+    }
+}
+
+impl Directory {
+    /// Mixes that a normal fog needs besides the own one: three for each side's legs and one to meet at.
+    pub const NEEDED: usize = 7;
+    /// Owners that a normal fog's mixes must have, so that no one or two people are a whole path.
+    pub const OWNERS_NEEDED: usize = 4;
+    /// Mixes that a test fog needs besides the own one: three hops and the mix at the end.
+    pub const NEEDED_IN_TEST: usize = 4;
+
+    /// A directory made now. Sorts the mixes.
+    pub fn new(fog: FogId, test: bool, serial: u64, made: UnixMs, shared_random: [u8; 32], mut mixes: Vec<MixEntry>) -> Self {
+        mixes.sort_by_key(|m| m.id);
+        mixes.dedup_by_key(|m| m.id);
+        let expires = made.plus(DIRECTORY_LIFE);
+        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, mixes }
+    }
+
+    /// Signs it.
+    ///
+    /// # Errors
+    /// When it is larger than a frame.
+    pub fn seal(&self, fog: &SecretKey) -> Result<Vec<u8>, FrameError> {
+        encode(&Signed::seal(fog, CONTEXT, self)?)
+    }
+
+    /// The directory in these bytes, when this fog signed it and it keeps the rules. Whether it is fresh, see [`Self::fresh`].
+    ///
+    /// # Errors
+    /// When it is not so.
+    pub fn open(bytes: &[u8], fog: &FogId) -> Result<Self, DirectoryError> {
+        let signed: SignedDirectory = decode(bytes).map_err(DirectoryError::Malformed)?;
+        let key = PublicKey::from_bytes(&fog.0).map_err(|_| DirectoryError::NotTheFogs(SignedError::Signature))?;
+        let directory = signed.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
+        if directory.version != DIRECTORY_VERSION {
+            return Err(DirectoryError::Version { theirs: directory.version });
+        }
+        directory.check(fog).map_err(DirectoryError::Rule)?;
+        Ok(directory)
+    }
+
+    fn check(&self, fog: &FogId) -> Result<(), &'static str> {
+        if self.fog != *fog {
+            return Err("it names another fog");
+        }
+        if self.mixes.len() > MAX_MIXES {
+            return Err("it has too many mixes");
+        }
+        if self.expires <= self.made {
+            return Err("it ends before it begins");
+        }
+        if !self.mixes.is_sorted_by(|a, b| a.id < b.id) {
+            return Err("its mixes are not sorted, or two have one id");
+        }
+        if self.mixes.iter().any(|m| m.id != mix_id(&m.key)) {
+            return Err("a mix's id is not the beginning of its key");
+        }
+        if self.mixes.iter().any(|m| m.addrs.len() > MAX_MIX_ADDRS) {
+            return Err("a mix has too many addresses");
+        }
+        Ok(())
+    }
+
+    /// Whether it can be used at this moment by the own clock.
+    pub fn fresh(&self, now: UnixMs) -> bool {
+        now < self.expires && self.made <= now.plus(CLOCK_SLACK)
+    }
+
+    /// A mix by its id.
+    pub fn mix(&self, id: MixId) -> Option<&MixEntry> {
+        self.mixes.binary_search_by_key(&id, |m| m.id).ok().and_then(|i| self.mixes.get(i))
+    }
+
+    /// Whether there are mixes enough without these (the own ones).
+    ///
+    /// # Errors
+    /// When there are not; then nothing may be opened.
+    pub fn usable(&self, exclude: &[MixId]) -> Result<Usable, NotPrivate> {
+        let usable = self.mixes.iter().filter(|m| !exclude.contains(&m.id));
+        let (mixes, owners) = usable.fold((0, HashSet::new()), |(n, mut owners), m| {
+            owners.insert(m.owner);
+            (n + 1, owners)
+        });
+        let owners = owners.len();
+        let (needed, owners_needed) = if self.test { (Self::NEEDED_IN_TEST, 1) } else { (Self::NEEDED, Self::OWNERS_NEEDED) };
+        if mixes >= needed && owners >= owners_needed {
+            Ok(Usable { mixes, needed, owners })
+        } else {
+            Err(NotPrivate { mixes, needed, owners, owners_needed })
+        }
+    }
+
+    /// The mixes that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`].
+    pub fn ring(&self, blinded: &[u8; 32]) -> Vec<MixId> {
+        let target = self.position("fogbank 2026 ring place of a descriptor", blinded);
+        let mut places: Vec<_> =
+            self.mixes.iter().map(|m| (self.position("fogbank 2026 ring place of a mix", &m.key), m.id)).collect();
+        // Those at or after the target come first, then those before it.
+        places.sort_by_key(|(place, _)| (*place < target, *place));
+        places.into_iter().take(DESCRIPTOR_COPIES).map(|(_, id)| id).collect()
+    }
+
+    fn position(&self, context: &str, what: &[u8; 32]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&self.shared_random);
+        hasher.update(what);
+        *hasher.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A directory of mixes with keys and owners made from their number; two mixes an owner.
+    pub(crate) fn directory(fog: &SecretKey, test: bool, mixes: u8) -> Directory {
+        let entries = (0..mixes).map(|i| {
+            let key = *blake3::hash(&[i]).as_bytes();
+            let addrs = vec![SocketAddr::from(([10, i, 0, 1], 4000))];
+            MixEntry { id: mix_id(&key), key, packet_key: [i; 32], owner: OwnerId([i / 2; 32]), addrs }
+        });
+        Directory::new(FogId(*fog.public().as_bytes()), test, 1, UnixMs(1_790_000_000_000), [9; 32], entries.collect())
+    }
+
+    #[test]
+    fn opens_what_its_fog_signed_and_nothing_else() {
+        let fog = SecretKey::generate();
+        let made = directory(&fog, false, 9);
+        let bytes = made.seal(&fog).unwrap();
+        assert_eq!(Directory::open(&bytes, &made.fog).unwrap(), made);
+        assert!(matches!(Directory::open(&bytes, &FogId([1; 32])), Err(DirectoryError::NotTheFogs(_))));
+        let stranger = SecretKey::generate();
+        assert!(Directory::open(&made.seal(&stranger).unwrap(), &made.fog).is_err());
+    }
+
+    #[test]
+    fn rules_hold_even_for_the_fog() {
+        let fog = SecretKey::generate();
+        let good = directory(&fog, true, 4);
+        let mut doubled = good.clone();
+        doubled.mixes.push(doubled.mixes[3].clone());
+        let mut renamed = good.clone();
+        renamed.mixes[3].id = MixId([255; 16]);
+        let mut timeless = good.clone();
+        timeless.expires = timeless.made;
+        let mut other = good.clone();
+        other.fog = FogId([1; 32]);
+        for bad in [doubled, renamed, timeless, other] {
+            let opened = Directory::open(&bad.seal(&fog).unwrap(), &good.fog);
+            assert!(matches!(opened, Err(DirectoryError::Rule(_))), "{opened:?}");
+        }
+        let newer = Directory { version: 9, ..good.clone() };
+        assert!(matches!(Directory::open(&newer.seal(&fog).unwrap(), &good.fog), Err(DirectoryError::Version { theirs: 9 })));
+    }
+
+    #[test]
+    fn fails_closed() {
+        let fog = SecretKey::generate();
+        let own = directory(&fog, true, 4).mixes[0].id;
+        assert!(directory(&fog, true, 4).usable(&[]).is_ok());
+        let closed = directory(&fog, true, 4).usable(&[own]).unwrap_err();
+        assert_eq!(closed.to_string(), "waiting for mixes: 3 of the 4 needed are usable");
+        assert!(directory(&fog, false, 6).usable(&[]).is_err());
+        assert!(directory(&fog, false, 8).usable(&[]).is_ok());
+        let mut one_owner = directory(&fog, false, 8);
+        one_owner.mixes.iter_mut().for_each(|m| m.owner = OwnerId([1; 32]));
+        assert!(one_owner.usable(&[]).unwrap_err().to_string().contains("1 of the 4 owners"));
+    }
+
+    #[test]
+    fn ring_is_even_and_moves_little() {
+        let fog = SecretKey::generate();
+        let all = directory(&fog, false, 40);
+        let mut counts = std::collections::HashMap::new();
+        let mut moved = 0;
+        let mut fewer = all.clone();
+        let gone = fewer.mixes.remove(7).id;
+        for i in 0..200u8 {
+            let ring = all.ring(&[i; 32]);
+            assert_eq!(ring.len(), DESCRIPTOR_COPIES);
+            let after = fewer.ring(&[i; 32]);
+            moved += ring.iter().filter(|id| **id != gone && !after.contains(id)).count();
+            ring.into_iter().for_each(|id| *counts.entry(id).or_insert(0) += 1);
+        }
+        assert_eq!(moved, 0, "a mix that leaves moves only what lay on it");
+        assert!(counts.len() > 30, "{counts:?}");
+        assert_eq!(directory(&fog, true, 4).ring(&[0; 32]).len(), 4);
+    }
+
+    #[test]
+    fn ten_thousand_mixes_fit_a_frame() {
+        let fog = SecretKey::generate();
+        let mut big = directory(&fog, false, 1);
+        let addrs = vec!["[2001:db8:1:2:3:4:5:6]:65535".parse().unwrap(); MAX_MIX_ADDRS];
+        let entry = |i: u32| {
+            let key = *blake3::hash(&i.to_be_bytes()).as_bytes();
+            MixEntry { id: mix_id(&key), key, packet_key: key, owner: OwnerId(key), addrs: addrs.clone() }
+        };
+        big.mixes = (0..u32::try_from(MAX_MIXES).unwrap()).map(entry).collect();
+        big.mixes.sort_by_key(|m| m.id);
+        let bytes = big.seal(&fog).unwrap();
+        assert_eq!(Directory::open(&bytes, &big.fog).unwrap().mixes.len(), MAX_MIXES);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>, at in 0usize..2000, flip in 1u8..) {
+            let fog = SecretKey::from_bytes(&[1; 32]);
+            let _ = Directory::open(&bytes, &FogId([3; 32]));
+            let made = directory(&fog, true, 5);
+            let mut sealed = made.seal(&fog).unwrap();
+            let at = at % sealed.len();
+            sealed[at] ^= flip;
+            prop_assert!(Directory::open(&sealed, &made.fog).is_err());
+            sealed.truncate(at);
+            prop_assert!(Directory::open(&sealed, &made.fog).is_err());
+        }
+    }
+}

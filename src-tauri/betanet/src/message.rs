@@ -1,1 +1,303 @@
-//! message: being written.
+//! What travels inside packets: requests to a mix, its answers, and what two ends that meet tell each other first.
+//!
+//! Invariants: one version byte in front of everything; each message fits one packet, so its parts are bounded by the packet's payload;
+//! a mix is asked and answers, it never starts a conversation.
+//! Deliberately absent: what is said through a tunnel, which mixes can't read.
+
+use fogbank_model::{InstanceId, Level, MixId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
+
+/// Version of every message here.
+pub const MESSAGE_VERSION: u8 = 1;
+/// SURBs in one message at most; the packet's size allows fewer, this bounds what is allocated for headers.
+pub const MAX_SURBS: usize = 64;
+
+/// One end's mailbox at a rendezvous mix. Chosen at random, known to the two ends and that mix.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MailboxId(pub [u8; 16]);
+
+impl fmt::Debug for MailboxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MailboxId({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+/// What a mix can be asked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToMix {
+    /// The descriptor under a blinded key. Answer: `Descriptor`.
+    FetchDescriptor {
+        /// Which.
+        blinded: [u8; 32],
+        /// For the answer.
+        surb: Vec<u8>,
+    },
+    /// An instance at its introduction point, first and whenever it brings more SURBs; `flush` drops those it left before. Each SURB
+    /// carries one `Introduction`, the last few `Restock`. Answer: `Registered`, by the first SURB of a registration that is new or
+    /// flushed.
+    Register {
+        /// Checked there.
+        lease: Vec<u8>,
+        /// For introductions.
+        surbs: Vec<Vec<u8>>,
+        /// Whether what it left before is void.
+        flush: bool,
+    },
+    /// An instance leaves its introduction point.
+    Unregister {
+        /// The lease that it registered with.
+        lease: Vec<u8>,
+    },
+    /// The live leases under a blinded key. Answer: `Leases`.
+    FetchLeases {
+        /// Which.
+        blinded: [u8; 32],
+        /// For the answer.
+        surb: Vec<u8>,
+    },
+    /// Pass a first message to an instance. Answer: `Introduced` or `Refused`.
+    Introduce {
+        /// Of which service.
+        blinded: [u8; 32],
+        /// To which instance.
+        instance: InstanceId,
+        /// For the instance only.
+        hello: Vec<u8>,
+        /// For the answer.
+        surb: Vec<u8>,
+    },
+    /// At a rendezvous: open or refill `mine`, and pass `relay` on to the owner of `peer` (only if that mailbox names `mine` as its peer).
+    Mailbox {
+        /// The sender's own.
+        mine: MailboxId,
+        /// The other end's.
+        peer: MailboxId,
+        /// For what comes back.
+        surbs: Vec<Vec<u8>>,
+        /// Whether what was left before is void.
+        flush: bool,
+        /// For the other end only.
+        relay: Option<Vec<u8>>,
+    },
+    /// Forget `mine`.
+    CloseMailbox {
+        /// Which.
+        mine: MailboxId,
+    },
+}
+
+/// What a mix answers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromMix {
+    /// The descriptor, if it has one.
+    Descriptor(Option<Vec<u8>>),
+    /// The leases of instances that are registered; as many as fit, drawn evenly.
+    Leases(Vec<Vec<u8>>),
+    /// The registration stands.
+    Registered {
+        /// SURBs that it has of the instance now.
+        stock: u16,
+    },
+    /// The first message was passed on.
+    Introduced,
+    /// No, and why.
+    Refused(String),
+    /// To an instance: somebody introduces themself.
+    Introduction {
+        /// The first message.
+        hello: Vec<u8>,
+        /// SURBs left.
+        stock: u16,
+    },
+    /// To one end: the other end sends this.
+    Relayed {
+        /// What.
+        data: Vec<u8>,
+        /// SURBs left.
+        stock: u16,
+    },
+    /// To whoever left SURBs: they run out.
+    Restock {
+        /// SURBs left.
+        stock: u16,
+    },
+}
+
+/// What a visitor tells an instance in the sealed first message.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meeting {
+    /// Where to meet: a mix of the signed directory.
+    pub rendezvous: MixId,
+    /// The visitor's mailbox there.
+    pub visitor: MailboxId,
+    /// The mailbox that the host opens there.
+    pub host: MailboxId,
+    /// The delay that the visitor uses.
+    pub level: Level,
+}
+
+/// Why bytes are no message.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// Of another version.
+    #[error("a message of version {theirs}, this Fogbank speaks {MESSAGE_VERSION}: update the older of the two")]
+    Version {
+        /// Its version.
+        theirs: u8,
+    },
+    /// No message.
+    #[error("the bytes are no message")]
+    Malformed,
+    /// More SURBs than [`MAX_SURBS`].
+    #[error("a message with too many SURBs")]
+    TooManySurbs,
+}
+
+macro_rules! message {
+    ($name:ident) => {
+        impl $name {
+            /// Its bytes.
+            ///
+            /// # Errors
+            /// Never in practice: every message serialises.
+            pub fn encode(&self) -> Result<Vec<u8>, MessageError> {
+                encode(self)
+            }
+
+            /// The message in these bytes; nothing may be left over.
+            ///
+            /// # Errors
+            /// When they are none, or of another version.
+            pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+                let message: Self = decode(bytes)?;
+                if message.surbs() > MAX_SURBS { Err(MessageError::TooManySurbs) } else { Ok(message) }
+            }
+        }
+    };
+}
+
+message!(ToMix);
+message!(FromMix);
+message!(Meeting);
+
+impl ToMix {
+    fn surbs(&self) -> usize {
+        match self {
+            Self::Register { surbs, .. } | Self::Mailbox { surbs, .. } => surbs.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl FromMix {
+    /// Bytes that a `Leases` of these lengths takes at most: version, tag, count, and each lease with its length.
+    pub fn leases_bytes(lengths: impl Iterator<Item = usize>) -> usize {
+        const FRONT: usize = 8;
+        lengths.fold(FRONT, |sum, length| sum + 3 + length)
+    }
+
+    fn surbs(&self) -> usize {
+        0
+    }
+}
+
+impl Meeting {
+    fn surbs(&self) -> usize {
+        0
+    }
+}
+
+/// Bytes that a `Relayed` or a `Mailbox` without SURBs puts around the relayed data at most: version, tag, two mailboxes, two counts, two
+/// flags and a length. A test holds it.
+pub const RELAY_OVERHEAD_BYTES: usize = 48;
+
+fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
+    postcard::to_extend(message, vec![MESSAGE_VERSION]).map_err(|_| MessageError::Malformed)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
+    let (version, bytes) = bytes.split_first().ok_or(MessageError::Malformed)?;
+    if *version != MESSAGE_VERSION {
+        return Err(MessageError::Version { theirs: *version });
+    }
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(MessageError::Malformed),
+    }
+}
+
+impl fmt::Debug for ToMix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Kinds only: blinded keys and mailboxes would tie a log to a visit.
+        f.write_str(match self {
+            Self::FetchDescriptor { .. } => "FetchDescriptor",
+            Self::Register { .. } => "Register",
+            Self::Unregister { .. } => "Unregister",
+            Self::FetchLeases { .. } => "FetchLeases",
+            Self::Introduce { .. } => "Introduce",
+            Self::Mailbox { .. } => "Mailbox",
+            Self::CloseMailbox { .. } => "CloseMailbox",
+        })
+    }
+}
+
+impl fmt::Debug for FromMix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptor(found) => write!(f, "Descriptor({})", if found.is_some() { "found" } else { "none" }),
+            Self::Leases(leases) => write!(f, "Leases({})", leases.len()),
+            Self::Registered { stock } => write!(f, "Registered({stock})"),
+            Self::Introduced => f.write_str("Introduced"),
+            Self::Refused(why) => write!(f, "Refused({why})"),
+            Self::Introduction { stock, .. } => write!(f, "Introduction({stock} left)"),
+            Self::Relayed { data, stock } => write!(f, "Relayed({} bytes, {stock} left)", data.len()),
+            Self::Restock { stock } => write!(f, "Restock({stock})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn there_and_back_and_versions() {
+        let ask = ToMix::FetchLeases { blinded: [1; 32], surb: vec![2; 300] };
+        let bytes = ask.encode().unwrap();
+        assert_eq!(ToMix::decode(&bytes).unwrap(), ask);
+        let newer = [&[9], &bytes[1..]].concat();
+        assert!(matches!(ToMix::decode(&newer), Err(MessageError::Version { theirs: 9 })));
+        assert!(matches!(ToMix::decode(&[&bytes[..], &[0]].concat()), Err(MessageError::Malformed)));
+        let many = ToMix::Register { lease: vec![], surbs: vec![vec![]; MAX_SURBS + 1], flush: false };
+        assert!(matches!(ToMix::decode(&many.encode().unwrap()), Err(MessageError::TooManySurbs)));
+    }
+
+    #[test]
+    fn the_overheads_hold() {
+        let data = vec![0; 60_000];
+        let out = ToMix::Mailbox {
+            mine: MailboxId([255; 16]),
+            peer: MailboxId([255; 16]),
+            surbs: vec![],
+            flush: true,
+            relay: Some(data.clone()),
+        };
+        assert!(out.encode().unwrap().len() <= data.len() + RELAY_OVERHEAD_BYTES);
+        let back = FromMix::Relayed { data: data.clone(), stock: u16::MAX };
+        assert!(back.encode().unwrap().len() <= data.len() + RELAY_OVERHEAD_BYTES);
+        let leases = FromMix::Leases(vec![vec![0; 400]; 40]);
+        assert!(leases.encode().unwrap().len() <= FromMix::leases_bytes(std::iter::repeat_n(400, 40)));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(mut bytes: Vec<u8>) {
+            let _ = (ToMix::decode(&bytes), FromMix::decode(&bytes), Meeting::decode(&bytes));
+            bytes.insert(0, MESSAGE_VERSION);
+            let _ = (ToMix::decode(&bytes), FromMix::decode(&bytes), Meeting::decode(&bytes));
+        }
+    }
+}

@@ -1,1 +1,314 @@
-//! proof: being written.
+//! The proof chain's first link: who may speak for an address in a period, without holding the address's key.
+//!
+//! ```text
+//! address → blinded key (anyone who knows the address computes it)
+//!         → period record: the blinded key names a descriptor key    (signed by the publisher, ahead of time)
+//!         → descriptor and leases                                    (signed by the descriptor key, by the allocator)
+//! ```
+//!
+//! Invariants: identity and blinded secrets exist only inside [`ContainerIdentity`] and never leave the publisher (a blinded secret gives
+//! away the identity); what is handed over signs for its own period only.
+//! Deliberately absent: keeping the identity (the node's profile does), and Tor publishing.
+
+use crate::address::{Address, AddressError, Blinded, Period};
+use fogbank_model::{DurationMs, Onion, UnixMs};
+use fogbank_wire::{ServiceProof, decode, encode};
+use iroh::{PublicKey, SecretKey, Signature};
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tor_hscrypto::pk::HsIdKeypair;
+use tor_llcrypto::pk::ed25519::{Ed25519SigningKey as _, ExpandedKeypair, Keypair};
+use zeroize::Zeroizing;
+
+/// Version of the record, first in it.
+const RECORD_VERSION: u16 = 1;
+/// No other statement is signed by a blinded key.
+const RECORD_CONTEXT: &str = "fogbank 2026 period record 1";
+/// How long before and after its period a record holds: the life of a lease, so that one given in the last minute of a period holds for
+/// its whole life, and clocks may differ by hours.
+pub const RECORD_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
+/// Days for which a publisher signs ahead at most: 200 periods are below 40 KB.
+pub const MAX_DAYS_AHEAD: u32 = 400;
+/// Periods that a proof holds at most, by [`MAX_DAYS_AHEAD`] and the slack at both ends.
+pub const MAX_PERIODS: usize = MAX_DAYS_AHEAD as usize / 2 + 3;
+/// A signed record: two versions, period, two keys, an expiry and a signature are below 170 bytes.
+pub const MAX_RECORD_BYTES: usize = 200;
+
+/// What a blinded key says about its period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeriodRecord {
+    /// Version of the format.
+    pub version: u16,
+    /// Which period.
+    pub period: Period,
+    /// The blinded key, which signs this.
+    pub blinded: [u8; 32],
+    /// The Ed25519 key that signs descriptors and leases in this period.
+    pub descriptor_key: [u8; 32],
+    /// Nothing signed by the descriptor key is believed after this.
+    pub expires: UnixMs,
+}
+
+/// Why a proof, a record or what hangs on it is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(AddressError),
+    /// The bytes are no such statement.
+    #[error("the bytes are no {what}")]
+    Malformed {
+        /// What was expected.
+        what: &'static str,
+    },
+    /// Of a version that this program does not read.
+    #[error("{what} has version {theirs}, this Fogbank reads {RECORD_VERSION}: update the older of the two")]
+    Version {
+        /// What.
+        what: &'static str,
+        /// Its version.
+        theirs: u16,
+    },
+    /// A signature in the chain does not match.
+    #[error("the signature of the {what} does not match")]
+    Signature {
+        /// Of what.
+        what: &'static str,
+    },
+    /// It speaks for another service or period.
+    #[error("the {what} is for another service, instance or period")]
+    Other {
+        /// What.
+        what: &'static str,
+    },
+    /// It is not valid at this time.
+    #[error("the {what} has expired or is not valid yet")]
+    Expired {
+        /// What.
+        what: &'static str,
+    },
+    /// Too many periods, introduction points or the like.
+    #[error("the {what} is over its limit")]
+    TooMuch {
+        /// What.
+        what: &'static str,
+    },
+    /// The proof does not cover a period that was asked for.
+    #[error("the publisher has signed no record for this period: it must come online to sign ahead")]
+    NoPeriod,
+}
+
+/// A record with the blinded key's signature, as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRecord {
+    bytes: Vec<u8>,
+    signature: Signature,
+}
+
+impl SignedRecord {
+    /// The record, when its own blinded key signed it and it holds now. Whether that blinded key is the wanted one, the caller checks
+    /// (or uses [`Self::open_for`]).
+    ///
+    /// # Errors
+    /// When it did not, or holds no more.
+    pub fn open(&self, now: UnixMs) -> Result<PeriodRecord, ProofError> {
+        const WHAT: &str = "period record";
+        let version = postcard::take_from_bytes::<u16>(&self.bytes).map_err(|_| ProofError::Malformed { what: WHAT })?.0;
+        if version != RECORD_VERSION {
+            return Err(ProofError::Version { what: WHAT, theirs: version });
+        }
+        let record: PeriodRecord = decode(&self.bytes).map_err(|_| ProofError::Malformed { what: WHAT })?;
+        let key = PublicKey::from_bytes(&record.blinded).map_err(|_| ProofError::Signature { what: WHAT })?;
+        key.verify(&signed_bytes(&self.bytes), &self.signature).map_err(|_| ProofError::Signature { what: WHAT })?;
+        let from = record.period.start().plus(DurationMs(-RECORD_SLACK.0));
+        let latest = record.period.end().plus(RECORD_SLACK);
+        if now < from || now >= record.expires || record.expires > latest {
+            return Err(ProofError::Expired { what: WHAT });
+        }
+        Ok(record)
+    }
+
+    /// The record, when it is this blinded key's for its period and holds now.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it is another's.
+    pub fn open_for(&self, blinded: &Blinded, now: UnixMs) -> Result<PeriodRecord, ProofError> {
+        let record = self.open(now)?;
+        if record.blinded != blinded.key || record.period != blinded.period {
+            return Err(ProofError::Other { what: "period record" });
+        }
+        Ok(record)
+    }
+}
+
+fn signed_bytes(record: &[u8]) -> [u8; 32] {
+    blake3::derive_key(RECORD_CONTEXT, record)
+}
+
+/// A container's identity: the secret behind its address. Only the publisher has it.
+pub struct ContainerIdentity {
+    seed: Zeroizing<[u8; 32]>,
+    address: Address,
+}
+
+impl ContainerIdentity {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// Never in practice: every seed gives a key.
+    pub fn generate(rng: &mut impl CryptoRng) -> Result<Self, ProofError> {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        Self::from_seed(seed)
+    }
+
+    /// The one of this Ed25519 seed.
+    ///
+    /// # Errors
+    /// Never in practice: every seed gives a key.
+    pub fn from_seed(seed: [u8; 32]) -> Result<Self, ProofError> {
+        let seed = Zeroizing::new(seed);
+        let public = Keypair::from_bytes(&seed).verifying_key().to_bytes();
+        Ok(Self { address: Address::from_public(public).map_err(ProofError::Address)?, seed })
+    }
+
+    /// The seed, to be kept in the publisher's profile or keyring and nowhere else.
+    pub fn seed(&self) -> &Zeroizing<[u8; 32]> {
+        &self.seed
+    }
+
+    /// The address.
+    pub fn onion(&self) -> &Onion {
+        self.address.onion()
+    }
+
+    /// Signs records for the coming days (and for the moment's neighbours), each with a fresh descriptor key. What comes back goes to the allocator.
+    ///
+    /// # Errors
+    /// When more than [`MAX_DAYS_AHEAD`] are asked for.
+    pub fn pre_sign(&self, now: UnixMs, days: u32, rng: &mut impl CryptoRng) -> Result<ServiceProof, ProofError> {
+        if days > MAX_DAYS_AHEAD {
+            return Err(ProofError::TooMuch { what: "number of days" });
+        }
+        let first = Period::at(now.plus(DurationMs(-RECORD_SLACK.0)));
+        let last = Period::at(now.plus(DurationMs::from_s(i64::from(days) * 86_400)).plus(RECORD_SLACK));
+        let keypair = HsIdKeypair::from(ExpandedKeypair::from(&Keypair::from_bytes(&self.seed)));
+        let mut periods = Vec::new();
+        for period in (first.0..=last.0).map(Period) {
+            let mut secret = [0; 32];
+            rng.fill_bytes(&mut secret);
+            periods.push((self.sign_period(&keypair, period, &secret)?, secret));
+        }
+        Ok(ServiceProof { onion: self.onion().clone(), periods })
+    }
+
+    fn sign_period(&self, keypair: &HsIdKeypair, period: Period, descriptor: &[u8; 32]) -> Result<Vec<u8>, ProofError> {
+        const WHAT: &str = "period record";
+        let (public, blinded, _) =
+            keypair.compute_blinded_key(period.tor()).map_err(|_| ProofError::Address(AddressError::Key))?;
+        let record = PeriodRecord {
+            version: RECORD_VERSION,
+            period,
+            blinded: *public.id().as_ref(),
+            descriptor_key: *SecretKey::from_bytes(descriptor).public().as_bytes(),
+            expires: period.end().plus(RECORD_SLACK),
+        };
+        let bytes = encode(&record).map_err(|_| ProofError::Malformed { what: WHAT })?;
+        let signature = Signature::from_bytes(&blinded.sign(&signed_bytes(&bytes)).to_bytes());
+        encode(&SignedRecord { bytes, signature }).map_err(|_| ProofError::Malformed { what: WHAT })
+    }
+}
+
+impl fmt::Debug for ContainerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContainerIdentity(…)")
+    }
+}
+
+/// One period's right to sign descriptors and leases, as the allocator uses it.
+pub struct DescriptorSigner {
+    pub(crate) signed: SignedRecord,
+    pub(crate) blinded: Blinded,
+    pub(crate) record: PeriodRecord,
+    pub(crate) key: SecretKey,
+}
+
+impl DescriptorSigner {
+    /// The signer of a period, checked against the proof's own address.
+    ///
+    /// # Errors
+    /// When the proof does not cover the period or its record does not hold.
+    pub fn of(proof: &ServiceProof, period: Period, now: UnixMs) -> Result<Self, ProofError> {
+        let address = Address::parse(&proof.onion).map_err(ProofError::Address)?;
+        let blinded = address.blinded(period).map_err(ProofError::Address)?;
+        for (bytes, secret) in &proof.periods {
+            let Ok(signed) = decode_record(bytes) else { continue };
+            let Ok(record) = signed.open_for(&blinded, now) else { continue };
+            let key = SecretKey::from_bytes(secret);
+            if key.public().as_bytes() == &record.descriptor_key {
+                return Ok(Self { signed, blinded, record, key });
+            }
+        }
+        Err(ProofError::NoPeriod)
+    }
+
+    /// Which period.
+    pub fn period(&self) -> Period {
+        self.record.period
+    }
+
+    /// The blinded key: what mixes know the service by in this period.
+    pub fn blinded(&self) -> [u8; 32] {
+        self.blinded.key
+    }
+
+    /// Until when what it signs can be believed.
+    pub fn expires(&self) -> UnixMs {
+        self.record.expires
+    }
+}
+
+impl fmt::Debug for DescriptorSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DescriptorSigner({:?})", self.record.period)
+    }
+}
+
+fn decode_record(bytes: &[u8]) -> Result<SignedRecord, ProofError> {
+    if bytes.len() > MAX_RECORD_BYTES {
+        return Err(ProofError::TooMuch { what: "period record" });
+    }
+    decode(bytes).map_err(|_| ProofError::Malformed { what: "period record" })
+}
+
+/// Checks what a publisher hands over: every record is the address's for its period, with the secret of the descriptor key that it
+/// names, and the current period is among them. Returns the end of the last period.
+///
+/// # Errors
+/// The first thing that is not so.
+pub fn check(proof: &ServiceProof, now: UnixMs) -> Result<UnixMs, ProofError> {
+    const WHAT: &str = "period record";
+    let address = Address::parse(&proof.onion).map_err(ProofError::Address)?;
+    if proof.periods.len() > MAX_PERIODS {
+        return Err(ProofError::TooMuch { what: "number of period records" });
+    }
+    let mut last: Option<Period> = None;
+    let mut covered = false;
+    for (bytes, secret) in &proof.periods {
+        let signed = decode_record(bytes)?;
+        let period = decode::<PeriodRecord>(&signed.bytes).map_err(|_| ProofError::Malformed { what: WHAT })?.period;
+        let blinded = address.blinded(period).map_err(ProofError::Address)?;
+        // Each is checked as of the start of its own period: most are for later.
+        let record = signed.open_for(&blinded, period.start())?;
+        if SecretKey::from_bytes(secret).public().as_bytes() != &record.descriptor_key || last.is_some_and(|l| l >= period) {
+            return Err(ProofError::Other { what: WHAT });
+        }
+        covered |= period == Period::at(now);
+        last = Some(period);
+    }
+    match last {
+        Some(last) if covered => Ok(last.end()),
+        _ => Err(ProofError::NoPeriod),
+    }
+}
