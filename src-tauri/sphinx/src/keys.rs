@@ -1,0 +1,81 @@
+//! X25519 keys of mixes, and the keys of one hop derived from a shared secret.
+
+use crate::Refusal;
+use rand::CryptoRng;
+use std::fmt;
+use subtle::ConstantTimeEq;
+use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A mix's secret packet key.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct MixSecret([u8; 32]);
+
+/// A mix's public packet key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MixPublic(pub [u8; 32]);
+
+impl MixSecret {
+    /// A fresh key.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut bytes = [0; 32];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The key with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its public part.
+    pub fn public(&self) -> MixPublic {
+        MixPublic(x25519(self.0, X25519_BASEPOINT_BYTES))
+    }
+
+    /// X25519 with another's public key. An all-zero result means that the other chose a point of small order: whoever did so knows the
+    /// "secret", so it is refused (RFC 7748, section 6.1).
+    pub(crate) fn shared(&self, public: &[u8; 32]) -> Result<Shared, Refusal> {
+        let secret = x25519(self.0, *public);
+        if bool::from(secret.ct_eq(&[0; 32])) { Err(Refusal::SmallOrder) } else { Ok(Shared(secret)) }
+    }
+}
+
+impl fmt::Debug for MixSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MixSecret(…)")
+    }
+}
+
+/// A Diffie–Hellman secret of sender and one hop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Shared([u8; 32]);
+
+/// What one hop's work needs, all from one secret.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct HopKeys {
+    /// ChaCha20 key of β.
+    pub(crate) route: [u8; 32],
+    /// BLAKE3 key of γ.
+    pub(crate) mac: [u8; 32],
+    /// Key of the body's layer.
+    pub(crate) body: [u8; 32],
+    /// What the mix remembers of the packet.
+    pub(crate) replay_tag: [u8; 16],
+}
+
+impl Shared {
+    /// Derives a hop's keys by BLAKE3 in its key-derivation mode over secret, α and the hop's public key (so that keys are bound to this
+    /// α and this mix).
+    pub(crate) fn keys(&self, alpha: &[u8; 32], public: &MixPublic) -> HopKeys {
+        let mut hasher = blake3::Hasher::new_derive_key("fogbank sphinx 1 hop keys");
+        hasher.update(&self.0).update(alpha).update(&public.0);
+        let mut keys = HopKeys { route: [0; 32], mac: [0; 32], body: [0; 32], replay_tag: [0; 16] };
+        let mut out = hasher.finalize_xof();
+        out.fill(&mut keys.route);
+        out.fill(&mut keys.mac);
+        out.fill(&mut keys.body);
+        out.fill(&mut keys.replay_tag);
+        keys
+    }
+}
