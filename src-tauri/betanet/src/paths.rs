@@ -10,21 +10,10 @@
 
 use crate::directory::{Directory, MixEntry};
 use fogbank_model::{DurationMs, Level, MixId, UnixMs};
+use fogbank_sphinx::{Hop, MixPublic};
 use rand::{CryptoRng, RngExt as _, seq::SliceRandom as _};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
-
-/// Stand-ins until the packet crate has them.
-mod standin {
-    #![allow(missing_docs, unreachable_pub, reason = "replaced by fogbank_sphinx's")]
-    pub struct MixPublic(pub [u8; 32]);
-    pub struct Hop {
-        pub id: [u8; 16],
-        pub key: MixPublic,
-        pub delay_ms: u32,
-    }
-}
-pub use standin::{Hop, MixPublic};
 
 /// Guards of a profile: few, so that a hostile mix is rarely among them; three, so that two may be down.
 pub const GUARDS: usize = 3;
