@@ -57,7 +57,7 @@ impl Period {
 }
 
 /// Why an address is not believed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AddressError {
     /// Letters missing or mistyped.
     #[error("this onion address is mistyped or damaged ({0}): copy it again, whole")]

@@ -9,7 +9,7 @@ use fogbank_model::{DurationMs, FogId, MixId, OwnerId, UnixMs};
 use fogbank_wire::{FrameError, MixInfo, Signed, SignedError, decode, encode};
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt, net::SocketAddr};
+use std::{collections::HashSet, fmt, net::SocketAddr, time::SystemTime};
 
 /// Version of the format.
 pub const DIRECTORY_VERSION: u16 = 1;
@@ -99,6 +99,12 @@ pub enum DirectoryError {
     /// Signed, but breaking a rule.
     #[error("the directory breaks a rule: {0}")]
     Rule(&'static str),
+}
+
+/// The own clock.
+pub fn clock() -> UnixMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Mixes enough.
@@ -200,6 +206,12 @@ impl Directory {
     /// Whether it can be used at this moment by the own clock.
     pub fn fresh(&self, now: UnixMs) -> bool {
         now < self.expires && self.made <= now.plus(CLOCK_SLACK)
+    }
+
+    /// The moment to check signatures by: the own clock, but not before the directory was made nor after it ends, so that a wrong clock
+    /// neither revives what has expired nor refuses what holds.
+    pub fn time(&self, clock: UnixMs) -> UnixMs {
+        clock.clamp(self.made, self.expires.max(self.made))
     }
 
     /// A mix by its id.

@@ -355,9 +355,7 @@ mod tests {
         let handed = encode(&proof).unwrap();
         let expanded = ExpandedKeypair::from(&Keypair::from_bytes(&identity.seed)).to_secret_key_bytes();
         let mut secrets: Vec<[u8; 32]> = vec![*identity.seed];
-        for bytes in [expanded] {
-            secrets.extend(bytes.chunks_exact(32).map(|half| <[u8; 32]>::try_from(half).unwrap()));
-        }
+        secrets.extend(expanded.chunks_exact(32).map(|half| <[u8; 32]>::try_from(half).unwrap()));
         let keypair = HsIdKeypair::from(ExpandedKeypair::from(&Keypair::from_bytes(&identity.seed)));
         for (record, _) in &proof.periods {
             let period = decode::<PeriodRecord>(&decode_record(record).unwrap().bytes).unwrap().period;
