@@ -1,1 +1,227 @@
-//! mixnode/mod: being written.
+//! The mix: incoming → unwrap → schedule → outgoing, and what a mix does for those whose packets end at it.
+//!
+//! Invariants: nothing is remembered of a packet before its header is authentic; a tag is remembered before anything is done; a full queue
+//! drops and counts; next hops are named by id in the signed directory, never by address.
+//! Deliberately absent: cover loops and measured reliability.
+
+mod counters;
+mod descriptors;
+mod introductions;
+mod mailboxes;
+mod pipeline;
+mod replay;
+mod services;
+
+pub use counters::MixCounters;
+
+use crate::{
+    directory::{Directory, mix_id},
+    link::{Frame, receive},
+};
+use fogbank_model::MixId;
+use fogbank_sphinx::MixSecret;
+use fogbank_wire::{Greeting, Purpose, Refusal, RefusalKind, receive_hello, write_frame};
+use iroh::{Endpoint, endpoint::Connection};
+use pipeline::Pipeline;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+
+/// Connections at once: 256 links of other mixes and as many clients.
+const MAX_CONNECTIONS: usize = 512;
+/// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
+const CLIENT_QUEUE: usize = 256;
+/// Packets taken of one peer a second, with as many at once: 80 MB/s, above what a home connection carries, far below what would fill the
+/// replay tags unnoticed.
+const PEER_RATE: u32 = 10_000;
+
+/// A directory with its signed bytes, as nodes hand it on.
+#[derive(Debug, Clone)]
+pub struct KnownDirectory {
+    /// The content.
+    pub directory: Arc<Directory>,
+    /// As the fog signed it.
+    pub signed: Arc<Vec<u8>>,
+}
+
+/// A running mix.
+pub struct Mixnode {
+    pipeline: Arc<Pipeline>,
+    packet_key: [u8; 32],
+    endpoint: Endpoint,
+    tasks: JoinSet<()>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Mixnode {
+    /// Starts a mix at an endpoint bound by [`crate::link::bind`], with a packet key of its own life.
+    pub fn start(endpoint: Endpoint, directory: watch::Receiver<Option<KnownDirectory>>) -> Self {
+        let secret = MixSecret::generate(&mut rand::rng());
+        let packet_key = secret.public().0;
+        let (pipeline, workers) = Pipeline::start(endpoint.clone(), secret, directory);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
+        tasks.spawn(Pipeline::tend(pipeline.clone()));
+        Self { pipeline, packet_key, endpoint, tasks, workers }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> MixId {
+        self.pipeline.id
+    }
+
+    /// Its mix key.
+    pub fn key(&self) -> [u8; 32] {
+        *self.endpoint.id().as_bytes()
+    }
+
+    /// Its public packet key, new at each start.
+    pub fn packet_key(&self) -> [u8; 32] {
+        self.packet_key
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> MixCounters {
+        self.pipeline.counters.read()
+    }
+
+    /// Whether its replay tags are full: it takes no more packets and should be started again with a fresh key.
+    pub fn worn(&self) -> bool {
+        self.pipeline.worn()
+    }
+
+    /// Keeps a descriptor for those who ask.
+    ///
+    /// # Errors
+    /// When it is not signed as a descriptor is.
+    pub fn put_descriptor(&self, bytes: Vec<u8>) -> Result<(), crate::proof::ProofError> {
+        self.pipeline.services.put_descriptor(bytes)
+    }
+
+    /// Voids leases at this introduction point.
+    ///
+    /// # Errors
+    /// When it is not signed as a revocation is.
+    pub fn revoke(&self, bytes: &[u8]) -> Result<(), crate::proof::ProofError> {
+        self.pipeline.services.revoke(bytes)
+    }
+
+    /// Ends it and its endpoint.
+    pub async fn shutdown(mut self) {
+        self.tasks.shutdown().await;
+        self.pipeline.stop();
+        self.endpoint.close().await;
+        let workers = std::mem::take(&mut self.workers);
+        let _ = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|w| drop(w.join()))).await;
+    }
+}
+
+async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut peers = JoinSet::new();
+    while let Some(incoming) = endpoint.accept().await {
+        while peers.try_join_next().is_some() {}
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let pipeline = pipeline.clone();
+        peers.spawn(async move {
+            let _slot = slot;
+            let Ok(accepting) = incoming.accept() else { return };
+            let Ok(Ok(connection)) = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, accepting).await else { return };
+            match receive_hello(&connection).await {
+                Ok((Purpose::Mix, mut reply)) => {
+                    if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
+                        serve(connection, pipeline).await;
+                    }
+                }
+                Ok((_, mut reply)) => {
+                    let refusal = Refusal::new(RefusalKind::NotServed, "this is a mix: it relays packets and nothing else");
+                    let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
+                    let _ = reply.finish();
+                    let _ = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
+                }
+                Err(error) => tracing::debug!(%error, "a peer said no hello"),
+            }
+        });
+    }
+}
+
+/// Takes one peer's packets and brings it what is for it, until it goes.
+async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
+    // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
+    let tag = mix_id(connection.remote_id().as_bytes()).0;
+    let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
+    pipeline.peers.arrived(tag, queue.clone());
+    let rate = Mutex::new(Rate::new(Instant::now()));
+    let taking = {
+        let pipeline = pipeline.clone();
+        receive(&connection, false, move |frame| {
+            let Frame::Packet(bytes) = frame else { return };
+            let within = rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+            if within { pipeline.take(bytes) } else { counters::count(&pipeline.counters.dropped_rate) }
+        })
+    };
+    tokio::select! {
+        _ = taking => {}
+        () = bring(&connection, frames, &pipeline) => {}
+    }
+    pipeline.peers.left(tag, &queue);
+    connection.close(iroh::endpoint::VarInt::from_u32(0), b"");
+}
+
+/// Sends a client its replies, and the directory whenever there is a new one.
+async fn bring(connection: &Connection, mut frames: mpsc::Receiver<Frame>, pipeline: &Pipeline) {
+    let mut directories = pipeline.directory.clone();
+    let client = directories.borrow().as_ref().is_none_or(|d| {
+        let id = mix_id(connection.remote_id().as_bytes());
+        d.directory.mix(id).is_none()
+    });
+    directories.mark_changed();
+    loop {
+        let frame = tokio::select! {
+            frame = frames.recv() => frame,
+            changed = directories.changed(), if client => {
+                if changed.is_err() { return }
+                let known = directories.borrow_and_update().clone();
+                match known {
+                    Some(known) => Some(Frame::Directory(known.signed.as_ref().clone())),
+                    None => continue,
+                }
+            }
+        };
+        let Some(frame) = frame else { return };
+        if crate::link::send(connection, &frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A token bucket of packets.
+struct Rate {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Rate {
+    fn new(now: Instant) -> Self {
+        Self { tokens: f64::from(PEER_RATE), filled: now }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = now.duration_since(self.filled).min(Duration::from_secs(1)).as_secs_f64() * f64::from(PEER_RATE);
+        self.tokens = (self.tokens + gained).min(f64::from(PEER_RATE));
+        self.filled = now;
+        let within = self.tokens >= 1.0;
+        if within {
+            self.tokens -= 1.0;
+        }
+        within
+    }
+}

@@ -1,0 +1,247 @@
+//! The way of a packet through the mix: a bounded queue to worker threads, unwrap, replay check, delay, and out.
+
+use super::{
+    KnownDirectory,
+    counters::{Live, count},
+    replay::{MAX_TAGS, ReplayTags, Seen},
+    services::Services,
+};
+use crate::{
+    directory::mix_id,
+    link::{Frame, Link},
+};
+use fogbank_model::MixId;
+use fogbank_sphinx::{MixPublic, MixSecret, Packet, Unwrapped, open_with};
+use iroh::Endpoint;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc, watch},
+    time::interval,
+};
+
+/// Packets waiting for one worker: 4 MB, a thirtieth of a second's work.
+const WORKER_QUEUE: usize = 512;
+/// Packets held back by their delay at once: at a mean of 50 ms this is 160,000 packets a second.
+const MAX_DELAYED: usize = 8_192;
+/// The longest delay that a sender may ask for.
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// Links to other mixes at once.
+const MAX_LINKS: usize = 256;
+/// A link without packets is closed after this; the next packet opens it again.
+const LINK_IDLE: Duration = Duration::from_secs(60);
+/// How often idle links, mailboxes and leases are looked at.
+const TEND_EVERY: Duration = Duration::from_secs(5);
+
+/// Clients and mixes that are connected to us, by the tag that their key gives them.
+#[derive(Default)]
+pub(super) struct Peers(Mutex<HashMap<[u8; 16], mpsc::Sender<Frame>>>);
+
+struct OutLink {
+    link: Link,
+    used: Instant,
+}
+
+/// Everything that the stages share.
+pub(super) struct Pipeline {
+    pub(super) id: MixId,
+    pub(super) counters: Live,
+    pub(super) services: Services,
+    pub(super) peers: Peers,
+    pub(super) directory: watch::Receiver<Option<KnownDirectory>>,
+    secret: MixSecret,
+    public: MixPublic,
+    endpoint: Endpoint,
+    workers: Vec<SyncSender<Vec<u8>>>,
+    turn: AtomicUsize,
+    tags: Mutex<ReplayTags>,
+    full: AtomicBool,
+    stopped: AtomicBool,
+    delayed: Arc<Semaphore>,
+    links: Mutex<HashMap<MixId, OutLink>>,
+    runtime: Handle,
+}
+
+impl Pipeline {
+    /// Starts as many workers as there are cores. Must be called in a runtime.
+    pub(super) fn start(
+        endpoint: Endpoint,
+        secret: MixSecret,
+        directory: watch::Receiver<Option<KnownDirectory>>,
+    ) -> (Arc<Self>, Vec<std::thread::JoinHandle<()>>) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (workers, queues): (Vec<_>, Vec<_>) = (0..cores).map(|_| sync_channel(WORKER_QUEUE)).unzip();
+        let id = mix_id(endpoint.id().as_bytes());
+        let pipeline = Arc::new(Self {
+            id,
+            counters: Live::default(),
+            services: Services::new(id),
+            peers: Peers::default(),
+            directory,
+            public: secret.public(),
+            secret,
+            endpoint,
+            workers,
+            turn: AtomicUsize::new(0),
+            tags: Mutex::new(ReplayTags::new(MAX_TAGS)),
+            full: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
+            links: Mutex::default(),
+            runtime: Handle::current(),
+        });
+        let threads = queues
+            .into_iter()
+            .map(|queue| {
+                let pipeline = pipeline.clone();
+                std::thread::spawn(move || work(&pipeline, &queue))
+            })
+            .collect();
+        (pipeline, threads)
+    }
+
+    /// Takes a packet from the wire; drops it when the workers are behind.
+    pub(super) fn take(&self, bytes: Vec<u8>) {
+        count(&self.counters.received);
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let queued = self.workers.get(turn % self.workers.len().max(1)).is_some_and(|w| w.try_send(bytes).is_ok());
+        if !queued {
+            count(&self.counters.dropped_full);
+        }
+    }
+
+    pub(super) fn worn(&self) -> bool {
+        self.full.load(Relaxed)
+    }
+
+    /// Tells the workers to end.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+        for worker in &self.workers {
+            let _ = worker.try_send(Vec::new());
+        }
+        lock(&self.links).clear();
+        lock(&self.peers.0).clear();
+    }
+
+    /// Looks after what ends by itself.
+    pub(super) async fn tend(pipeline: Arc<Self>) {
+        let mut tick = interval(TEND_EVERY);
+        loop {
+            tick.tick().await;
+            let now = Instant::now();
+            lock(&pipeline.links).retain(|_, out| now.duration_since(out.used) < LINK_IDLE);
+            pipeline.services.sweep();
+        }
+    }
+
+    fn unwrap(self: &Arc<Self>, bytes: &[u8]) {
+        let opened = Packet::from_bytes(bytes).and_then(|packet| open_with(&self.secret, &self.public, packet));
+        let Ok(opened) = opened else { return count(&self.counters.refused) };
+        match lock(&self.tags).check(opened.replay_tag()) {
+            Seen::New => {}
+            Seen::Before => return count(&self.counters.replays),
+            Seen::Full => {
+                self.full.store(true, Relaxed);
+                return count(&self.counters.dropped_full);
+            }
+        }
+        match opened.peel() {
+            Ok(Unwrapped::Forward { next, delay_ms, packet }) => {
+                self.after(delay_ms, move |mix| mix.forward(MixId(next), packet.as_bytes().to_vec()));
+            }
+            Ok(Unwrapped::Reply { client, surb, delay_ms, body }) => {
+                let mut bytes = Vec::with_capacity(surb.len() + body.len());
+                bytes.extend_from_slice(&surb);
+                bytes.extend_from_slice(&body[..]);
+                self.after(delay_ms, move |mix| mix.deliver(client, bytes));
+            }
+            Ok(Unwrapped::Arrived { payload }) => {
+                count(&self.counters.arrived);
+                for (first, packet) in self.services.arrived(&payload, &self.counters) {
+                    self.forward(MixId(first), packet.as_bytes().to_vec());
+                }
+            }
+            Err(_) => count(&self.counters.refused),
+        }
+    }
+
+    fn after(self: &Arc<Self>, delay_ms: u32, then: impl FnOnce(&Self) + Send + 'static) {
+        if delay_ms == 0 {
+            return then(self);
+        }
+        let Ok(slot) = self.delayed.clone().try_acquire_owned() else { return count(&self.counters.dropped_full) };
+        let delay = Duration::from_millis(delay_ms.into()).min(MAX_DELAY);
+        let mix = self.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(delay).await;
+            drop(slot);
+            then(&mix);
+        });
+    }
+
+    fn forward(&self, next: MixId, packet: Vec<u8>) {
+        let mut links = lock(&self.links);
+        if !links.contains_key(&next) {
+            let known = self.directory.borrow();
+            let Some(entry) = known.as_ref().and_then(|d| d.directory.mix(next)).filter(|_| next != self.id) else {
+                return count(&self.counters.unknown_next);
+            };
+            if links.len() >= MAX_LINKS {
+                return count(&self.counters.dropped_full);
+            }
+            // Links are opened from workers too, which are no threads of the runtime.
+            let _entered = self.runtime.enter();
+            let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), None);
+            links.insert(next, OutLink { link, used: Instant::now() });
+        }
+        let Some(out) = links.get_mut(&next) else { return };
+        out.used = Instant::now();
+        let sent = out.link.try_send(Frame::Packet(packet));
+        count(if sent { &self.counters.forwarded } else { &self.counters.dropped_full });
+    }
+
+    fn deliver(&self, client: [u8; 16], bytes: Vec<u8>) {
+        let peers = lock(&self.peers.0);
+        let Some(queue) = peers.get(&client) else { return count(&self.counters.unknown_next) };
+        let sent = queue.try_send(Frame::Delivery(bytes)).is_ok();
+        count(if sent { &self.counters.delivered } else { &self.counters.dropped_full });
+    }
+}
+
+impl Peers {
+    /// A peer connected; a second connection of one key replaces the first.
+    pub(super) fn arrived(&self, tag: [u8; 16], queue: mpsc::Sender<Frame>) {
+        lock(&self.0).insert(tag, queue);
+    }
+
+    /// A connection ended; the key may be connected anew already.
+    pub(super) fn left(&self, tag: [u8; 16], queue: &mpsc::Sender<Frame>) {
+        let mut peers = lock(&self.0);
+        if peers.get(&tag).is_some_and(|kept| kept.same_channel(queue)) {
+            peers.remove(&tag);
+        }
+    }
+}
+
+fn work(pipeline: &Arc<Pipeline>, queue: &Receiver<Vec<u8>>) {
+    while let Ok(bytes) = queue.recv() {
+        if pipeline.stopped.load(Relaxed) {
+            return;
+        }
+        pipeline.unwrap(&bytes);
+    }
+}
+
+/// A lock whose holder can't leave it half changed, so a panic elsewhere spoils nothing.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,404 @@
+//! The tunnel's state machine: datagrams in, datagrams out, streams in between. No clock, no I/O: time is passed in.
+
+use super::{
+    CloseReason, KEEP_ALIVE, MAX_STREAMS, SILENCE, Side, TunnelConfig, TunnelCounters,
+    frames::{Frame, MAX_ACK_BYTES, MAX_ACK_RANGES, STREAM_HEAD_BYTES},
+    handshake::Keys,
+    ranges::Ranges,
+    recovery::{Carried, Recovery},
+    streams::{Incoming, Outgoing},
+};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// An acknowledgement is sent after so many datagrams that ask for one ...
+const ACK_EVERY: u32 = 10;
+/// ... or so long after the first: each costs a whole packet, so they are few.
+const ACK_DELAY: Duration = Duration::from_millis(8);
+/// Ranges of seen numbers kept; older gaps count as seen.
+const SEEN_RANGES: usize = 512;
+
+/// One stream's state.
+pub(super) struct StreamState {
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    /// Given up by either side.
+    pub(super) reset: bool,
+    /// Nobody here holds it any more.
+    released: bool,
+}
+
+/// A tunnel without its clock and its pipe.
+pub(super) struct Connection {
+    side: Side,
+    keys: Keys,
+    config: TunnelConfig,
+    max_content: usize,
+    recovery: Recovery,
+    next_number: u64,
+    seen: Ranges,
+    unacked: u32,
+    ack_since: Option<Instant>,
+    largest_came: Option<Instant>,
+    pub(super) streams: HashMap<u32, StreamState>,
+    turn: VecDeque<u32>,
+    /// Visitor: id of the next stream. Host: all below are known or in `gaps`.
+    next_stream: u32,
+    gaps: BTreeSet<u32>,
+    pub(super) accepted: VecDeque<u32>,
+    control: VecDeque<Carried>,
+    /// Credit over all streams: sent and allowed, received and let.
+    data_sent: u64,
+    data_allowed: u64,
+    data_received: u64,
+    data_read: u64,
+    data_let: u64,
+    pub(super) going_away: bool,
+    pub(super) closed: Option<CloseReason>,
+    close_to_send: bool,
+    last_heard: Instant,
+    waiting_since: Option<Instant>,
+    last_sent: Instant,
+    counters: TunnelCounters,
+}
+
+impl Connection {
+    pub(super) fn new(keys: Keys, side: Side, config: TunnelConfig, max_bytes: usize, now: Instant) -> Self {
+        Self {
+            side,
+            keys,
+            config,
+            max_content: max_bytes.saturating_sub(Keys::OVERHEAD_BYTES),
+            recovery: Recovery::new(config.max_in_flight),
+            next_number: 0,
+            seen: Ranges::default(),
+            unacked: 0,
+            ack_since: None,
+            largest_came: None,
+            streams: HashMap::new(),
+            turn: VecDeque::new(),
+            next_stream: 0,
+            gaps: BTreeSet::new(),
+            accepted: VecDeque::new(),
+            control: VecDeque::new(),
+            data_sent: 0,
+            data_allowed: config.window,
+            data_received: 0,
+            data_read: 0,
+            data_let: config.window,
+            going_away: false,
+            closed: None,
+            close_to_send: false,
+            last_heard: now,
+            waiting_since: None,
+            last_sent: now,
+            counters: TunnelCounters::default(),
+        }
+    }
+
+    pub(super) fn counters(&self) -> TunnelCounters {
+        let round_trip_ms = u64::try_from(self.recovery.srtt().as_millis()).unwrap_or(u64::MAX);
+        TunnelCounters { lost: self.recovery.lost, round_trip_ms, ..self.counters }
+    }
+
+    /// Opens a stream, when there is room for one.
+    pub(super) fn open(&mut self) -> Option<u32> {
+        if self.closed.is_some() || self.streams.len() >= MAX_STREAMS {
+            return None;
+        }
+        let id = self.next_stream;
+        self.next_stream = id.checked_add(1)?;
+        self.add_stream(id);
+        Some(id)
+    }
+
+    fn add_stream(&mut self, id: u32) {
+        let window = self.config.stream_window;
+        let state =
+            StreamState { outgoing: Outgoing::new(window), incoming: Incoming::new(window), reset: false, released: false };
+        self.streams.insert(id, state);
+        self.turn.push_back(id);
+    }
+
+    /// Tells the other end to open new streams elsewhere.
+    pub(super) fn go_away(&mut self) {
+        if !self.going_away {
+            self.going_away = true;
+            self.control.push_back(Carried::GoAway);
+        }
+    }
+
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.closed.is_none() {
+            self.closed = Some(reason);
+            self.close_to_send = reason == CloseReason::Here;
+            for stream in self.streams.values_mut() {
+                stream.reset = true;
+                stream.wake();
+            }
+        }
+    }
+
+    /// Nobody here holds the stream any more: what was finished ends by itself, else it is given up.
+    pub(super) fn release(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.released = true;
+        if !stream.reset && !(stream.outgoing.is_finished() && stream.incoming.is_at_end()) {
+            stream.reset = true;
+            self.control.push_back(Carried::Reset { id });
+        }
+        self.reap(id);
+    }
+
+    /// Forgets a stream that is over on both sides.
+    fn reap(&mut self, id: u32) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        if stream.released && (stream.reset || (stream.outgoing.is_done() && stream.incoming.is_at_end())) {
+            // What was received and never read frees its share of the window.
+            self.data_read += stream.incoming.unread();
+            self.streams.remove(&id);
+            self.turn.retain(|t| *t != id);
+            self.update_window();
+        }
+    }
+
+    /// Somebody read from a stream.
+    pub(super) fn read(&mut self, id: u32, bytes: usize) {
+        self.data_read += bytes as u64;
+        let window = self.config.stream_window;
+        if let Some(stream) = self.streams.get_mut(&id)
+            && stream.incoming.new_limit(window).is_some()
+        {
+            self.control.push_back(Carried::MaxStreamData { id });
+        }
+        self.update_window();
+    }
+
+    fn update_window(&mut self) {
+        let limit = self.data_read + self.config.window;
+        if limit - self.data_let >= self.config.window / 2 {
+            self.data_let = limit;
+            self.control.push_back(Carried::MaxData);
+        }
+    }
+
+    /// Takes a datagram; what is not of this tunnel, or came before, is ignored.
+    pub(super) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
+        let opened = self.keys.open(datagram).filter(|(number, _)| !self.seen.contains(*number));
+        let Some((number, frames)) = opened.and_then(|(n, content)| Some((n, Frame::read_all(&content)?))) else {
+            self.counters.ignored += 1;
+            return;
+        };
+        self.seen.insert(number, number + 1);
+        self.seen.limit(SEEN_RANGES);
+        self.counters.received += 1;
+        self.last_heard = now;
+        if frames.iter().any(Frame::asks_for_ack) {
+            self.unacked += 1;
+            self.ack_since.get_or_insert(now);
+            self.largest_came = Some(now);
+        }
+        for frame in frames {
+            self.handle_frame(now, frame);
+        }
+        if self.recovery.is_idle() {
+            self.waiting_since = None;
+        } else {
+            self.waiting_since = Some(now);
+        }
+    }
+
+    fn handle_frame(&mut self, now: Instant, frame: Frame) {
+        match frame {
+            Frame::Stream { id, offset, fin, data } => {
+                self.known_or_new(id);
+                let Some(stream) = self.streams.get_mut(&id) else { return };
+                match stream.incoming.take(offset, data, fin) {
+                    Ok(moved) => self.data_received += moved,
+                    Err(_) => return self.close(CloseReason::Here),
+                }
+                if self.data_received > self.data_let {
+                    self.close(CloseReason::Here);
+                }
+            }
+            Frame::Ack { delay_ms, ranges } => {
+                let delay = Duration::from_millis(delay_ms.into());
+                for carried in self.recovery.acked(now, delay, &ranges) {
+                    if let Carried::Stream { id, start, end, fin } = carried
+                        && let Some(stream) = self.streams.get_mut(&id)
+                    {
+                        stream.outgoing.acked(start, end, fin);
+                        self.reap(id);
+                    }
+                }
+            }
+            Frame::MaxStreamData { id, max } => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.outgoing.allowed = stream.outgoing.allowed.max(max);
+                }
+            }
+            Frame::MaxData { max } => self.data_allowed = self.data_allowed.max(max),
+            Frame::Reset { id } => {
+                self.known_or_new(id);
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.reset = true;
+                    stream.wake();
+                    self.reap(id);
+                }
+            }
+            Frame::GoAway => self.going_away |= self.side == Side::Visitor,
+            Frame::Ping => {}
+            Frame::Close => self.close(CloseReason::There),
+        }
+    }
+
+    /// Host: a stream id that was not seen before makes a new stream; streams below it come later.
+    fn known_or_new(&mut self, id: u32) {
+        if self.side == Side::Visitor || self.streams.contains_key(&id) {
+            return;
+        }
+        if id >= self.next_stream {
+            let skipped = (id - self.next_stream) as usize;
+            if self.streams.len() + self.gaps.len() + skipped >= 2 * MAX_STREAMS {
+                return;
+            }
+            self.gaps.extend(self.next_stream..id);
+            self.next_stream = id.saturating_add(1);
+        } else if !self.gaps.remove(&id) {
+            return;
+        }
+        self.add_stream(id);
+        self.accepted.push_back(id);
+    }
+
+    /// The next datagram to send, if there is one now.
+    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if self.closed.is_some() {
+            return std::mem::take(&mut self.close_to_send).then(|| self.seal(now, &[Frame::Close], Vec::new())).flatten();
+        }
+        let ack_due = self.unacked >= ACK_EVERY || self.ack_since.is_some_and(|since| now >= since + ACK_DELAY);
+        let may_send = self.recovery.has_room();
+        let has_data = may_send && (!self.control.is_empty() || self.wants_to_send());
+        let keep_alive = may_send && !self.streams.is_empty() && now >= self.last_sent + KEEP_ALIVE;
+        if !ack_due && !has_data && !keep_alive {
+            return None;
+        }
+        let mut frames = Vec::new();
+        let mut carried = Vec::new();
+        let mut room = self.max_content;
+        if self.unacked > 0 {
+            let delay = self.largest_came.map_or(Duration::ZERO, |came| now.duration_since(came));
+            let delay_ms = u16::try_from(delay.as_millis()).unwrap_or(u16::MAX);
+            frames.push(Frame::Ack { delay_ms, ranges: self.seen.highest(MAX_ACK_RANGES).collect() });
+            self.unacked = 0;
+            self.ack_since = None;
+            room = room.saturating_sub(MAX_ACK_BYTES);
+        }
+        if has_data {
+            self.fill(&mut frames, &mut carried, room);
+        }
+        if keep_alive && carried.is_empty() {
+            frames.push(Frame::Ping);
+            carried.push(Carried::Ping);
+        }
+        if frames.is_empty() { None } else { self.seal(now, &frames, carried) }
+    }
+
+    fn wants_to_send(&self) -> bool {
+        let credit = self.data_allowed - self.data_sent;
+        self.streams.values().any(|s| !s.reset && s.outgoing.wants(credit))
+    }
+
+    /// Control first, then stream bytes in turn.
+    fn fill(&mut self, frames: &mut Vec<Frame>, carried: &mut Vec<Carried>, mut room: usize) {
+        const CONTROL_BYTES: usize = 13;
+        while room > CONTROL_BYTES + STREAM_HEAD_BYTES
+            && let Some(item) = self.control.pop_front()
+        {
+            let frame = match &item {
+                Carried::MaxStreamData { id } => match self.streams.get(id) {
+                    Some(stream) => Frame::MaxStreamData { id: *id, max: stream.incoming.allowed() },
+                    None => continue,
+                },
+                Carried::MaxData => Frame::MaxData { max: self.data_let },
+                Carried::Reset { id } => Frame::Reset { id: *id },
+                Carried::GoAway => Frame::GoAway,
+                Carried::Ping | Carried::Stream { .. } => Frame::Ping,
+            };
+            frames.push(frame);
+            carried.push(item);
+            room -= CONTROL_BYTES;
+        }
+        for _ in 0..self.turn.len() {
+            if room <= STREAM_HEAD_BYTES {
+                return;
+            }
+            let Some(id) = self.turn.pop_front() else { return };
+            self.turn.push_back(id);
+            let credit = self.data_allowed - self.data_sent;
+            let Some(stream) = self.streams.get_mut(&id).filter(|s| !s.reset) else { continue };
+            let Some((offset, data, fin, new)) = stream.outgoing.take(room - STREAM_HEAD_BYTES, credit) else { continue };
+            self.data_sent += new;
+            room -= STREAM_HEAD_BYTES + data.len();
+            carried.push(Carried::Stream { id, start: offset, end: offset + data.len() as u64, fin });
+            frames.push(Frame::Stream { id, offset, fin, data });
+        }
+    }
+
+    fn seal(&mut self, now: Instant, frames: &[Frame], carried: Vec<Carried>) -> Option<Vec<u8>> {
+        let mut content = Vec::with_capacity(self.max_content);
+        frames.iter().for_each(|frame| frame.write(&mut content));
+        let number = self.next_number;
+        self.next_number += 1;
+        let datagram = self.keys.seal(number, &content)?;
+        self.counters.sent += 1;
+        self.last_sent = now;
+        if !carried.is_empty() {
+            self.recovery.sent(now, number, carried);
+            self.waiting_since.get_or_insert(now);
+        }
+        Some(datagram)
+    }
+
+    /// When [`Self::handle_timeout`] has something to do at the latest.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        if self.closed.is_some() {
+            return None;
+        }
+        let keep_alive = (!self.streams.is_empty()).then(|| self.last_sent + KEEP_ALIVE);
+        let ack = self.ack_since.map(|since| since + ACK_DELAY);
+        let silence = self.waiting_since.map(|since| since + SILENCE);
+        [self.recovery.deadline(), keep_alive, ack, silence].into_iter().flatten().min()
+    }
+
+    /// Does what time has brought.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.waiting_since.is_some_and(|since| now >= since + SILENCE) {
+            return self.close(CloseReason::Silent);
+        }
+        for carried in self.recovery.lost_by(now) {
+            match carried {
+                Carried::Stream { id, start, end, fin } => {
+                    if let Some(stream) = self.streams.get_mut(&id) {
+                        stream.outgoing.lost(start, end, fin);
+                    }
+                }
+                Carried::Ping => {}
+                control => self.control.push_back(control),
+            }
+        }
+    }
+}
+
+impl StreamState {
+    pub(super) fn wake(&mut self) {
+        let wakers = [self.outgoing.waker.take(), self.incoming.waker.take()];
+        wakers.into_iter().flatten().for_each(std::task::Waker::wake);
+    }
+}
+
+#[cfg(test)]
+#[path = "simulation.rs"]
+mod simulation;

@@ -1,0 +1,184 @@
+//! What is inside a datagram: frames, one after another, integers big-endian.
+
+use super::MAX_STREAMS;
+
+/// Ranges in one acknowledgement: enough for the gaps that reordering leaves in a window.
+pub(super) const MAX_ACK_RANGES: usize = 64;
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// Bytes of a stream.
+    Stream { id: u32, offset: u64, fin: bool, data: Vec<u8> },
+    /// Datagram numbers that have come, highest first, half-open; and how long the highest waited, ms.
+    Ack { delay_ms: u16, ranges: Vec<(u64, u64)> },
+    /// A stream may go up to this offset.
+    MaxStreamData { id: u32, max: u64 },
+    /// All streams together may go up to this sum.
+    MaxData { max: u64 },
+    /// A stream is given up in both directions.
+    Reset { id: u32 },
+    /// Open new streams elsewhere.
+    GoAway,
+    /// Say that you are there.
+    Ping,
+    /// The tunnel ends.
+    Close,
+}
+
+const STREAM: u8 = 1;
+const STREAM_FIN: u8 = 2;
+const ACK: u8 = 3;
+const MAX_STREAM_DATA: u8 = 4;
+const MAX_DATA: u8 = 5;
+const RESET: u8 = 6;
+const GO_AWAY: u8 = 7;
+const PING: u8 = 8;
+const CLOSE: u8 = 9;
+
+/// Kind, id, offset, length.
+pub(super) const STREAM_HEAD_BYTES: usize = 1 + 4 + 8 + 2;
+/// Kind, delay, count, ranges.
+pub(super) const MAX_ACK_BYTES: usize = 1 + 2 + 1 + MAX_ACK_RANGES * 16;
+
+impl Frame {
+    /// Whether the other end must acknowledge it.
+    pub(super) fn asks_for_ack(&self) -> bool {
+        !matches!(self, Self::Ack { .. } | Self::Close)
+    }
+
+    /// Appends it.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Stream { id, offset, fin, data } => {
+                out.push(if *fin { STREAM_FIN } else { STREAM });
+                out.extend_from_slice(&id.to_be_bytes());
+                out.extend_from_slice(&offset.to_be_bytes());
+                // A datagram is shorter than 64 KiB.
+                out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+                out.extend_from_slice(data);
+            }
+            Self::Ack { delay_ms, ranges } => {
+                out.push(ACK);
+                out.extend_from_slice(&delay_ms.to_be_bytes());
+                let count = ranges.len().min(MAX_ACK_RANGES);
+                out.push(count as u8);
+                for (start, end) in &ranges[..count] {
+                    out.extend_from_slice(&start.to_be_bytes());
+                    out.extend_from_slice(&end.to_be_bytes());
+                }
+            }
+            Self::MaxStreamData { id, max } => {
+                out.push(MAX_STREAM_DATA);
+                out.extend_from_slice(&id.to_be_bytes());
+                out.extend_from_slice(&max.to_be_bytes());
+            }
+            Self::MaxData { max } => {
+                out.push(MAX_DATA);
+                out.extend_from_slice(&max.to_be_bytes());
+            }
+            Self::Reset { id } => {
+                out.push(RESET);
+                out.extend_from_slice(&id.to_be_bytes());
+            }
+            Self::GoAway => out.push(GO_AWAY),
+            Self::Ping => out.push(PING),
+            Self::Close => out.push(CLOSE),
+        }
+    }
+
+    /// Reads all frames of a datagram; `None` when they are none.
+    pub(super) fn read_all(mut bytes: &[u8]) -> Option<Vec<Self>> {
+        let mut frames = Vec::new();
+        while let Some((kind, rest)) = bytes.split_first() {
+            // More frames than this no honest datagram has: a credit for each stream, and a few.
+            if frames.len() > 2 * MAX_STREAMS {
+                return None;
+            }
+            bytes = rest;
+            frames.push(match *kind {
+                kind @ (STREAM | STREAM_FIN) => {
+                    let (id, offset, length) = (u32_of(&mut bytes)?, u64_of(&mut bytes)?, u16_of(&mut bytes)?);
+                    let (data, rest) = bytes.split_at_checked(length.into())?;
+                    bytes = rest;
+                    offset.checked_add(length.into())?;
+                    Self::Stream { id, offset, fin: kind == STREAM_FIN, data: data.to_vec() }
+                }
+                ACK => {
+                    let delay_ms = u16_of(&mut bytes)?;
+                    let (count, rest) = bytes.split_first()?;
+                    bytes = rest;
+                    let count = usize::from(*count);
+                    if count == 0 || count > MAX_ACK_RANGES {
+                        return None;
+                    }
+                    let mut ranges = Vec::with_capacity(count);
+                    for _ in 0..count {
+                        let (start, end) = (u64_of(&mut bytes)?, u64_of(&mut bytes)?);
+                        if start >= end {
+                            return None;
+                        }
+                        ranges.push((start, end));
+                    }
+                    Self::Ack { delay_ms, ranges }
+                }
+                MAX_STREAM_DATA => Self::MaxStreamData { id: u32_of(&mut bytes)?, max: u64_of(&mut bytes)? },
+                MAX_DATA => Self::MaxData { max: u64_of(&mut bytes)? },
+                RESET => Self::Reset { id: u32_of(&mut bytes)? },
+                GO_AWAY => Self::GoAway,
+                PING => Self::Ping,
+                CLOSE => Self::Close,
+                _ => return None,
+            });
+        }
+        Some(frames)
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn u16_of(bytes: &mut &[u8]) -> Option<u16> {
+    take(bytes).map(u16::from_be_bytes)
+}
+
+fn u32_of(bytes: &mut &[u8]) -> Option<u32> {
+    take(bytes).map(u32::from_be_bytes)
+}
+
+fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes).map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn there_and_back() {
+        let frames = vec![
+            Frame::Ack { delay_ms: 3, ranges: vec![(5, 9), (1, 2)] },
+            Frame::Stream { id: 1, offset: 7, fin: true, data: vec![1, 2, 3] },
+            Frame::MaxStreamData { id: 2, max: 9 },
+            Frame::MaxData { max: 10 },
+            Frame::Reset { id: 3 },
+            Frame::GoAway,
+            Frame::Ping,
+            Frame::Close,
+        ];
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|f| f.write(&mut bytes));
+        assert_eq!(Frame::read_all(&bytes), Some(frames));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let _ = Frame::read_all(&bytes);
+        }
+    }
+}

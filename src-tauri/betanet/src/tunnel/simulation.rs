@@ -1,0 +1,178 @@
+//! Two state machines over a channel that loses, doubles, delays and reorders, in virtual time.
+
+use super::*;
+use crate::tunnel::handshake::tests::pair;
+use proptest::prelude::*;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+const MAX_BYTES: usize = 7_700;
+
+struct World {
+    now: Instant,
+    ends: [Connection; 2],
+    flying: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    count: u64,
+    rng: StdRng,
+    loss: f64,
+    delay_ms: f64,
+}
+
+impl World {
+    fn new(seed: u64, loss: f64, delay_ms: f64) -> Self {
+        let now = Instant::now();
+        let (visitor, host) = pair();
+        let end = |keys, side| Connection::new(keys, side, TunnelConfig::default(), MAX_BYTES, now);
+        let ends = [end(visitor, Side::Visitor), end(host, Side::Host)];
+        Self { now, ends, flying: BinaryHeap::new(), count: 0, rng: StdRng::seed_from_u64(seed), loss, delay_ms }
+    }
+
+    /// Moves to the next event; false when nothing will happen any more.
+    fn step(&mut self) -> bool {
+        for end in 0..2 {
+            while let Some(datagram) = self.ends[end].poll_transmit(self.now) {
+                let copies = if self.rng.random_bool(0.01) { 2 } else { 1 };
+                for _ in 0..copies {
+                    if self.rng.random_bool(self.loss) {
+                        continue;
+                    }
+                    // A sum of exponentials, as the mixes draw.
+                    let delay: f64 = (0..7).map(|_| -self.delay_ms / 7.0 * (1.0 - self.rng.random::<f64>()).ln()).sum();
+                    let at = self.now + Duration::from_micros((delay * 1000.0) as u64 + 50);
+                    self.count += 1;
+                    self.flying.push(Reverse((at, self.count, 1 - end, datagram.clone())));
+                }
+            }
+        }
+        let arrival = self.flying.peek().map(|Reverse((at, ..))| *at);
+        let timer = self.ends.iter().filter_map(Connection::next_timeout).min();
+        let Some(next) = [arrival, timer].into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        while self.flying.peek().is_some_and(|Reverse((at, ..))| *at <= self.now) {
+            if let Some(Reverse((_, _, end, datagram))) = self.flying.pop() {
+                self.ends[end].handle_datagram(self.now, &datagram);
+            }
+        }
+        for end in &mut self.ends {
+            if end.next_timeout().is_some_and(|at| at <= self.now) {
+                end.handle_timeout(self.now);
+            }
+        }
+        true
+    }
+}
+
+/// Sends bytes on some streams from the host to the visitor and back; every byte must come.
+fn transfer(seed: u64, loss: f64, delay_ms: f64, bytes: usize) -> Duration {
+    let mut world = World::new(seed, loss, delay_ms);
+    let data: Vec<u8> = std::iter::repeat_with(|| world.rng.random()).take(bytes).collect();
+    let ids: Vec<u32> = (0..3).map(|_| world.ends[0].open().unwrap()).collect();
+    let mut written = [[0; 3], [0; 3]];
+    let mut read = [[Vec::new(), Vec::new(), Vec::new()], [Vec::new(), Vec::new(), Vec::new()]];
+    let began = world.now;
+    let mut buffer = vec![0; 20_000];
+    while read.iter().flatten().any(|r| r.len() < bytes) {
+        for end in 0..2 {
+            assert_eq!(world.ends[end].closed, None, "seed {seed}");
+            for (i, id) in ids.iter().enumerate() {
+                let Some(stream) = world.ends[end].streams.get_mut(id) else { continue };
+                let room = stream.outgoing.room(1 << 20).min(bytes - written[end][i]);
+                if !stream.outgoing.is_finished() {
+                    stream.outgoing.write(&data[written[end][i]..written[end][i] + room]);
+                    written[end][i] += room;
+                    if written[end][i] == bytes {
+                        stream.outgoing.finish();
+                    }
+                }
+                let count = stream.incoming.read(&mut buffer);
+                read[end][i].extend_from_slice(&buffer[..count]);
+                if count > 0 {
+                    world.ends[end].read(*id, count);
+                }
+            }
+        }
+        assert!(world.step(), "seed {seed}: stuck");
+        assert!(world.now - began < Duration::from_secs(600), "seed {seed}: far too slow");
+    }
+    assert!(read.iter().flatten().all(|r| *r == data), "seed {seed}: other bytes");
+    world.now - began
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_byte_arrives(seed: u64, loss in 0.0f64..0.2, delay_ms in 0.0f64..400.0, bytes in 1usize..400_000) {
+        transfer(seed, loss, delay_ms, bytes);
+    }
+
+    #[test]
+    fn garbage_is_ignored(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
+        let mut world = World::new(1, 0.0, 0.0);
+        for datagram in &datagrams {
+            world.ends[0].handle_datagram(world.now, datagram);
+        }
+        prop_assert_eq!(world.ends[0].counters().ignored, datagrams.len() as u64);
+        prop_assert!(world.ends[0].closed.is_none());
+    }
+}
+
+#[test]
+fn reordering_alone_costs_little() {
+    // 3 × exp at a mean of 50 ms and more a hop: the window of 256 datagrams over about 700 ms round trip is some 2.7 MB/s at best.
+    let took = transfer(7, 0.0, 350.0, 1_000_000).as_secs_f64();
+    assert!(took < 6.0, "three megabytes each way took {took} s of virtual time");
+}
+
+#[test]
+fn a_replayed_datagram_is_ignored() {
+    let mut world = World::new(1, 0.0, 0.0);
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"once");
+    let datagram = world.ends[0].poll_transmit(world.now).unwrap();
+    world.ends[1].handle_datagram(world.now, &datagram);
+    world.ends[1].handle_datagram(world.now, &datagram);
+    assert_eq!((world.ends[1].counters().received, world.ends[1].counters().ignored), (1, 1));
+}
+
+#[test]
+fn silence_ends_it_and_idleness_does_not() {
+    let mut world = World::new(1, 1.0, 0.0);
+    assert!(!world.step(), "an idle tunnel has nothing to do");
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"anyone?");
+    let began = world.now;
+    while world.ends[0].closed.is_none() && world.step() {}
+    assert_eq!(world.ends[0].closed, Some(CloseReason::Silent));
+    assert!(world.now - began < SILENCE + Duration::from_secs(1), "{:?}", world.now - began);
+}
+
+#[test]
+fn go_away_is_heard_and_streams_go_on() {
+    let mut world = World::new(1, 0.0, 10.0);
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"a");
+    world.ends[1].go_away();
+    for _ in 0..50 {
+        world.step();
+    }
+    assert!(world.ends[0].going_away && world.ends[0].closed.is_none());
+    assert_eq!(world.ends[1].accepted.pop_front(), Some(id));
+}
+
+#[test]
+fn a_reset_is_heard_and_frees_the_window() {
+    let mut world = World::new(3, 0.0, 5.0);
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(&[1; 100_000]);
+    for _ in 0..100 {
+        world.step();
+    }
+    world.ends[1].release(id);
+    for _ in 0..100 {
+        world.step();
+    }
+    assert!(world.ends[0].streams.get(&id).is_some_and(|s| s.reset));
+    assert!(world.ends[1].streams.is_empty());
+    assert_eq!(world.ends[1].data_read, world.ends[1].data_received);
+}

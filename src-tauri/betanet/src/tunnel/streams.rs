@@ -1,0 +1,257 @@
+//! The two halves of one stream: bytes to be sent until they are acknowledged, and bytes received until they are read.
+
+use super::ranges::Ranges;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    task::Waker,
+};
+
+/// Bytes on their way out.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// Everything from `base` on that is not known to have arrived.
+    data: VecDeque<u8>,
+    base: u64,
+    /// First byte never sent.
+    next: u64,
+    acked: Ranges,
+    again: VecDeque<(u64, u64)>,
+    /// How far the other end lets us go.
+    pub(super) allowed: u64,
+    fin: bool,
+    fin_sent: bool,
+    fin_acked: bool,
+    pub(super) waker: Option<Waker>,
+}
+
+impl Outgoing {
+    pub(super) fn new(allowed: u64) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
+    /// Room for so many more bytes within this window.
+    pub(super) fn room(&self, window: u64) -> usize {
+        usize::try_from(window.saturating_sub(self.data.len() as u64)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        self.data.extend(bytes);
+    }
+
+    /// Nothing more will be written.
+    pub(super) fn finish(&mut self) {
+        self.fin = true;
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.fin
+    }
+
+    /// Whether all of it, the end included, has arrived.
+    pub(super) fn is_done(&self) -> bool {
+        self.fin && self.fin_acked && self.data.is_empty()
+    }
+
+    fn end(&self) -> u64 {
+        self.base + self.data.len() as u64
+    }
+
+    /// Whether there is something to send, given so many bytes of the tunnel's credit.
+    pub(super) fn wants(&self, credit: u64) -> bool {
+        !self.again.is_empty()
+            || (self.next < self.end().min(self.allowed) && credit > 0)
+            || (self.fin && !self.fin_sent && self.next == self.end())
+    }
+
+    /// The next piece to send: start, bytes, whether it is the last, and how many of the bytes are new.
+    pub(super) fn take(&mut self, room: usize, credit: u64) -> Option<(u64, Vec<u8>, bool, u64)> {
+        while let Some((start, end)) = self.again.pop_front() {
+            let start = start.max(self.base);
+            if start >= end {
+                continue;
+            }
+            let cut = end.min(start + room as u64);
+            if cut < end {
+                self.again.push_front((cut, end));
+            }
+            return Some((start, self.slice(start, cut), self.fin && cut == self.end(), 0));
+        }
+        let limit = self.end().min(self.allowed).min(self.next.saturating_add(credit));
+        let cut = limit.min(self.next + room as u64).max(self.next);
+        let start = self.next;
+        let last = self.fin && cut == self.end();
+        if cut == start && !(last && !self.fin_sent) {
+            return None;
+        }
+        self.next = cut;
+        self.fin_sent |= last;
+        Some((start, self.slice(start, cut), last, cut - start))
+    }
+
+    fn slice(&self, start: u64, end: u64) -> Vec<u8> {
+        let at = |offset: u64| usize::try_from(offset - self.base).unwrap_or(usize::MAX).min(self.data.len());
+        self.data.range(at(start)..at(end)).copied().collect()
+    }
+
+    pub(super) fn acked(&mut self, start: u64, end: u64, fin: bool) {
+        self.fin_acked |= fin;
+        self.acked.insert(start, end);
+        let prefix = self.acked.prefix().min(self.end());
+        if prefix > self.base {
+            self.data.drain(..usize::try_from(prefix - self.base).unwrap_or(0));
+            self.base = prefix;
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(super) fn lost(&mut self, start: u64, end: u64, fin: bool) {
+        self.again.extend(self.acked.missing(start, end));
+        if fin && !self.fin_acked {
+            self.fin_sent = false;
+        }
+    }
+}
+
+/// Bytes on their way in.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    pieces: BTreeMap<u64, Vec<u8>>,
+    got: Ranges,
+    read: u64,
+    highest: u64,
+    end: Option<u64>,
+    /// How far we let the other end go.
+    allowed: u64,
+    pub(super) waker: Option<Waker>,
+}
+
+/// A piece that an honest peer does not send.
+#[derive(Debug)]
+pub(super) struct Overrun;
+
+impl Incoming {
+    pub(super) fn new(allowed: u64) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
+    /// Takes a piece; returns by how much it moved the highest byte (what counts against the tunnel's window).
+    pub(super) fn take(&mut self, offset: u64, data: Vec<u8>, fin: bool) -> Result<u64, Overrun> {
+        let end = offset + data.len() as u64;
+        if end > self.allowed || self.end.is_some_and(|known| end > known || (fin && end != known)) || (fin && end < self.highest)
+        {
+            return Err(Overrun);
+        }
+        if fin {
+            self.end = Some(end);
+        }
+        let moved = end.saturating_sub(self.highest);
+        self.highest = self.highest.max(end);
+        for (start, end) in self.got.missing(offset.max(self.read), end) {
+            let from = usize::try_from(start - offset).unwrap_or(usize::MAX);
+            let to = usize::try_from(end - offset).unwrap_or(usize::MAX);
+            self.pieces.insert(start, data[from..to].to_vec());
+        }
+        self.got.insert(offset, end);
+        let readable = self.pieces.contains_key(&self.read) || self.is_at_end();
+        if readable && let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        Ok(moved)
+    }
+
+    /// Reads what is there in order.
+    pub(super) fn read(&mut self, mut into: &mut [u8]) -> usize {
+        let mut count = 0;
+        while !into.is_empty() {
+            let Some(mut piece) = self.pieces.remove(&self.read) else { break };
+            let n = piece.len().min(into.len());
+            into[..n].copy_from_slice(&piece[..n]);
+            into = &mut into[n..];
+            self.read += n as u64;
+            count += n;
+            if n < piece.len() {
+                piece.drain(..n);
+                self.pieces.insert(self.read, piece);
+            }
+        }
+        count
+    }
+
+    /// Whether everything up to the end has been read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end == Some(self.read)
+    }
+
+    /// A new limit for the other end, when it has used half of the window.
+    pub(super) fn new_limit(&mut self, window: u64) -> Option<u64> {
+        let limit = self.read + window;
+        if self.end.is_none() && limit - self.allowed.min(limit) >= window / 2 {
+            self.allowed = limit;
+            return Some(limit);
+        }
+        None
+    }
+
+    pub(super) fn allowed(&self) -> u64 {
+        self.allowed
+    }
+
+    /// Bytes that came and will never be read.
+    pub(super) fn unread(&self) -> u64 {
+        self.highest - self.read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_in_any_order_read_as_written(data in prop::collection::vec(any::<u8>(), 1..500), cuts in prop::collection::vec((0usize..500, 0usize..100), 0..50)) {
+            let mut incoming = Incoming::new(1_000);
+            let mut moved = 0;
+            let whole = (0, data.len());
+            for (start, length) in cuts.into_iter().chain([whole]) {
+                let start = start.min(data.len());
+                let end = (start + length).min(data.len());
+                moved += incoming.take(start as u64, data[start..end].to_vec(), end == data.len()).unwrap();
+            }
+            prop_assert_eq!(moved, data.len() as u64);
+            let mut out = vec![0; data.len()];
+            prop_assert_eq!(incoming.read(&mut out), data.len());
+            prop_assert_eq!(out, data);
+            prop_assert!(incoming.is_at_end());
+        }
+    }
+
+    #[test]
+    fn more_than_allowed_is_refused() {
+        let mut incoming = Incoming::new(10);
+        assert!(incoming.take(5, vec![0; 6], false).is_err());
+        assert!(incoming.take(0, vec![0; 10], true).is_ok());
+        assert!(incoming.take(0, vec![0; 9], true).is_err(), "two ends");
+    }
+
+    #[test]
+    fn lost_bytes_are_sent_again_and_acknowledged_ones_go() {
+        let mut outgoing = Outgoing::new(100);
+        outgoing.write(&[7; 50]);
+        outgoing.finish();
+        let (start, data, fin, new) = outgoing.take(30, 100).unwrap();
+        assert_eq!((start, data.len(), fin, new), (0, 30, false, 30));
+        let (start, data, fin, _) = outgoing.take(30, 100).unwrap();
+        assert_eq!((start, data.len(), fin), (30, 20, true));
+        assert!(!outgoing.wants(100));
+        outgoing.acked(30, 50, true);
+        outgoing.lost(0, 30, false);
+        assert!(outgoing.wants(0));
+        let (start, data, ..) = outgoing.take(100, 0).unwrap();
+        assert_eq!((start, data.len()), (0, 30));
+        outgoing.acked(0, 30, false);
+        assert!(outgoing.is_done());
+    }
+}
