@@ -1,0 +1,168 @@
+//! Members and invites.
+
+use crate::{Store, StoreError};
+use fogbank_model::{DeviceId, OwnerId, Resources, UnixMs};
+
+/// What a device may do, as the allocator names it; kept as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoleBits(pub i64);
+
+/// A member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptDevice {
+    /// Which.
+    pub id: DeviceId,
+    /// Whose.
+    pub owner: OwnerId,
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub granted: RoleBits,
+    /// What it lends, as it last said.
+    pub lent: Resources,
+    /// What its live instances hold of that.
+    pub held: Resources,
+}
+
+pub(crate) fn id<const N: usize>(bytes: Vec<u8>, what: &'static str) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Unreadable { what })
+}
+
+/// Amounts are below 2⁵³ (`Resources::LIMIT`), so they fit SQLite's integers.
+pub(crate) fn amount(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn resources(cpu: i64, memory: i64, storage: i64, bandwidth: i64) -> Resources {
+    let units = |n: i64| u64::try_from(n).unwrap_or(0);
+    Resources {
+        cpu_millicores: units(cpu),
+        memory_mb: units(memory),
+        storage_mb: units(storage),
+        bandwidth_kbps: units(bandwidth),
+    }
+}
+
+impl Store {
+    /// Keeps an invite: only the hash of its secret.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_invite(&self, secret_hash: &[u8; 32], roles: RoleBits, expires: UnixMs) -> Result<(), StoreError> {
+        let (hash, roles, expires) = (secret_hash.as_slice(), roles.0, expires.0);
+        sqlx::query!("INSERT OR REPLACE INTO invites (secret_hash, roles, expires) VALUES (?, ?, ?)", hash, roles, expires)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(StoreError::database)
+    }
+
+    /// What an invite grants and until when.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invite(&self, secret_hash: &[u8; 32]) -> Result<Option<(RoleBits, UnixMs)>, StoreError> {
+        let hash = secret_hash.as_slice();
+        let row = sqlx::query!("SELECT roles, expires FROM invites WHERE secret_hash = ?", hash)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(StoreError::database)?;
+        Ok(row.map(|r| (RoleBits(r.roles), UnixMs(r.expires))))
+    }
+
+    /// Forgets invites that ended before this time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_invites(&self, before: UnixMs) -> Result<(), StoreError> {
+        let before = before.0;
+        sqlx::query!("DELETE FROM invites WHERE expires < ?", before)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(StoreError::database)
+    }
+
+    /// Keeps a member, or its new name and further roles.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_device(
+        &self,
+        device: DeviceId,
+        owner: OwnerId,
+        name: &str,
+        granted: RoleBits,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let (id, owner, granted, now) = (device.0.as_slice(), owner.0.as_slice(), granted.0, now.0);
+        sqlx::query!(
+            "INSERT INTO devices (id, owner, name, granted, joined) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, name = excluded.name, granted = devices.granted | excluded.granted",
+            id,
+            owner,
+            name,
+            granted,
+            now
+        )
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(StoreError::database)
+    }
+
+    /// A member.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn device(&self, device: DeviceId) -> Result<Option<KeptDevice>, StoreError> {
+        Ok(self.devices().await?.into_iter().find(|d| d.id == device))
+    }
+
+    /// All members.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn devices(&self) -> Result<Vec<KeptDevice>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT id, owner, name, granted, lent_cpu, lent_memory, lent_storage, lent_bandwidth,
+                    held_cpu, held_memory, held_storage, held_bandwidth FROM devices"
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database)?;
+        rows.into_iter()
+            .map(|r| {
+                Ok(KeptDevice {
+                    id: DeviceId(id(r.id, "a device id")?),
+                    owner: OwnerId(id(r.owner, "an owner id")?),
+                    name: r.name,
+                    granted: RoleBits(r.granted),
+                    lent: resources(r.lent_cpu, r.lent_memory, r.lent_storage, r.lent_bandwidth),
+                    held: resources(r.held_cpu, r.held_memory, r.held_storage, r.held_bandwidth),
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps what a device lends now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_lent(&self, device: DeviceId, lent: &Resources) -> Result<(), StoreError> {
+        let id = device.0.as_slice();
+        let [cpu, memory, storage, bandwidth] = fogbank_model::Dimension::ALL.map(|d| amount(lent.get(d)));
+        sqlx::query!(
+            "UPDATE devices SET lent_cpu = ?, lent_memory = ?, lent_storage = ?, lent_bandwidth = ? WHERE id = ?",
+            cpu,
+            memory,
+            storage,
+            bandwidth,
+            id
+        )
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(StoreError::database)
+    }
+}

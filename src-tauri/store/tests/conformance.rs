@@ -1,0 +1,149 @@
+//! What any store of a fog must do.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use fogbank_model::{
+    BundleId, Container, ContainerId, ContainerSpec, ContainerState, DeviceId, Image, InstanceId, InstanceState, Level, OwnerId,
+    Resources, UnixMs,
+};
+use fogbank_store::{KeptContainer, OpenError, Reservation, Reserved, RoleBits, Store, StoreError};
+
+const NOW: UnixMs = UnixMs(1_790_000_000_000);
+const ONE: Resources = Resources { cpu_millicores: 100, memory_mb: 100, storage_mb: 100, bandwidth_kbps: 100 };
+
+fn container(n: u8) -> KeptContainer {
+    KeptContainer {
+        container: Container {
+            id: ContainerId([n; 16]),
+            owner: OwnerId([1; 32]),
+            onion: format!("{}.onion", char::from(b'a' + n).to_string().repeat(56)).parse().unwrap(),
+            spec: ContainerSpec {
+                name: "site".parse().unwrap(),
+                image: Image::Site { bundle: BundleId([1; 32]), bytes: 1, files: 1 },
+                requirements: ONE,
+                instances: 1,
+                level: Level::Fast,
+            },
+            state: ContainerState::Pending,
+            reason: "created".to_owned(),
+            created: NOW,
+            epoch: 0,
+        },
+        publisher: DeviceId([9; 32]),
+        proof: vec![1, 2, 3],
+        points: Vec::new(),
+        placement: None,
+        deleting: false,
+    }
+}
+
+async fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("fog.sqlite")).await.unwrap();
+    store.put_device(DeviceId([1; 32]), OwnerId([1; 32]), "laptop", RoleBits(1), NOW).await.unwrap();
+    let lent = Resources { cpu_millicores: 500, memory_mb: 500, storage_mb: 500, bandwidth_kbps: 500 };
+    store.set_lent(DeviceId([1; 32]), &lent).await.unwrap();
+    (folder, store)
+}
+
+fn reservation() -> Reservation {
+    Reservation { instance: InstanceId(rand::random()), device: DeviceId([1; 32]), given: ONE }
+}
+
+#[tokio::test]
+async fn a_container_is_created_once_and_survives_a_restart() {
+    let (folder, store) = store().await;
+    store.create(&container(1)).await.unwrap();
+    store.create(&container(1)).await.unwrap();
+    let mut usurper = container(1);
+    usurper.container.owner = OwnerId([2; 32]);
+    assert!(matches!(store.create(&usurper).await, Err(StoreError::Taken { .. })));
+    let mut same_address = container(2);
+    same_address.container.onion = container(1).container.onion;
+    assert!(matches!(store.create(&same_address).await, Err(StoreError::Taken { what: "address" })));
+    store.close().await;
+    let store = Store::open(&folder.path().join("fog.sqlite")).await.unwrap();
+    assert_eq!(store.containers().await.unwrap(), vec![container(1)]);
+    assert_eq!(store.history(ContainerId([1; 16])).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_moves_of_the_machine_are_kept() {
+    let (_folder, store) = store().await;
+    store.create(&container(1)).await.unwrap();
+    let id = ContainerId([1; 16]);
+    let illegal = store.move_container(id, ContainerState::Running, "no", NOW).await;
+    assert!(matches!(illegal, Err(StoreError::Move(_))));
+    store.move_container(id, ContainerState::Allocating, "yes", NOW).await.unwrap();
+    let states: Vec<_> = store.history(id).await.unwrap().iter().map(|t| t.to).collect();
+    assert_eq!(states, [ContainerState::Pending, ContainerState::Allocating]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_booked_twice_by_sixteen_at_once() {
+    let (_folder, store) = store().await;
+    for n in 0..16 {
+        store.create(&container(n)).await.unwrap();
+    }
+    let tasks: Vec<_> = (0..16)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.reserve(ContainerId([n; 16]), 0, &[reservation()], "here", NOW, NOW).await.unwrap() })
+        })
+        .collect();
+    let mut held = 0;
+    for task in tasks {
+        held += usize::from(task.await.unwrap() == Reserved::All);
+    }
+    assert_eq!(held, 5, "a device that lends 500 takes five of 100");
+    let device = store.device(DeviceId([1; 32])).await.unwrap().unwrap();
+    assert_eq!(device.held, device.lent);
+}
+
+#[tokio::test]
+async fn all_or_nothing_and_only_of_the_newest_plan() {
+    let (_folder, store) = store().await;
+    store.create(&container(1)).await.unwrap();
+    let id = ContainerId([1; 16]);
+    let many: Vec<_> = (0..6).map(|_| reservation()).collect();
+    assert_eq!(store.reserve(id, 0, &many, "x", NOW, NOW).await.unwrap(), Reserved::Short(DeviceId([1; 32])));
+    assert_eq!(store.device(DeviceId([1; 32])).await.unwrap().unwrap().held, Resources::ZERO);
+    assert_eq!(store.reserve(id, 0, &many[..2], "x", NOW, NOW).await.unwrap(), Reserved::All);
+    assert_eq!(store.reserve(id, 0, &many[2..3], "x", NOW, NOW).await.unwrap(), Reserved::Outdated);
+    assert_eq!(store.reserve(id, 1, &many[2..3], "x", NOW, NOW).await.unwrap(), Reserved::All);
+    store.move_instance(many[0].instance, InstanceState::Ended, "over", NOW).await.unwrap();
+    store.move_instance(many[0].instance, InstanceState::Ended, "again", NOW).await.unwrap();
+    assert!(store.move_instance(many[0].instance, InstanceState::Ready, "no", NOW).await.is_err());
+    store.move_instance(many[1].instance, InstanceState::Lost, "gone", NOW).await.unwrap();
+    let held = store.device(DeviceId([1; 32])).await.unwrap().unwrap().held;
+    assert_eq!(held, ONE, "what ended is free again, once");
+    let live = store.instances(UnixMs(i64::MAX)).await.unwrap();
+    assert_eq!(live.len(), 1);
+    assert_eq!(live[0].instance.epoch, 2);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_said_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fog.sqlite");
+    Store::open(&path).await.unwrap().close().await;
+    let whole = std::fs::read(&path).unwrap();
+    let mut inside = whole.clone();
+    inside[4096..8192].fill(0xa5);
+    for damaged in [b"this is no database, it is a letter".repeat(200), inside] {
+        std::fs::write(&path, &damaged).unwrap();
+        let error = Store::open(&path).await.err().unwrap();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+}
+
+#[tokio::test]
+async fn invites_are_found_by_hash_until_they_are_swept() {
+    let (_folder, store) = store().await;
+    store.add_invite(&[7; 32], RoleBits(5), NOW).await.unwrap();
+    assert_eq!(store.invite(&[7; 32]).await.unwrap(), Some((RoleBits(5), NOW)));
+    assert_eq!(store.invite(&[8; 32]).await.unwrap(), None);
+    store.sweep_invites(UnixMs(NOW.0 + 1)).await.unwrap();
+    assert_eq!(store.invite(&[7; 32]).await.unwrap(), None);
+}
