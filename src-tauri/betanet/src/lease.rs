@@ -1,7 +1,14 @@
 //! Leases: the leave of one instance to serve a container for a while, and taking it back.
 //!
+//! ```text
+//! issued:    public part, token                      allocator → instance
+//! presented: public part, the token's share for one  instance → introduction point
+//! public:    lease and commitments to the shares     introduction point → visitors
+//! ```
+//!
 //! Invariants: signed by the period's descriptor key, whose record travels with it, so that an introduction point that knows nothing can
-//! check it; a lease names its instance, the key to introduce oneself to it by, and where.
+//! check it; a lease names its instance, the key to introduce oneself to it by, and where. Only who has the token can register: visitors
+//! see the public part, and a point sees its own share, so neither can take an instance's place at a point.
 //! Deliberately absent: renewing (the allocator's reconciler) and registering (service).
 
 use crate::{
@@ -16,7 +23,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// How long a lease of an instance without writable state holds; renewed at half time.
 pub const LEASE_LIFE: DurationMs = DurationMs::from_s(24 * 3600);
-/// A signed record (170), ids and keys (160), a signature: below 450.
+/// A signed record (170), ids and keys (160), three commitments (50), a signature and a token (100): below 480.
 pub const MAX_LEASE_BYTES: usize = 512;
 /// Instances in one revocation: all of a container, twice over.
 pub const MAX_REVOKED: usize = 2 * ContainerSpec::MAX_INSTANCES as usize;
@@ -26,6 +33,10 @@ pub const MAX_REVOCATION_BYTES: usize = 1_500;
 const VERSION: u16 = 1;
 const LEASE: &str = "lease";
 const LEASE_CONTEXT: &str = "fogbank lease 1";
+/// Tokens and their shares are hashes of the descriptor secret; each context makes a different one.
+const TOKEN_CONTEXT: &str = "fogbank 2026 lease token";
+const SHARE_CONTEXT: &str = "fogbank 2026 lease token share";
+const COMMITMENT_CONTEXT: &str = "fogbank 2026 lease token commitment";
 const REVOCATION: &str = "revocation";
 const REVOCATION_CONTEXT: &str = "fogbank revocation 1";
 
@@ -66,6 +77,29 @@ pub struct Under<T> {
     pub record_expires: UnixMs,
     /// What is said.
     pub said: T,
+    /// The statement as signed, fit to be handed on.
+    pub public: Vec<u8>,
+}
+
+type Share = [u8; 16];
+
+/// A lease, and for each of its introduction points a commitment to the share that the instance presents there.
+#[derive(Serialize, Deserialize)]
+struct Granting {
+    lease: Lease,
+    commitments: Vec<Share>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Issued {
+    public: Vec<u8>,
+    token: [u8; 32],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Presented {
+    public: Vec<u8>,
+    share: Share,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +111,7 @@ struct Envelope<T> {
 }
 
 impl Lease {
-    /// Signs a lease. Its end is cut to the end of the signer's record; its period is the signer's.
+    /// Signs a lease, for the instance alone. Its end is cut to the end of the signer's record; its period is the signer's.
     ///
     /// # Errors
     /// When there are no introduction points or too many, or the weight is zero.
@@ -85,56 +119,78 @@ impl Lease {
         self.period = signer.period();
         self.expires = self.expires.min(signer.expires());
         self.check()?;
-        seal(signer, LEASE_CONTEXT, LEASE, &self)
+        let mut hasher = blake3::Hasher::new_derive_key(TOKEN_CONTEXT);
+        hasher.update(&signer.key.to_bytes());
+        hasher.update(&encode(&self).map_err(|_| ProofError::Malformed { what: LEASE })?);
+        let token = *hasher.finalize().as_bytes();
+        let commitments = self.introduction_points.iter().map(|point| commitment(&share(&token, *point))).collect();
+        let public = seal(signer, LEASE_CONTEXT, LEASE, &Granting { lease: self, commitments })?;
+        encode(&Issued { public, token }).map_err(|_| ProofError::Malformed { what: LEASE })
     }
 
-    /// What an introduction point checks: the chain, the times, and that it is meant.
+    /// What an instance shows to one introduction point of an issued lease.
+    ///
+    /// # Errors
+    /// When the bytes are no issued lease.
+    pub fn present(issued: &[u8], point: MixId) -> Result<Vec<u8>, ProofError> {
+        let Issued { public, token } = bounded(issued)?;
+        encode(&Presented { public, share: share(&token, point) }).map_err(|_| ProofError::Malformed { what: LEASE })
+    }
+
+    /// What an introduction point checks: the chain, the times, that it is meant, and that the instance itself presents it. It keeps
+    /// [`Under::public`] for visitors.
     ///
     /// # Errors
     /// When a link of the chain does not hold, or the lease names other introduction points.
-    pub fn open_at(bytes: &[u8], point: MixId, now: UnixMs) -> Result<Under<Self>, ProofError> {
-        let (under, _) = Self::unseal(bytes, now)?;
-        if !under.said.introduction_points.contains(&point) {
+    pub fn open_at(presented: &[u8], point: MixId, now: UnixMs) -> Result<Under<Self>, ProofError> {
+        let Presented { public, share } = bounded(presented)?;
+        let (under, _, commitments) = Self::unseal(&public, now)?;
+        let place = under.said.introduction_points.iter().position(|id| *id == point);
+        let committed = place.and_then(|i| commitments.get(i)).ok_or(ProofError::Other { what: LEASE })?;
+        // Both are hashes: how long comparing takes tells nothing of the share.
+        if *committed != commitment(&share) {
             return Err(ProofError::Other { what: LEASE });
         }
         Ok(under)
     }
 
-    /// What a visitor checks, and an instance of its own lease: the chain from the address on, and the times.
+    /// What a visitor checks of the public part: the chain from the address on, and the times.
     ///
     /// # Errors
     /// When a link of the chain does not hold, or it is another service's.
-    pub fn open_for(bytes: &[u8], blinded: &Blinded, now: UnixMs) -> Result<Self, ProofError> {
-        let (under, record) = Self::unseal(bytes, now)?;
+    pub fn open_for(public: &[u8], blinded: &Blinded, now: UnixMs) -> Result<Self, ProofError> {
+        let (under, record, _) = Self::unseal(public, now)?;
         record.open_for(blinded, now)?;
         Ok(under.said)
     }
 
-    /// What a host checks of a lease that its allocator sent: the chain, the times, and that it is its own instance's with its own key.
+    /// What a host checks of a lease that its allocator issued: the chain, the times, and that it is its own instance's with its own key.
     ///
     /// # Errors
     /// When a link of the chain does not hold, or it is another's.
-    pub fn open_own(bytes: &[u8], instance: InstanceId, key: &[u8; 32], now: UnixMs) -> Result<Under<Self>, ProofError> {
-        let (under, _) = Self::unseal(bytes, now)?;
+    pub fn open_own(issued: &[u8], instance: InstanceId, key: &[u8; 32], now: UnixMs) -> Result<Under<Self>, ProofError> {
+        let Issued { public, .. } = bounded(issued)?;
+        let (under, ..) = Self::unseal(&public, now)?;
         if under.said.instance != instance || under.said.introduction_key != *key {
             return Err(ProofError::Other { what: LEASE });
         }
         Ok(under)
     }
 
-    fn unseal(bytes: &[u8], now: UnixMs) -> Result<(Under<Self>, SignedRecord), ProofError> {
-        if bytes.len() > MAX_LEASE_BYTES {
+    fn unseal(public: &[u8], now: UnixMs) -> Result<(Under<Self>, SignedRecord, Vec<Share>), ProofError> {
+        if public.len() > MAX_LEASE_BYTES {
             return Err(ProofError::TooMuch { what: LEASE });
         }
-        let (envelope, record, lease) = unseal::<Self>(bytes, LEASE_CONTEXT, LEASE, now)?;
+        let (envelope, record, Granting { lease, commitments }) = unseal::<Granting>(public, LEASE_CONTEXT, LEASE, now)?;
         lease.check()?;
-        if lease.period != record.period {
+        if lease.period != record.period || commitments.len() != lease.introduction_points.len() {
             return Err(ProofError::Other { what: LEASE });
         }
         if now >= lease.expires || lease.expires > record.expires {
             return Err(ProofError::Expired { what: LEASE });
         }
-        Ok((Under { blinded: record.blinded, record_expires: record.expires, said: lease }, envelope.record))
+        let under = Under { blinded: record.blinded, record_expires: record.expires, said: lease, public: public.to_vec() };
+        Ok((under, envelope.record, commitments))
     }
 
     fn check(&self) -> Result<(), ProofError> {
@@ -175,8 +231,29 @@ impl Revocation {
         if said.instances.len() > MAX_REVOKED {
             return Err(ProofError::TooMuch { what: REVOCATION });
         }
-        Ok(Under { blinded: record.blinded, record_expires: record.expires, said })
+        Ok(Under { blinded: record.blinded, record_expires: record.expires, said, public: bytes.to_vec() })
     }
+}
+
+fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ProofError> {
+    if bytes.len() > MAX_LEASE_BYTES {
+        return Err(ProofError::TooMuch { what: LEASE });
+    }
+    decode(bytes).map_err(|_| ProofError::Malformed { what: LEASE })
+}
+
+fn share(token: &[u8; 32], point: MixId) -> Share {
+    short(blake3::Hasher::new_derive_key(SHARE_CONTEXT).update(token).update(&point.0).finalize())
+}
+
+fn commitment(share: &Share) -> Share {
+    short(blake3::Hasher::new_derive_key(COMMITMENT_CONTEXT).update(share).finalize())
+}
+
+fn short(hash: blake3::Hash) -> Share {
+    let mut short = Share::default();
+    short.copy_from_slice(&hash.as_bytes()[..size_of::<Share>()]);
+    short
 }
 
 fn seal<T: Serialize + DeserializeOwned>(
@@ -236,19 +313,35 @@ mod tests {
     #[test]
     fn checked_at_each_end() {
         let signer = signer(1);
-        let bytes = lease().issue(&signer).unwrap();
-        assert!(bytes.len() <= MAX_LEASE_BYTES - 64, "{}", bytes.len());
-        let at = Lease::open_at(&bytes, POINT, NOW).unwrap();
+        let issued = lease().issue(&signer).unwrap();
+        assert!(issued.len() <= MAX_LEASE_BYTES - 32, "{}", issued.len());
+        let presented = Lease::present(&issued, POINT).unwrap();
+        let at = Lease::open_at(&presented, POINT, NOW).unwrap();
         assert_eq!(at.blinded, signer.blinded());
-        assert_eq!(Lease::open_for(&bytes, &signer.blinded, NOW).unwrap(), at.said);
-        assert!(Lease::open_own(&bytes, InstanceId([5; 16]), &[6; 32], NOW).is_ok());
+        assert_eq!(Lease::open_for(&at.public, &signer.blinded, NOW).unwrap(), at.said);
+        assert!(Lease::open_own(&issued, InstanceId([5; 16]), &[6; 32], NOW).is_ok());
 
-        assert!(matches!(Lease::open_at(&bytes, MixId([9; 16]), NOW), Err(ProofError::Other { .. })));
-        assert!(matches!(Lease::open_for(&bytes, &super::tests::signer(2).blinded, NOW), Err(ProofError::Other { .. })));
-        assert!(matches!(Lease::open_own(&bytes, InstanceId([4; 16]), &[6; 32], NOW), Err(ProofError::Other { .. })));
-        assert!(matches!(Lease::open_own(&bytes, InstanceId([5; 16]), &[7; 32], NOW), Err(ProofError::Other { .. })));
+        assert!(matches!(Lease::open_at(&presented, MixId([9; 16]), NOW), Err(ProofError::Other { .. })));
+        let elsewhere = super::tests::signer(2).blinded;
+        assert!(matches!(Lease::open_for(&at.public, &elsewhere, NOW), Err(ProofError::Other { .. })));
+        assert!(matches!(Lease::open_own(&issued, InstanceId([4; 16]), &[6; 32], NOW), Err(ProofError::Other { .. })));
+        assert!(matches!(Lease::open_own(&issued, InstanceId([5; 16]), &[7; 32], NOW), Err(ProofError::Other { .. })));
         let late = at.said.expires;
-        assert!(matches!(Lease::open_at(&bytes, POINT, late), Err(ProofError::Expired { .. })));
+        assert!(matches!(Lease::open_at(&presented, POINT, late), Err(ProofError::Expired { .. })));
+    }
+
+    #[test]
+    fn nobody_else_can_take_an_instances_place() {
+        let issued = lease().issue(&signer(1)).unwrap();
+        let mine = Lease::present(&issued, POINT).unwrap();
+        let public = Lease::open_at(&mine, POINT, NOW).unwrap().public;
+        // A visitor has the public part and guesses; a point has its own share and tries it at another point.
+        for share in [Share::default(), short(blake3::hash(&public))] {
+            let guessed = encode(&Presented { public: public.clone(), share }).unwrap();
+            assert!(matches!(Lease::open_at(&guessed, POINT, NOW), Err(ProofError::Other { .. })));
+        }
+        assert!(matches!(Lease::open_at(&mine, MixId([1; 16]), NOW), Err(ProofError::Other { .. })));
+        assert!(Lease::open_at(&public, POINT, NOW).is_err() && Lease::present(&public, POINT).is_err());
     }
 
     #[test]
@@ -256,8 +349,8 @@ mod tests {
         // A signer of one service wraps its lease in another service's record.
         let (mine, theirs) = (signer(1), signer(2));
         let forged = DescriptorSigner { signed: theirs.signed.clone(), key: mine.key.clone(), ..signer(2) };
-        let bytes = lease().issue(&forged).unwrap();
-        assert!(matches!(Lease::open_for(&bytes, &theirs.blinded, NOW), Err(ProofError::Signature { .. })));
+        let Issued { public, .. } = bounded(&lease().issue(&forged).unwrap()).unwrap();
+        assert!(matches!(Lease::open_for(&public, &theirs.blinded, NOW), Err(ProofError::Signature { .. })));
     }
 
     #[test]
@@ -269,7 +362,8 @@ mod tests {
         let under = Revocation::open(&bytes, NOW).unwrap();
         assert_eq!((under.blinded, under.said.instances), (signer.blinded(), ids));
         assert!(Lease::open_at(&bytes, POINT, NOW).is_err(), "a revocation is no lease");
-        assert!(Revocation::open(&lease().issue(&signer).unwrap(), NOW).is_err(), "a lease is no revocation");
+        let Issued { public, .. } = bounded(&lease().issue(&signer).unwrap()).unwrap();
+        assert!(Revocation::open(&public, NOW).is_err(), "a lease is no revocation");
         assert!(Revocation::issue(&[InstanceId([5; 16]); MAX_REVOKED + 1], NOW, &signer).is_err());
     }
 
@@ -277,7 +371,8 @@ mod tests {
         #[test]
         fn changed_bytes_are_refused(at in 0usize..500, flip in 1u8.., bytes: Vec<u8>) {
             let _ = Revocation::open(&bytes, NOW);
-            let good = lease().issue(&signer(1)).unwrap();
+            let _ = Lease::present(&bytes, POINT);
+            let good = Lease::present(&lease().issue(&signer(1)).unwrap(), POINT).unwrap();
             let at = at % good.len();
             let mut bad = good.clone();
             bad[at] ^= flip;

@@ -18,6 +18,7 @@ pub mod mixnode;
 pub mod paths;
 pub mod proof;
 pub mod proxy;
+mod rendezvous;
 pub mod service;
 pub mod tunnel;
 pub mod uplink;

@@ -13,6 +13,10 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// SURBs in one message at most; the packet's size allows fewer, this bounds what is allocated for headers.
 pub const MAX_SURBS: usize = 64;
 
+/// The first byte that a visitor sends in each stream. It tells the host that the stream is there, also when the host is to speak first,
+/// and a later version can say more with another.
+pub const STREAM_OPENS: u8 = 1;
+
 /// One end's mailbox at a rendezvous mix. Chosen at random, known to the two ends and that mix.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -38,7 +42,7 @@ pub enum ToMix {
     /// carries one `Introduction`, the last few `Restock`. Answer: `Registered`, by the first SURB of a registration that is new or
     /// flushed.
     Register {
-        /// Checked there.
+        /// As presented there: see [`crate::lease::Lease::present`].
         lease: Vec<u8>,
         /// For introductions.
         surbs: Vec<Vec<u8>>,
@@ -47,7 +51,7 @@ pub enum ToMix {
     },
     /// An instance leaves its introduction point.
     Unregister {
-        /// The lease that it registered with.
+        /// The lease that it registered with, as presented.
         lease: Vec<u8>,
     },
     /// The live leases under a blinded key. Answer: `Leases`.

@@ -1,1 +1,185 @@
-//! client/mod: being written.
+//! Visiting: opens a stream to an onion address, over a tunnel that is kept for the next ones.
+//!
+//! ```text
+//! descriptor (a mix of the ring) → leases (an introduction point) → one instance, chosen here → introduction → tunnel → streams
+//! ```
+//!
+//! Invariants: every link of the proof chain is checked here; nothing is asked about an address while the uplink is not ready (fail
+//! closed); tunnels are shared only within one isolation; a tunnel whose host leaves or dies is replaced by one to another instance.
+//! Deliberately absent: what is said in a stream, and who asks for it (the proxy, the window).
+
+mod hedge;
+mod reach;
+mod site;
+
+use crate::{
+    address::{Address, AddressError},
+    tunnel::Stream,
+    uplink::Uplink,
+};
+use fogbank_model::Onion;
+use reach::Reach;
+use site::{Request, Site};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+/// How long opening an address may take: a dead instance (3 s), its replacement (10 s), and the way there.
+pub const OPEN_WAIT: Duration = Duration::from_secs(20);
+/// Addresses open at once, counted once an isolation: as many as the proxy has connections.
+pub const MAX_SITES: usize = 256;
+/// What a site's task has beyond the deadline to say why.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Why an address could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectError {
+    /// It is no address.
+    #[error(transparent)]
+    Address(AddressError),
+    /// Too few mixes; nothing was asked.
+    #[error("not opened, because it would not be private: {why}")]
+    NotPrivate {
+        /// What is waited for.
+        why: String,
+    },
+    /// No mix has a descriptor of it.
+    #[error("nothing is published at this address now, or its records have not spread yet")]
+    NotFound,
+    /// There is a descriptor, but no instance answers.
+    #[error("the site is published, but none of its copies answers: {why}")]
+    NoAnswer {
+        /// What the last one tried did.
+        why: String,
+    },
+    /// Not within [`OPEN_WAIT`].
+    #[error("not opened within {} seconds; the last thing tried: {why}", OPEN_WAIT.as_secs())]
+    TimedOut {
+        /// What was going on.
+        why: String,
+    },
+    /// Too many addresses are open.
+    #[error("{MAX_SITES} addresses are open at once already: close some")]
+    TooMany,
+    /// The program ends.
+    #[error("this Fogbank is ending")]
+    Ended,
+}
+
+/// How a visit stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum VisitState {
+    /// On the way.
+    #[default]
+    Opening,
+    /// A tunnel stands.
+    Open,
+    /// The last try failed.
+    Failed {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// One address that is or was open, for the visitor's own eyes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// Which.
+    pub onion: Onion,
+    /// How it stands.
+    pub state: VisitState,
+    /// From the introduction to its answer, the last time.
+    pub round_trip: Option<Duration>,
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Visit({:?}, {:?})", self.state, self.round_trip)
+    }
+}
+
+/// Opens addresses over one uplink.
+#[derive(Clone)]
+pub struct Visitor {
+    uplink: Uplink,
+    sites: Arc<Mutex<HashMap<(Onion, String), Site>>>,
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Visitor")
+    }
+}
+
+impl Visitor {
+    /// Visits over this uplink, which should be for visiting only.
+    pub fn start(uplink: Uplink) -> Self {
+        Self { uplink, sites: Arc::default() }
+    }
+
+    /// A stream to an address. Those of one `isolation` share a tunnel.
+    ///
+    /// # Errors
+    /// When it can't be opened within [`OPEN_WAIT`]; says why.
+    pub async fn connect(&self, onion: &Onion, isolation: &str) -> Result<Stream, ConnectError> {
+        self.connect_within(onion, isolation, OPEN_WAIT).await
+    }
+
+    /// As [`Self::connect`], with another wait, at most [`OPEN_WAIT`].
+    ///
+    /// # Errors
+    /// When it can't be opened in time; says why.
+    pub async fn connect_within(&self, onion: &Onion, isolation: &str, wait: Duration) -> Result<Stream, ConnectError> {
+        let address = Address::parse(onion).map_err(ConnectError::Address)?;
+        let deadline = Instant::now() + wait.min(OPEN_WAIT);
+        let (reply, answer) = oneshot::channel();
+        let mut request = Request::new(reply, deadline);
+        // The task may end for idleness just now; the next one will not.
+        for _ in 0..2 {
+            let site = self.site(&address, isolation)?;
+            match site.ask(request).await {
+                Ok(()) => {
+                    return match timeout_at(deadline + GRACE, answer).await {
+                        Ok(Ok(answer)) => answer,
+                        Ok(Err(_)) => Err(ConnectError::Ended),
+                        Err(_) => Err(ConnectError::TimedOut { why: "waiting for others who open the same address".to_owned() }),
+                    };
+                }
+                Err(back) => request = back,
+            }
+        }
+        Err(ConnectError::Ended)
+    }
+
+    /// The addresses that are open or were lately, for display.
+    pub fn visits(&self) -> Vec<Visit> {
+        self.sites(|sites| sites.iter().map(|((onion, _), site)| site.visit(onion.clone())).collect())
+    }
+
+    fn site(&self, address: &Address, isolation: &str) -> Result<Site, ConnectError> {
+        self.sites(|sites| {
+            sites.retain(|_, site| !site.ended());
+            let key = (address.onion().clone(), isolation.to_owned());
+            if let Some(site) = sites.get(&key) {
+                return Ok(site.clone());
+            }
+            if sites.len() >= MAX_SITES {
+                return Err(ConnectError::TooMany);
+            }
+            let site = Site::start(Reach::new(self.uplink.clone(), address.clone()));
+            sites.insert(key, site.clone());
+            Ok(site)
+        })
+    }
+
+    fn sites<T>(&self, act: impl FnOnce(&mut HashMap<(Onion, String), Site>) -> T) -> T {
+        act(&mut self.sites.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

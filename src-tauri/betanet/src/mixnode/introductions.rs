@@ -76,7 +76,7 @@ impl Introductions {
             asked: false,
         });
         if registration.expires <= expires {
-            (registration.lease, registration.expires) = (lease, expires);
+            (registration.lease, registration.expires) = (under.public, expires);
         }
         if flush {
             registration.stock.clear();

@@ -1,0 +1,199 @@
+//! One address in one isolation: a task that owns its tunnel. Requests queue here, so that ten pictures open one tunnel, not ten.
+
+use super::{ConnectError, OPEN_WAIT, Visit, VisitState, reach::Reach};
+use crate::{
+    message::STREAM_OPENS,
+    tunnel::{Stream, Tunnel},
+};
+use fogbank_model::Onion;
+use futures_util::FutureExt as _;
+use std::{io, time::Duration};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Requests that wait: as many as the proxy has connections.
+const QUEUE: usize = 256;
+/// A tunnel that carries nothing is closed after one to two of these: a reader follows the next link within minutes.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often one request is tried on tunnels that die under it: each has lived long enough to be handed over, so more is bad luck
+/// beyond what waiting helps.
+const MAX_TRIES: u32 = 5;
+/// Tunnels that finish their streams while a newer one takes the new: one for each instance that may leave at once.
+const MAX_RETIRING: usize = 8;
+
+/// Somebody wants a stream.
+pub(super) struct Request {
+    reply: oneshot::Sender<Result<Stream, ConnectError>>,
+    deadline: Instant,
+    tries: u32,
+}
+
+impl Request {
+    pub(super) fn new(reply: oneshot::Sender<Result<Stream, ConnectError>>, deadline: Instant) -> Self {
+        Self { reply, deadline, tries: 0 }
+    }
+
+    fn answer(self, answer: Result<Stream, ConnectError>) {
+        // Who asked may have given up.
+        let _ = self.reply.send(answer);
+    }
+}
+
+#[derive(Clone, Default)]
+struct View {
+    state: VisitState,
+    round_trip: Option<Duration>,
+}
+
+/// The handle of a site's task.
+#[derive(Clone)]
+pub(super) struct Site {
+    requests: mpsc::Sender<Request>,
+    view: watch::Receiver<View>,
+}
+
+impl Site {
+    pub(super) fn start(reach: Reach) -> Self {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (show, view) = watch::channel(View::default());
+        let task = Task { reach, again: requests.downgrade(), show, current: None, retiring: Vec::new() };
+        tokio::spawn(task.run(queue));
+        Self { requests, view }
+    }
+
+    /// Hands over a request; back when the task has ended.
+    pub(super) async fn ask(&self, request: Request) -> Result<(), Request> {
+        self.requests.send(request).await.map_err(|e| e.0)
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    pub(super) fn visit(&self, onion: Onion) -> Visit {
+        let View { state, round_trip } = self.view.borrow().clone();
+        Visit { onion, state, round_trip }
+    }
+}
+
+struct Task {
+    reach: Reach,
+    again: mpsc::WeakSender<Request>,
+    show: watch::Sender<View>,
+    current: Option<Tunnel>,
+    retiring: Vec<Tunnel>,
+}
+
+impl Task {
+    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut idle = 0;
+        loop {
+            match timeout(IDLE, queue.recv()).await {
+                Ok(Some(request)) => {
+                    idle = 0;
+                    self.serve(request).await;
+                }
+                // The visitor is gone: everything ends.
+                Ok(None) => break,
+                Err(_) => {
+                    self.retire();
+                    let carries = self.current.as_ref().is_some_and(|t| t.open_streams() > 0) || !self.retiring.is_empty();
+                    idle = if carries { 0 } else { idle + 1 };
+                    if idle > 1 {
+                        // Whoever sends from here on gets the request back and starts a new task.
+                        queue.close();
+                        while let Some(request) = queue.recv().await {
+                            self.serve(request).await;
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        for tunnel in self.current.into_iter().chain(self.retiring) {
+            tunnel.close();
+        }
+    }
+
+    async fn serve(&mut self, mut request: Request) {
+        if request.reply.is_closed() {
+            return;
+        }
+        let tunnel = match self.tunnel(request.deadline).await {
+            Ok(tunnel) => tunnel,
+            Err(error) => {
+                self.show.send_modify(|view| view.state = VisitState::Failed { why: error.to_string() });
+                return request.answer(Err(error));
+            }
+        };
+        self.show.send_modify(|view| view.state = VisitState::Open);
+        let again = self.again.clone();
+        request.tries += 1;
+        // Opening may wait until the host has room; others need not wait for that.
+        tokio::spawn(async move {
+            match timeout_at(request.deadline, open(&tunnel)).await {
+                Ok(Ok(stream)) => request.answer(Ok(stream)),
+                Ok(Err(error)) if request.tries >= MAX_TRIES => {
+                    request.answer(Err(ConnectError::NoAnswer { why: error.to_string() }));
+                }
+                Ok(Err(_)) => match again.upgrade() {
+                    Some(queue) => {
+                        if let Err(back) = queue.send(request).await {
+                            back.0.answer(Err(ConnectError::Ended));
+                        }
+                    }
+                    None => request.answer(Err(ConnectError::Ended)),
+                },
+                Err(_) => request.answer(Err(ConnectError::TimedOut { why: "the site takes no more streams".to_owned() })),
+            }
+        });
+    }
+
+    /// The tunnel for new streams: the current one, or a fresh one when that is leaving or dead.
+    async fn tunnel(&mut self, deadline: Instant) -> Result<Tunnel, ConnectError> {
+        self.retire();
+        if let Some(tunnel) = &self.current {
+            return Ok(tunnel.clone());
+        }
+        self.show.send_modify(|view| view.state = VisitState::Opening);
+        let (tunnel, round_trip) = self.reach.open(deadline.min(Instant::now() + OPEN_WAIT)).await?;
+        self.show.send_modify(|view| view.round_trip = Some(round_trip));
+        self.current = Some(tunnel.clone());
+        Ok(tunnel)
+    }
+
+    fn retire(&mut self) {
+        if let Some(tunnel) = self.current.take_if(|tunnel| dead(tunnel) || tunnel.going_away()) {
+            if dead(&tunnel) {
+                // A host that told us that it leaves has not failed; one that just died has.
+                self.reach.current_failed();
+            } else {
+                self.reach.current_leaves();
+                self.retiring.push(tunnel);
+            }
+        }
+        self.retiring.retain(|tunnel| {
+            let carries = !dead(tunnel) && tunnel.open_streams() > 0;
+            if !carries {
+                tunnel.close();
+            }
+            carries
+        });
+        while self.retiring.len() > MAX_RETIRING {
+            self.retiring.remove(0).close();
+        }
+    }
+}
+
+async fn open(tunnel: &Tunnel) -> io::Result<Stream> {
+    let mut stream = tunnel.open().await.map_err(io::Error::other)?;
+    stream.write_all(&[STREAM_OPENS]).await?;
+    Ok(stream)
+}
+
+fn dead(tunnel: &Tunnel) -> bool {
+    tunnel.closed().now_or_never().is_some()
+}

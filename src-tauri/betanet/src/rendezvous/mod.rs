@@ -1,0 +1,212 @@
+//! Meeting at a mix: a mailbox of one's own there, kept stocked with SURBs, as a pipe of datagrams to the other end. Both ends use it
+//! alike; neither learns more of the other than the mix where they meet.
+//!
+//! Invariants: SURBs outstanding are bounded ([`stock`]); a datagram and the SURBs that fit beside it share a packet; when a mix leaves the
+//! directory, what was left at the rendezvous is replaced (flushed), because some of it leads through that mix.
+//! Deliberately absent: order, repetition and secrecy of datagrams (the tunnel's).
+
+mod stock;
+
+use crate::{
+    directory::Directory,
+    message::{FromMix, MAX_SURBS, MailboxId, RELAY_OVERHEAD_BYTES, ToMix},
+    tunnel::DatagramPipe,
+    uplink::{Inbox, Reply, Uplink},
+};
+use fogbank_model::{Level, MixId};
+use fogbank_sphinx::Geometry;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use stock::Stock;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+/// The longest datagram: what fits a packet in both directions beside the message around it.
+pub(crate) const MAX_DATAGRAM_BYTES: usize = {
+    let (out, back) = (Geometry::PAYLOAD_BYTES, Geometry::REPLY_PAYLOAD_BYTES);
+    (if out < back { out } else { back }) - RELAY_OVERHEAD_BYTES
+};
+/// A SURB in a message, with its length in front.
+const SURB_ROOM: usize = Geometry::SURB_BYTES + 2;
+/// SURBs that fill a packet.
+pub(crate) const SURBS_A_PACKET: usize = {
+    let fit = (Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES) / SURB_ROOM;
+    if fit < MAX_SURBS { fit } else { MAX_SURBS }
+};
+/// Datagrams waiting to be sent: as many as the uplink takes without waiting; more would only age.
+const OUT_QUEUE: usize = 32;
+/// Datagrams received and not yet taken: all SURBs could come back at once.
+const IN_QUEUE: usize = stock::MAX_TARGET;
+/// How often silence is looked for: a third of what counts as silence.
+const TICK: Duration = Duration::from_millis(500);
+/// How often the first datagram is said again while nothing comes: it may have reached the mix before the other end's mailbox, or been
+/// lost. With one each tick this covers the 3 s that a visitor waits.
+const FIRST_AGAIN: usize = 5;
+
+/// Where and as whom to meet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) at: MixId,
+    pub(crate) mine: MailboxId,
+    pub(crate) peer: MailboxId,
+    pub(crate) level: Level,
+}
+
+/// Opens the own mailbox and returns the pipe to the other end. `first` is sent at once and again until something comes.
+/// The mailbox is closed when the pipe's sending half is dropped.
+pub(crate) fn meet(uplink: &Uplink, place: Place, first: Option<Vec<u8>>) -> DatagramPipe {
+    let (out, outgoing) = mpsc::channel(OUT_QUEUE);
+    let (incoming, recv) = mpsc::channel(IN_QUEUE);
+    let (inbox, replies) = uplink.inbox();
+    let shared = Arc::new(Shared {
+        stock: Mutex::new(Stock::new(Instant::now())),
+        refill: Notify::new(),
+        heard: watch::Sender::new(false),
+    });
+    tokio::spawn(receive(replies, incoming, shared.clone()));
+    let sender = Sender { uplink: uplink.clone(), place, inbox, shared };
+    tokio::spawn(sender.run(outgoing, first));
+    DatagramPipe { send: out, recv, max_bytes: MAX_DATAGRAM_BYTES }
+}
+
+struct Shared {
+    stock: Mutex<Stock>,
+    refill: Notify,
+    heard: watch::Sender<bool>,
+}
+
+impl Shared {
+    fn stock<T>(&self, change: impl FnOnce(&mut Stock) -> T) -> T {
+        change(&mut self.stock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes what comes back until the inbox is closed by the sender's end.
+async fn receive(mut replies: mpsc::Receiver<Reply>, incoming: mpsc::Sender<Vec<u8>>, shared: Arc<Shared>) {
+    while let Some(reply) = replies.recv().await {
+        let (left, data) = match FromMix::decode(&reply.payload) {
+            Ok(FromMix::Relayed { data, stock }) => (stock, Some(data)),
+            Ok(FromMix::Restock { stock }) => (stock, None),
+            Ok(other) => {
+                tracing::debug!(?other, "a rendezvous mix said something that is no business of it");
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a rendezvous mix said something unreadable");
+                continue;
+            }
+        };
+        let missing = shared.stock(|stock| {
+            stock.came_back(usize::from(left), Instant::now());
+            stock.missing()
+        });
+        if missing >= SURBS_A_PACKET {
+            shared.refill.notify_one();
+        }
+        if let Some(data) = data {
+            shared.heard.send_replace(true);
+            // A reader that does not keep up loses datagrams as a network would.
+            let _ = incoming.try_send(data);
+        }
+    }
+}
+
+struct Sender {
+    uplink: Uplink,
+    place: Place,
+    inbox: Inbox,
+    shared: Arc<Shared>,
+}
+
+impl Sender {
+    async fn run(self, mut outgoing: mpsc::Receiver<Vec<u8>>, mut first: Option<Vec<u8>>) {
+        let mut directories = self.uplink.directory();
+        let mut mixes = ids(directories.borrow_and_update().as_deref());
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.tick().await;
+        let mut again = 0;
+        self.send(first.clone(), false).await;
+        self.refill().await;
+        loop {
+            tokio::select! {
+                datagram = outgoing.recv() => match datagram {
+                    Some(datagram) => { self.send(Some(datagram), false).await; }
+                    None => break,
+                },
+                () = self.shared.refill.notified() => self.refill().await,
+                _ = tick.tick() => {
+                    if *self.shared.heard.borrow() || again >= FIRST_AGAIN {
+                        first = None;
+                    } else if first.is_some() {
+                        again += 1;
+                        self.send(first.clone(), false).await;
+                    }
+                    if self.shared.stock(|stock| stock.silent(SURBS_A_PACKET, Instant::now())) {
+                        self.refill().await;
+                    }
+                }
+                changed = directories.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let now = ids(directories.borrow_and_update().as_deref());
+                    if !now.contains(&self.place.at) {
+                        break;
+                    }
+                    if mixes.iter().any(|mix| !now.contains(mix)) {
+                        self.shared.stock(Stock::void);
+                        self.send(None, true).await;
+                        self.refill().await;
+                    }
+                    mixes = now;
+                }
+            }
+        }
+        let close = ToMix::CloseMailbox { mine: self.place.mine };
+        let _ = self.uplink.send(self.place.at, self.place.level, &close).await;
+    }
+
+    /// Fills the stock up to its target, in full packets.
+    async fn refill(&self) {
+        while self.shared.stock(|stock| stock.missing()) >= SURBS_A_PACKET {
+            if !self.send(None, false).await {
+                break;
+            }
+        }
+    }
+
+    /// One packet: the datagram, and as many of the missing SURBs as fit beside it. Whether it went out; a datagram that did not is lost.
+    async fn send(&self, relay: Option<Vec<u8>>, flush: bool) -> bool {
+        let Place { at, mine, peer, level } = self.place;
+        let room = MAX_DATAGRAM_BYTES.saturating_sub(relay.as_ref().map_or(0, Vec::len)) / SURB_ROOM;
+        let count = self.shared.stock(|stock| stock.missing()).min(room).min(SURBS_A_PACKET);
+        let surbs = if count == 0 { Ok(Vec::new()) } else { self.uplink.surbs(at, count, level, &self.inbox).await };
+        let sent = match surbs {
+            Ok(surbs) => {
+                let relays = relay.is_some();
+                self.shared.stock(|stock| {
+                    stock.sent(surbs.len());
+                    if relays {
+                        stock.asked(Instant::now());
+                    }
+                });
+                self.uplink.send(at, level, &ToMix::Mailbox { mine, peer, surbs, flush, relay }).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &sent {
+            tracing::debug!(%error, "a datagram to a rendezvous mix was not sent");
+        }
+        sent.is_ok()
+    }
+}
+
+fn ids(directory: Option<&Directory>) -> HashSet<MixId> {
+    directory.map(|d| d.mixes.iter().map(|m| m.id).collect()).unwrap_or_default()
+}

@@ -1,0 +1,223 @@
+//! A fog of real mixes on loopback, with the test as its allocator.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "tests; each scenario uses a part")]
+
+use fogbank_betanet::{
+    address::Period,
+    descriptor::Descriptor,
+    directory::{Directory, MixEntry, clock},
+    lease::{LEASE_LIFE, Lease, Revocation},
+    link,
+    mixnode::{KnownDirectory, Mixnode},
+    paths::Guards,
+    proof::{ContainerIdentity, DescriptorSigner},
+    service::{Host, ServiceHandle},
+    tunnel::{IntroductionKey, Stream},
+    uplink::{Uplink, UplinkConfig, UplinkStatus},
+};
+use fogbank_model::{FogId, InstanceId, Level, MixId, Onion, OwnerId};
+use fogbank_wire::ServiceProof;
+use iroh::SecretKey;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::{mpsc, watch},
+};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Mixes and their directory.
+pub(crate) struct Net {
+    fog: SecretKey,
+    serial: u64,
+    directory: watch::Sender<Option<KnownDirectory>>,
+    pub(crate) mixes: Vec<(MixEntry, Mixnode)>,
+}
+
+impl Net {
+    /// A test fog of so many mixes.
+    pub(crate) async fn start(mixes: u8) -> Self {
+        let directory = watch::Sender::new(None);
+        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new() };
+        for number in 0..mixes {
+            let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0)).await.unwrap();
+            let addrs = endpoint.bound_sockets();
+            let mix = Mixnode::start(endpoint, net.directory.subscribe());
+            let entry =
+                MixEntry { id: mix.id(), key: mix.key(), packet_key: mix.packet_key(), owner: OwnerId([number; 32]), addrs };
+            net.mixes.push((entry, mix));
+        }
+        net.publish();
+        net
+    }
+
+    pub(crate) fn fog(&self) -> FogId {
+        FogId(*self.fog.public().as_bytes())
+    }
+
+    /// Signs the directory anew and hands it to everybody.
+    pub(crate) fn publish(&mut self) {
+        self.serial += 1;
+        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).collect();
+        let directory = Directory::new(self.fog(), true, self.serial, clock(), [7; 32], entries);
+        let signed = Arc::new(directory.seal(&self.fog).unwrap());
+        let directory = Arc::new(Directory::open(&signed, &self.fog()).unwrap());
+        self.directory.send_replace(Some(KnownDirectory { directory, signed }));
+    }
+
+    /// Ends a mix and lists it no more.
+    pub(crate) async fn end_mix(&mut self, id: MixId) {
+        let at = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
+        let (_, mix) = self.mixes.remove(at);
+        mix.shutdown().await;
+        self.publish();
+    }
+
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        self.directory.borrow().as_ref().unwrap().directory.clone()
+    }
+
+    /// A client that has the directory from its allocator.
+    pub(crate) fn member(&self) -> Uplink {
+        Uplink::start(self.config(Some(self.directory.subscribe()), Vec::new()))
+    }
+
+    /// A client that knows one mix from a link.
+    pub(crate) fn stranger(&self) -> Uplink {
+        let entry = &self.mixes[0].0;
+        Uplink::start(self.config(None, vec![(entry.key, entry.addrs.clone())]))
+    }
+
+    fn config(
+        &self,
+        directory: Option<watch::Receiver<Option<KnownDirectory>>>,
+        bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
+    ) -> UplinkConfig {
+        UplinkConfig { bind: LOOPBACK, exclude: Vec::new(), fog: self.fog(), directory, bootstrap, guards: Guards::new() }
+    }
+
+    fn mix(&self, id: MixId) -> Option<&Mixnode> {
+        self.mixes.iter().find(|(entry, _)| entry.id == id).map(|(_, mix)| mix)
+    }
+}
+
+pub(crate) async fn ready(uplink: &Uplink) {
+    let mut status = uplink.status();
+    let ready = status.wait_for(|s| matches!(s, UplinkStatus::Ready { .. }));
+    tokio::time::timeout(Duration::from_secs(10), ready).await.expect("the uplink comes up").unwrap();
+}
+
+/// A container whose allocator is the test.
+pub(crate) struct Container {
+    proof: ServiceProof,
+    points: Vec<MixId>,
+    level: Level,
+}
+
+impl Container {
+    /// Publishes the descriptor on the ring.
+    pub(crate) fn publish(net: &Net, level: Level) -> Self {
+        let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+        let proof = identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap();
+        let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
+        let container = Self { proof, points, level };
+        let signer = container.signer();
+        let descriptor = Descriptor { introduction_points: container.points.clone(), level };
+        let bytes = descriptor.make(&signer, 1, &mut rand::rng()).unwrap();
+        for id in net.directory().ring(&signer.blinded()) {
+            net.mix(id).unwrap().put_descriptor(bytes.clone()).unwrap();
+        }
+        container
+    }
+
+    pub(crate) fn onion(&self) -> &Onion {
+        &self.proof.onion
+    }
+
+    fn signer(&self) -> DescriptorSigner {
+        DescriptorSigner::of(&self.proof, Period::at(clock()), clock()).unwrap()
+    }
+
+    /// An instance on an uplink of its own that greets with its number and then says everything back.
+    pub(crate) async fn instance(&self, net: &Net, number: u8) -> Instance {
+        let uplink = net.member();
+        ready(&uplink).await;
+        let key = IntroductionKey::generate();
+        let id = InstanceId([number; 16]);
+        let lease = Lease {
+            instance: id,
+            introduction_key: key.public(),
+            weight: 1,
+            expires: clock().plus(LEASE_LIFE),
+            introduction_points: self.points.clone(),
+            period: Period(0),
+        };
+        let (leases, watch) = watch::channel(vec![lease.issue(&self.signer()).unwrap()]);
+        let (accept, mut streams) = mpsc::channel::<Stream>(16);
+        tokio::spawn(async move {
+            while let Some(stream) = streams.recv().await {
+                tokio::spawn(echo(number, stream));
+            }
+        });
+        let service = Host::start(uplink.clone()).serve(id, key, watch, self.level, accept);
+        tokio::time::timeout(Duration::from_secs(10), service.wait_registered()).await.expect("it registers");
+        Instance { id, uplink, service, _leases: leases }
+    }
+
+    /// What the allocator does when it has lost an instance.
+    pub(crate) fn revoke(&self, net: &Net, instance: InstanceId) {
+        let bytes = Revocation::issue(&[instance], clock(), &self.signer()).unwrap();
+        for point in &self.points {
+            if let Some(mix) = net.mix(*point) {
+                mix.revoke(&bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// A running instance.
+pub(crate) struct Instance {
+    pub(crate) id: InstanceId,
+    pub(crate) uplink: Uplink,
+    pub(crate) service: ServiceHandle,
+    _leases: watch::Sender<Vec<Vec<u8>>>,
+}
+
+async fn echo(number: u8, mut stream: Stream) {
+    if stream.write_all(&[number]).await.is_err() {
+        return;
+    }
+    let (mut from, mut to) = tokio::io::split(stream);
+    if tokio::io::copy(&mut from, &mut to).await.is_ok() {
+        let _ = to.shutdown().await;
+    }
+}
+
+/// The number of the instance at the other end.
+pub(crate) async fn greeting(stream: &mut Stream) -> u8 {
+    tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await.expect("a greeting in time").expect("a greeting")
+}
+
+/// Bytes that no two places of which look alike.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Says these bytes, ends that direction, and expects them back and then the end.
+pub(crate) async fn there_and_back(stream: Stream, bytes: &[u8]) {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let mut back = Vec::with_capacity(bytes.len());
+    let say = async {
+        to.write_all(bytes).await.expect("it can be said");
+        to.shutdown().await.expect("it can be ended");
+    };
+    let (_, heard) = tokio::join!(say, from.read_to_end(&mut back));
+    heard.expect("it comes back");
+    assert!(back == bytes, "{} of {} bytes came back, or others", back.len(), bytes.len());
+}
