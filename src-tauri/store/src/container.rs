@@ -184,21 +184,20 @@ impl Store {
             .map_err(StoreError::database)
     }
 
-    /// A container's moves, oldest first; the newest 1,000 of them.
+    /// A container's moves, oldest first.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn history(&self, cid: ContainerId) -> Result<Vec<Transition>, StoreError> {
         let cid = cid.0.as_slice();
         let rows = sqlx::query!(
-            "SELECT state, reason, at FROM transitions WHERE container = ? AND instance IS NULL ORDER BY number DESC LIMIT 1000",
+            "SELECT state, reason, at FROM transitions WHERE container = ? AND instance IS NULL ORDER BY number",
             cid
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database)?;
         rows.into_iter()
-            .rev()
             .map(|r| {
                 let to = ContainerState::from_name(&r.state).ok_or(StoreError::Unreadable { what: "a state" })?;
                 Ok(Transition { at: UnixMs(r.at), to, reason: r.reason })

@@ -7,6 +7,9 @@ use fogbank_model::{DeviceId, OwnerId, Resources, UnixMs};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RoleBits(pub i64);
 
+/// Invites kept at most: more than any community hands out within their lives.
+pub const MAX_INVITES: usize = 10_000;
+
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptDevice {
@@ -22,6 +25,36 @@ pub struct KeptDevice {
     pub lent: Resources,
     /// What its live instances hold of that.
     pub held: Resources,
+}
+
+struct Row {
+    id: Vec<u8>,
+    owner: Vec<u8>,
+    name: String,
+    granted: i64,
+    lent_cpu: i64,
+    lent_memory: i64,
+    lent_storage: i64,
+    lent_bandwidth: i64,
+    held_cpu: i64,
+    held_memory: i64,
+    held_storage: i64,
+    held_bandwidth: i64,
+}
+
+impl TryFrom<Row> for KeptDevice {
+    type Error = StoreError;
+
+    fn try_from(r: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: DeviceId(id(r.id, "a device id")?),
+            owner: OwnerId(id(r.owner, "an owner id")?),
+            name: r.name,
+            granted: RoleBits(r.granted),
+            lent: resources(r.lent_cpu, r.lent_memory, r.lent_storage, r.lent_bandwidth),
+            held: resources(r.held_cpu, r.held_memory, r.held_storage, r.held_bandwidth),
+        })
+    }
 }
 
 pub(crate) fn id<const N: usize>(bytes: Vec<u8>, what: &'static str) -> Result<[u8; N], StoreError> {
@@ -47,14 +80,20 @@ impl Store {
     /// Keeps an invite: only the hash of its secret.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When there are [`MAX_INVITES`] already, or the database fails.
     pub async fn add_invite(&self, secret_hash: &[u8; 32], roles: RoleBits, expires: UnixMs) -> Result<(), StoreError> {
-        let (hash, roles, expires) = (secret_hash.as_slice(), roles.0, expires.0);
-        sqlx::query!("INSERT OR REPLACE INTO invites (secret_hash, roles, expires) VALUES (?, ?, ?)", hash, roles, expires)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-            .map_err(StoreError::database)
+        let (hash, roles, expires, limit) = (secret_hash.as_slice(), roles.0, expires.0, amount(MAX_INVITES as u64));
+        let done = sqlx::query!(
+            "INSERT OR REPLACE INTO invites (secret_hash, roles, expires) SELECT ?, ?, ? WHERE (SELECT count(*) FROM invites) < ?",
+            hash,
+            roles,
+            expires,
+            limit
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database)?;
+        if done.rows_affected() == 0 { Err(StoreError::TooMany { what: "invites", limit: MAX_INVITES }) } else { Ok(()) }
     }
 
     /// What an invite grants and until when.
@@ -116,7 +155,18 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn device(&self, device: DeviceId) -> Result<Option<KeptDevice>, StoreError> {
-        Ok(self.devices().await?.into_iter().find(|d| d.id == device))
+        let id = device.0.as_slice();
+        sqlx::query_as!(
+            Row,
+            "SELECT id, owner, name, granted, lent_cpu, lent_memory, lent_storage, lent_bandwidth,
+                    held_cpu, held_memory, held_storage, held_bandwidth FROM devices WHERE id = ?",
+            id
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::database)?
+        .map(KeptDevice::try_from)
+        .transpose()
     }
 
     /// All members.
@@ -124,25 +174,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn devices(&self) -> Result<Vec<KeptDevice>, StoreError> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             "SELECT id, owner, name, granted, lent_cpu, lent_memory, lent_storage, lent_bandwidth,
                     held_cpu, held_memory, held_storage, held_bandwidth FROM devices"
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database)?;
-        rows.into_iter()
-            .map(|r| {
-                Ok(KeptDevice {
-                    id: DeviceId(id(r.id, "a device id")?),
-                    owner: OwnerId(id(r.owner, "an owner id")?),
-                    name: r.name,
-                    granted: RoleBits(r.granted),
-                    lent: resources(r.lent_cpu, r.lent_memory, r.lent_storage, r.lent_bandwidth),
-                    held: resources(r.held_cpu, r.held_memory, r.held_storage, r.held_bandwidth),
-                })
-            })
-            .collect()
+        rows.into_iter().map(KeptDevice::try_from).collect()
     }
 
     /// Keeps what a device lends now.

@@ -30,6 +30,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The file or its folder is read-only.
+    #[error("the database {} can't be written: make the file and its folder writable and start again", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// Anything else.
     #[error("the database {} can't be opened: {source}", path.display())]
     Other {
@@ -66,6 +72,14 @@ pub enum StoreError {
         /// What.
         what: &'static str,
     },
+    /// More than is kept.
+    #[error("there are {limit} {what} already, and no more are kept")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are kept.
+        limit: usize,
+    },
     /// It is there already, from someone else.
     #[error("that {what} is taken")]
     Taken {
@@ -74,15 +88,40 @@ pub enum StoreError {
     },
 }
 
-/// SQLite's primary result codes that people should hear about in words.
-pub(crate) const SQLITE_FULL: &str = "13";
+/// What SQLite complains about, as far as people can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    Full,
+    ReadOnly,
+    Damaged,
+    /// A read, a write or an open failed; on a full disk SQLite says this, too.
+    Io,
+    Other,
+}
+
+/// Sorts an error by its primary result code (<https://www.sqlite.org/rescode.html>): the low byte of the extended one that sqlx gives.
+pub(crate) fn complaint(error: &sqlx::Error) -> Complaint {
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(8) => Complaint::ReadOnly,
+        Some(10 | 14) => Complaint::Io,
+        // 11: the file's inside is malformed; 26: it is no database.
+        Some(11 | 26) => Complaint::Damaged,
+        Some(13) => Complaint::Full,
+        _ => Complaint::Other,
+    }
+}
 
 fn describe(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
-    if code.as_deref() == Some(SQLITE_FULL) {
-        "the disk is full: the fog's database can't be written. Free some space; nothing that was kept is lost".to_owned()
-    } else {
-        format!("the fog's database failed: {error}")
+    match complaint(error) {
+        Complaint::Full => {
+            "the disk is full: the fog's database can't be written. Free some space; nothing that was kept is lost".to_owned()
+        }
+        Complaint::ReadOnly => "the fog's database has become read-only: make its file and folder writable".to_owned(),
+        Complaint::Damaged => {
+            format!("the fog's database is damaged ({error}): stop the fog and put a backup of the file back")
+        }
+        Complaint::Io | Complaint::Other => format!("the fog's database failed: {error}"),
     }
 }
 

@@ -19,6 +19,9 @@ pub struct KeptInstance {
     pub introduction_key: Option<[u8; 32]>,
 }
 
+/// Instances of a container that are over and still kept: what a detail page shows.
+pub const MAX_PAST_INSTANCES: usize = 32;
+
 /// What a plan wants to hold on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
@@ -176,6 +179,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::database)?;
+            forget_past(&mut tx, &row.container).await?;
         }
         record(&mut tx, ContainerId(id(row.container, "a container id")?), Some(iid), name, reason, now).await?;
         tx.commit().await.map_err(StoreError::database)?;
@@ -242,4 +246,19 @@ async fn hold(connection: &mut SqliteConnection, reservation: &Reservation) -> R
     .await
     .map_err(StoreError::database)?;
     Ok(held.rows_affected() == 1)
+}
+
+/// Forgets a container's instances that are over, but for the last [`MAX_PAST_INSTANCES`].
+async fn forget_past(connection: &mut SqliteConnection, container: &[u8]) -> Result<(), StoreError> {
+    let kept = amount(MAX_PAST_INSTANCES as u64);
+    sqlx::query!(
+        "DELETE FROM instances WHERE rowid IN (SELECT rowid FROM instances WHERE container = ? AND state IN ('ended', 'lost')
+         ORDER BY since DESC, rowid DESC LIMIT -1 OFFSET ?)",
+        container,
+        kept
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(StoreError::database)
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariants: a state changes only by a move that its machine has, stored in one transaction with its reason; a device's live instances
 //! never hold more than it lends at the moment of reserving; the epoch of a container fences reservations of older plans.
+//! An invite is taken any number of times until it expires, so that one ticket serves a household or a class; only its hash is kept.
+//! What grows is bounded: invites, the history, instances that are over.
 //! Deliberately absent: what to do next (the allocator decides) and who is connected (that is not kept).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
@@ -14,7 +16,8 @@ mod open;
 mod transition;
 
 pub use container::KeptContainer;
-pub use device::{KeptDevice, RoleBits};
+pub use device::{KeptDevice, MAX_INVITES, RoleBits};
 pub use error::{OpenError, StoreError};
-pub use instance::{KeptInstance, Reservation, Reserved};
+pub use instance::{KeptInstance, MAX_PAST_INSTANCES, Reservation, Reserved};
 pub use open::Store;
+pub use transition::MAX_HISTORY;

@@ -1,16 +1,23 @@
 //! Opening a database: checked before it is used, migrated, in write-ahead mode with durable commits.
 
-use crate::{OpenError, StoreError, error::SQLITE_FULL, transition::KillSwitch};
+use crate::{
+    OpenError, StoreError,
+    error::{Complaint, complaint},
+    transition::KillSwitch,
+};
 use sqlx::{
     SqlitePool,
+    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 /// Connections: one writer at a time is SQLite's rule; a few readers beside it.
 const CONNECTIONS: u32 = 4;
 /// A writer that waits longer for its turn gives up.
 const BUSY: Duration = Duration::from_secs(10);
+/// With less room SQLite can't make its index (32 KiB) and grow its log by a transaction.
+const LEAST_FREE_BYTES: u64 = 128 << 10;
 
 /// An allocator's database.
 #[derive(Clone)]
@@ -20,11 +27,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a database, making it when there is none.
+    /// Opens a database, making it when there is none; then only this user can read it (it holds secrets that sign for services).
     ///
     /// # Errors
     /// When it is damaged, of a newer version, or can't be written; nothing is changed then.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        touch_private(path).map_err(|source| match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => OpenError::ReadOnly { path: path.to_owned() },
+            io::ErrorKind::StorageFull => OpenError::DiskFull { path: path.to_owned() },
+            _ => OpenError::Other { path: path.to_owned(), source: sqlx::Error::Io(source) },
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -39,13 +51,11 @@ impl Store {
             return Err(OpenError::Damaged { path: path.to_owned(), why: verdict });
         }
         sqlx::migrate!("./migrations").run(&pool).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::VersionMissing(_) | sqlx::migrate::MigrateError::VersionTooNew(..) => {
-                OpenError::Newer { path: path.to_owned() }
-            }
-            sqlx::migrate::MigrateError::VersionMismatch(version) => {
+            MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => OpenError::Newer { path: path.to_owned() },
+            MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {
                 OpenError::Damaged { path: path.to_owned(), why: format!("migration {version} is another") }
             }
-            sqlx::migrate::MigrateError::Execute(source) => classify(path, source),
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => classify(path, source),
             other => OpenError::Other { path: path.to_owned(), source: sqlx::Error::Migrate(Box::new(other)) },
         })?;
         Ok(Self { pool, kill: KillSwitch::from_environment() })
@@ -85,11 +95,31 @@ impl Store {
 }
 
 fn classify(path: &Path, source: sqlx::Error) -> OpenError {
-    // 11: the file's inside is malformed; 26: it is no database.
-    let code = source.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
-    match code.as_deref() {
-        Some("11" | "26") => OpenError::Damaged { path: path.to_owned(), why: source.to_string() },
-        Some(SQLITE_FULL) => OpenError::DiskFull { path: path.to_owned() },
-        _ => OpenError::Other { path: path.to_owned(), source },
+    let path = path.to_owned();
+    match complaint(&source) {
+        Complaint::Damaged => OpenError::Damaged { path, why: source.to_string() },
+        Complaint::Full => OpenError::DiskFull { path },
+        Complaint::ReadOnly => OpenError::ReadOnly { path },
+        Complaint::Io | Complaint::Other if disk_is_full(&path) => OpenError::DiskFull { path },
+        Complaint::Io | Complaint::Other => OpenError::Other { path, source },
     }
+}
+
+/// Makes an empty file of mode 0600 where there is none; SQLite gives its log and index the mode of the database.
+fn touch_private(path: &Path) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+#[cfg(unix)]
+fn disk_is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < LEAST_FREE_BYTES)
+}
+
+#[cfg(not(unix))]
+fn disk_is_full(_: &Path) -> bool {
+    false
 }

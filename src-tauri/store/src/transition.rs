@@ -1,10 +1,14 @@
 //! Storing a move, and the switch by which a test kills the allocator right after one.
 
-use crate::StoreError;
+use crate::{StoreError, device::amount};
 use fogbank_model::{ContainerId, InstanceId, UnixMs};
 use sqlx::SqliteConnection;
 
-/// Adds a line to the history, in the caller's transaction.
+/// Moves kept of a container and its instances together: years of a quiet one, the last days of one whose devices come and go each hour.
+/// At 150 bytes each, 10,000 containers stay below 2 GB.
+pub const MAX_HISTORY: usize = 1_000;
+
+/// Adds a line to the history and forgets its oldest beyond [`MAX_HISTORY`], in the caller's transaction.
 pub(crate) async fn record(
     connection: &mut SqliteConnection,
     container: ContainerId,
@@ -23,6 +27,16 @@ pub(crate) async fn record(
         state,
         reason,
         at
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database)?;
+    let kept = amount(MAX_HISTORY as u64);
+    sqlx::query!(
+        "DELETE FROM transitions WHERE container = ?1 AND number <=
+         (SELECT number FROM transitions WHERE container = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        container,
+        kept
     )
     .execute(connection)
     .await

@@ -6,7 +6,9 @@ use fogbank_model::{
     BundleId, Container, ContainerId, ContainerSpec, ContainerState, DeviceId, Image, InstanceId, InstanceState, Level, OwnerId,
     Resources, UnixMs,
 };
-use fogbank_store::{KeptContainer, OpenError, Reservation, Reserved, RoleBits, Store, StoreError};
+use fogbank_store::{
+    KeptContainer, MAX_HISTORY, MAX_PAST_INSTANCES, OpenError, Reservation, Reserved, RoleBits, Store, StoreError,
+};
 
 const NOW: UnixMs = UnixMs(1_790_000_000_000);
 const ONE: Resources = Resources { cpu_millicores: 100, memory_mb: 100, storage_mb: 100, bandwidth_kbps: 100 };
@@ -146,4 +148,25 @@ async fn invites_are_found_by_hash_until_they_are_swept() {
     assert_eq!(store.invite(&[8; 32]).await.unwrap(), None);
     store.sweep_invites(UnixMs(NOW.0 + 1)).await.unwrap();
     assert_eq!(store.invite(&[7; 32]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_grows_is_bounded() {
+    let (_folder, store) = store().await;
+    store.create(&container(1)).await.unwrap();
+    let id = ContainerId([1; 16]);
+    let rounds = MAX_HISTORY as u64 / 2 + 50;
+    let mut last = Vec::new();
+    for epoch in 0..rounds {
+        let place = reservation();
+        let now = UnixMs(NOW.0 + epoch as i64);
+        let one = [place.clone()];
+        assert_eq!(store.reserve(id, epoch, &one, "x", now, now).await.unwrap(), Reserved::All);
+        store.move_instance(place.instance, InstanceState::Ended, "over", now).await.unwrap();
+        last.push(place.instance);
+    }
+    let kept: Vec<_> = store.instances(UnixMs(0)).await.unwrap().iter().map(|i| i.instance.id).collect();
+    assert_eq!(kept, last[last.len() - MAX_PAST_INSTANCES..], "the newest are kept");
+    assert!(store.history(id).await.unwrap().is_empty(), "the container's own first move is beyond the bound by now");
+    assert_eq!(store.device(DeviceId([1; 32])).await.unwrap().unwrap().held, Resources::ZERO);
 }
