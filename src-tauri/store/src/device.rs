@@ -77,23 +77,26 @@ pub(crate) fn resources(cpu: i64, memory: i64, storage: i64, bandwidth: i64) -> 
 }
 
 impl Store {
-    /// Keeps an invite: only the hash of its secret.
+    /// Keeps an invite: only the hash of its secret. Beyond [`MAX_INVITES`] those that end first are forgotten.
     ///
     /// # Errors
-    /// When there are [`MAX_INVITES`] already, or the database fails.
+    /// When the database fails.
     pub async fn add_invite(&self, secret_hash: &[u8; 32], roles: RoleBits, expires: UnixMs) -> Result<(), StoreError> {
-        let (hash, roles, expires, limit) = (secret_hash.as_slice(), roles.0, expires.0, amount(MAX_INVITES as u64));
-        let done = sqlx::query!(
-            "INSERT OR REPLACE INTO invites (secret_hash, roles, expires) SELECT ?, ?, ? WHERE (SELECT count(*) FROM invites) < ?",
+        let (hash, roles, expires, others) = (secret_hash.as_slice(), roles.0, expires.0, amount(MAX_INVITES as u64 - 1));
+        sqlx::query!("INSERT OR REPLACE INTO invites (secret_hash, roles, expires) VALUES (?, ?, ?)", hash, roles, expires)
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::database)?;
+        sqlx::query!(
+            "DELETE FROM invites WHERE secret_hash IN
+             (SELECT secret_hash FROM invites WHERE secret_hash <> ? ORDER BY expires DESC LIMIT -1 OFFSET ?)",
             hash,
-            roles,
-            expires,
-            limit
+            others
         )
         .execute(&self.pool)
         .await
-        .map_err(StoreError::database)?;
-        if done.rows_affected() == 0 { Err(StoreError::TooMany { what: "invites", limit: MAX_INVITES }) } else { Ok(()) }
+        .map(drop)
+        .map_err(StoreError::database)
     }
 
     /// What an invite grants and until when.

@@ -72,14 +72,6 @@ pub enum StoreError {
         /// What.
         what: &'static str,
     },
-    /// More than is kept.
-    #[error("there are {limit} {what} already, and no more are kept")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many are kept.
-        limit: usize,
-    },
     /// It is there already, from someone else.
     #[error("that {what} is taken")]
     Taken {
