@@ -63,7 +63,7 @@ impl fmt::Display for Dimension {
 
 /// What is missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub enum Shortfall {
     /// The fog's free amount in this dimension, on devices that could take one copy, is too small.
     Resource {
@@ -97,6 +97,13 @@ pub enum Shortfall {
         /// What all devices together reach.
         reach: f64,
     },
+    /// The fog has enough, but using it would change more hosts at once than is allowed.
+    Changes {
+        /// Hosts given up and added by the least disruptive choice that was found.
+        needed: u64,
+        /// How many are allowed.
+        allowed: u64,
+    },
 }
 
 impl fmt::Display for Shortfall {
@@ -116,6 +123,7 @@ impl fmt::Display for Shortfall {
             Self::Availability { asked, reach } => {
                 write!(f, "availability: {:.3} % asked, all devices together reach {:.3} %", asked * 100.0, reach * 100.0)
             }
+            Self::Changes { needed, allowed } => write!(f, "changes: {needed} hosts would change at once, {allowed} may"),
         }
     }
 }
@@ -125,7 +133,7 @@ impl fmt::Display for Shortfall {
 pub struct Infeasible {
     /// What is missing; the worst (relative to what was asked) first.
     pub shortfalls: Vec<Shortfall>,
-    /// The largest requirement, scaled down in every short dimension, that fits now; `None` when nothing does.
+    /// The largest requirement, scaled down in every short dimension, that fits now; `None` when no smaller size would help.
     pub largest: Option<Resources>,
 }
 
@@ -140,7 +148,7 @@ impl fmt::Display for Infeasible {
                 let parts = Dimension::ALL.map(|d| format!("{d} {}", d.show(r.get(d))));
                 write!(f, ". The largest request that fits now: {}", parts.join(", "))
             }
-            None => f.write_str(". Nothing fits now: more devices are needed"),
+            None => f.write_str(". A smaller size would not help"),
         }
     }
 }

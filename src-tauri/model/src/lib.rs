@@ -4,6 +4,8 @@
 //! a state changes only by a move that its machine allows.
 //! Deliberately absent: I/O, clocks, randomness, cryptography beyond naming keys. Times come in as [`UnixMs`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+
 mod container;
 mod explain;
 mod id;

@@ -2,34 +2,48 @@
 
 use crate::types::DeviceSnapshot;
 
-/// Weights and limits of placement.
+/// Weights and limits of placement. Costs have no unit: a trusted device on mains that hosts already costs 2.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Times 1 / charge of the battery: a device at 20 % costs five times one that is full. Mains counts as full.
     pub battery: f64,
     /// Times 1 / reliability.
     pub reliability: f64,
-    /// Added for a device on a battery that does not charge: as much as a device at 10 % charge.
+    /// Added for a device on a battery that does not charge: as much as the difference between a full battery and one at 9 %.
     pub not_charging: f64,
-    /// Added for a device that does not host the container yet: moving costs a transfer and a start, about as much as a device with half
-    /// the charge.
+    /// Added for a device that does not host the container yet: moving costs a transfer and a start, about as much as half the charge.
     pub moving: f64,
-    /// Hosts given up and added at most in one plan; `None` for no cap.
+    /// Added for each copy at an owner who has one already: copies at one person's home share its power and its router. A preference, no
+    /// rule: a fog of one owner still places. As much as one move, so that spreading alone moves nothing that runs.
+    pub same_owner: f64,
+    /// |A′ Δ A| ≤ k: hosts given up and hosts added, at most, in one plan. A host that was lost or is leaving counts as one change and its
+    /// replacement as another. `None` for no cap.
     pub churn_cap: Option<usize>,
-    /// Up to so many candidates are solved exactly. At 24 the slowest of 2,000 random cases took microlp a few hundredths of a second.
+    /// Up to so many devices that could take a copy are solved exactly, more by ratio greedy. Measured by `make bench ONLY=placement`.
     pub exact_up_to: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { battery: 1.0, reliability: 1.0, not_charging: 10.0, moving: 1.0, churn_cap: None, exact_up_to: 24 }
+        Self {
+            battery: 1.0,
+            reliability: 1.0,
+            not_charging: 10.0,
+            moving: 1.0,
+            same_owner: 1.0,
+            churn_cap: None,
+            exact_up_to: 24,
+        }
     }
 }
 
-/// Charge and reliability count as at least this, so that no device costs more than twenty good ones by one of them.
+/// Charge and reliability count as at least this, so that a device costs at most twenty good ones by either. Below it a device can't be
+/// told from a broken one, and the cost would only blow up the solver's numbers.
 const LEAST_SHARE: f64 = 0.05;
 
+/// cost(d) = battery / charge + reliability / reliability(d) + not_charging if so + moving if new.
 pub(crate) fn cost_of_device(device: &DeviceSnapshot, policy: &Policy) -> f64 {
+    // What is no number gets the worst.
     let tame = |share: f64| if share.is_finite() { share.clamp(LEAST_SHARE, 1.0) } else { LEAST_SHARE };
     let (charge, penalty) = match device.battery {
         None => (1.0, 0.0),

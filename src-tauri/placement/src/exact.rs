@@ -1,28 +1,40 @@
 //! The optimum by branch and bound (good_lp with microlp), for few candidates.
+//!
+//! No time limit: it would make plans depend on the machine. [`crate::Policy::exact_up_to`] keeps the cases small instead.
 
-use crate::types::Problem;
-use fogbank_model::Dimension;
-use good_lp::{Expression, Solution, SolverModel, constraint, microlp, variable, variables};
+use crate::problem::Problem;
+use fogbank_model::OwnerId;
+use good_lp::{Expression, Solution, SolverModel, Variable, constraint, microlp, variable, variables};
+use std::collections::BTreeMap;
 
 /// The cheapest choice that holds every row; `None` when there is none or the solver gives up.
 pub(crate) fn choose(problem: &Problem) -> Option<Vec<usize>> {
     let candidates = &problem.candidates;
     let mut vars = variables!();
-    let x: Vec<_> = candidates.iter().map(|_| vars.add(variable().binary())).collect();
+    let x: Vec<Variable> = candidates.iter().map(|_| vars.add(variable().binary())).collect();
     let sum = |weight: &dyn Fn(usize) -> f64| -> Expression { x.iter().enumerate().map(|(i, v)| weight(i) * *v).sum() };
-    let mut model = vars.minimise(sum(&|i| candidates[i].cost)).using(microlp);
-    for dimension in Dimension::ALL {
-        let need = problem.request.requirements.get(dimension) as f64;
-        if need > 0.0 {
-            // Scaled to the need, so that the solver's tolerances mean the same in every row; capped, since more than all is all.
-            let share = |i: usize| (candidates[i].free.get(dimension) as f64 / need).min(1.0);
-            model = model.with(constraint!(sum(&share) >= 1.0));
+    let mut cost = sum(&|i| candidates[i].cost);
+
+    // Copies at an owner beyond the first; continuous, since it is a sum of x's wherever it costs something.
+    let mut owners: BTreeMap<OwnerId, Vec<Variable>> = BTreeMap::new();
+    for (c, v) in candidates.iter().zip(&x) {
+        owners.entry(c.owner).or_default().push(*v);
+    }
+    let mut crowded = Vec::new();
+    if problem.same_owner > 0.0 {
+        for at_one in owners.into_values().filter(|v| v.len() > 1) {
+            let beyond = vars.add(variable().min(0.0));
+            cost += problem.same_owner * beyond;
+            crowded.push(constraint!(beyond >= at_one.into_iter().sum::<Expression>() - 1.0));
         }
     }
-    model = model.with(constraint!(sum(&|_| 1.0) >= problem.copies as f64));
-    if problem.log_target > 0.0 {
-        let share = |i: usize| (candidates[i].log_availability / problem.log_target).min(1.0);
-        model = model.with(constraint!(sum(&share) >= 1.0));
+
+    let mut model = vars.minimise(cost).using(microlp);
+    for row in crowded {
+        model = model.with(row);
+    }
+    for row in problem.rows() {
+        model = model.with(constraint!(sum(&|i| row[i]) >= 1.0));
     }
     if let Some(cap) = problem.churn_cap {
         let hosts = candidates.iter().filter(|c| c.hosts).count();

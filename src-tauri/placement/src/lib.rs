@@ -1,12 +1,17 @@
-//! Placement: a snapshot of the fog in, a plan out. Pure: no clock, no I/O, no ambient randomness; the same snapshot gives the same plan.
+//! Placement: a snapshot of the fog in, a plan out. Pure: no clock, no I/O, no ambient randomness; the same snapshot gives the same plan,
+//! whatever the order of its devices.
 //!
-//! The problem is the covering program of the design: choose devices x and what each gives y so that
+//! The problem is the covering program of the design: choose devices x and what each gives, y, so that
 //! `Σ y_d ≥ R` and `m·x_d ≤ y_d ≤ free(d)·x_d` in four dimensions, at least `instances` devices, availability
-//! `1 − Π(1 − a_d) ≥ target` (linear after taking logarithms), at most `k` changes, at the least `Σ cost(d)·x_d`.
+//! `1 − Π(1 − a_d) ≥ target` (a sum after taking logarithms), at most `k` changes of hosts; at the least
+//! `Σ cost(d)·x_d + same_owner · Σ_owners max(0, copies there − 1)`.
 //! Given x, some y exists exactly when `Σ free(d)·x_d ≥ R`, so the search is over x alone and y is spread afterwards.
 //!
-//! Invariants: a plan never gives more than a device has free, nor less than one copy needs; its cost is at least its lower bound.
-//! Deliberately absent: the fragmentation term and many containers at once (they come with the dual-guided solver).
+//! Invariants: a plan never gives more than a device has free, nor less than one copy needs; its cost is at least its lower bound; what is
+//! called the largest request that fits was planned and fits; numbers that devices send (NaN, negative, huge) can't break any of this.
+//!
+//! Deliberately absent, for the solver that comes with many containers at once: the fragmentation term, ruin and recreate, and affinity.
+//! Plans are for one container, on what the others left free.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
@@ -15,14 +20,15 @@ mod cost;
 mod exact;
 mod explain;
 mod greedy;
+mod problem;
 mod spread;
 mod types;
 
 pub use cost::Policy;
-pub use types::{BatteryShare, Binding, DeviceSnapshot, Outcome, Plan, Request, Snapshot, Solver};
+pub use types::{BatteryShare, Binding, Capacity, DeviceSnapshot, Outcome, Plan, Request, Snapshot, Solver};
 
-use fogbank_model::Infeasible;
-use types::Problem;
+use fogbank_model::Resources;
+use problem::Problem;
 
 /// Decides where a container's instances go.
 pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Outcome {
@@ -33,37 +39,44 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Outcome {
     }
 }
 
-/// Why a request does not fit, or `None` when it does.
-pub fn infeasible(snapshot: &Snapshot, policy: &Policy) -> Option<Infeasible> {
-    match plan(snapshot, policy) {
-        Outcome::Placed(_) => None,
-        Outcome::Infeasible(why) => Some(why),
+/// What the fog could take now, and whether the request fits.
+pub fn capacity(snapshot: &Snapshot, policy: &Policy) -> Capacity {
+    let sum = |of: fn(&DeviceSnapshot) -> Resources| {
+        snapshot.devices.iter().filter(|d| d.suitable).fold(Resources::ZERO, |sum, d| sum.plus(&of(d).min(&Resources::LIMIT)))
+    };
+    let count = |which: &dyn Fn(&DeviceSnapshot) -> bool| {
+        u32::try_from(snapshot.devices.iter().filter(|d| which(d)).count()).unwrap_or(u32::MAX)
+    };
+    Capacity {
+        free: sum(|d| d.free),
+        lent: sum(|d| d.capacity),
+        devices: count(&|d| d.suitable),
+        suitable: count(&|d| d.can_host(&snapshot.request)),
+        infeasible: match plan(snapshot, policy) {
+            Outcome::Placed(_) => None,
+            Outcome::Infeasible(why) => Some(why),
+        },
     }
 }
 
-/// Devices that could take one copy.
-pub fn suitable(snapshot: &Snapshot) -> usize {
-    snapshot.devices.iter().filter(|d| d.can_host(&snapshot.request)).count()
+fn solve(problem: &Problem, policy: &Policy) -> Option<Plan> {
+    let (chosen, solver) = choose(problem, policy)?;
+    let cost = problem.cost_of(&chosen);
+    let lower_bound = if solver == Solver::Exact { cost } else { bound::lower(problem, cost) };
+    let gap = if lower_bound > 0.0 { (cost - lower_bound) / lower_bound } else { 0.0 };
+    let assignments = spread::over(problem, &chosen)?;
+    Some(Plan { assignments, cost, lower_bound, gap, binding: explain::binding(problem, policy, &chosen), solver })
 }
 
-fn solve(problem: &Problem, policy: &Policy) -> Option<Plan> {
+/// The cheapest choice that the solvers find. Both are asked where the case is small: a solver in floating point may give up, or miss by a
+/// rounding error what whole numbers allow.
+fn choose(problem: &Problem, policy: &Policy) -> Option<(Vec<usize>, Solver)> {
     let greedy = greedy::choose(problem);
     let small = problem.candidates.len() <= policy.exact_up_to;
     let exact = if small { exact::choose(problem) } else { None };
-    let (chosen, solver) = match (exact, greedy) {
-        (Some(exact), Some(greedy)) if problem.cost_of(&exact) > problem.cost_of(&greedy) => (greedy, Solver::Greedy),
-        (Some(exact), _) => (exact, Solver::Exact),
-        (None, greedy) => (greedy?, Solver::Greedy),
-    };
-    let cost = problem.cost_of(&chosen);
-    let lower_bound = if solver == Solver::Exact { cost } else { bound::lower(problem).min(cost) };
-    let gap = if lower_bound > 0.0 { (cost - lower_bound) / lower_bound } else { 0.0 };
-    Some(Plan {
-        assignments: spread::over(problem, &chosen)?,
-        cost,
-        lower_bound,
-        gap,
-        binding: explain::binding(problem, &chosen),
-        solver,
-    })
+    match (exact, greedy) {
+        (Some(exact), Some(greedy)) if problem.cost_of(&greedy) < problem.cost_of(&exact) => Some((greedy, Solver::Greedy)),
+        (Some(exact), _) => Some((exact, Solver::Exact)),
+        (None, greedy) => greedy.map(|chosen| (chosen, Solver::Greedy)),
+    }
 }

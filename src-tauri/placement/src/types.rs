@@ -1,8 +1,7 @@
-//! What goes in and what comes out, and the problem between.
+//! What goes in and what comes out.
 
-use crate::cost::{Policy, cost_of_device};
 use fogbank_model::{DeviceId, Dimension, Infeasible, OwnerId, Resources};
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
 /// A battery as the planner sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,7 +12,7 @@ pub struct BatteryShare {
     pub charging: bool,
 }
 
-/// A device as the planner sees it.
+/// A device as the planner sees it. Its numbers may come from afar: what is no number counts as the worst.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceSnapshot {
     /// Which.
@@ -22,7 +21,7 @@ pub struct DeviceSnapshot {
     pub owner: OwnerId,
     /// What it has free, with what this container's own instance on it holds counted as free.
     pub free: Resources,
-    /// What it has in all.
+    /// What it lends in all.
     pub capacity: Resources,
     /// Probability in [0,1] that it stays.
     pub availability: f64,
@@ -50,25 +49,40 @@ pub struct Request {
     pub requirements: Resources,
     /// m: what one copy needs at least.
     pub minimum: Resources,
-    /// Copies at least.
+    /// Copies at least; 0 counts as 1.
     pub instances: u8,
     /// Availability in [0,1) at least, when one is asked for.
-    pub availability: Option<f64>,
+    pub availability_target: Option<f64>,
 }
 
 /// The fog as it is, for one container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// All devices.
+    /// All devices, each once, with the present hosts even where they can't be chosen any more.
     pub devices: Vec<DeviceSnapshot>,
     /// What is asked for.
     pub request: Request,
 }
 
+/// What the fog could take now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Capacity {
+    /// Free in all, on devices that may be chosen.
+    pub free: Resources,
+    /// Lent in all, by the same.
+    pub lent: Resources,
+    /// Devices that may be chosen.
+    pub devices: u32,
+    /// Of these, how many could take one copy of what was asked.
+    pub suitable: u32,
+    /// `None` when what was asked fits.
+    pub infeasible: Option<Infeasible>,
+}
+
 /// Which solver found a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Solver {
-    /// The optimum.
+    /// The optimum, by branch and bound.
     Exact,
     /// Ratio greedy with a best single finisher and redundant picks removed.
     Greedy,
@@ -77,20 +91,20 @@ pub enum Solver {
 /// What keeps a plan from being cheaper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binding {
-    /// This resource is the scarcest among those chosen.
+    /// This resource: the chosen devices have less of it to spare than of any other.
     Resource(Dimension),
     /// The number of copies.
     Copies,
     /// The availability target.
     Availability,
-    /// The cap on changes.
+    /// The cap on changes: without it there is a cheaper plan.
     Churn,
 }
 
 /// Where instances go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// What each chosen device gives (y_d).
+    /// What each chosen device gives (y_d), by device id.
     pub assignments: Vec<(DeviceId, Resources)>,
     /// What it costs.
     pub cost: f64,
@@ -126,115 +140,15 @@ impl fmt::Display for Binding {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = match self.solver {
-            Solver::Exact => "the optimum",
-            Solver::Greedy => "found by ratio greedy",
-        };
-        write!(
-            f,
-            "on {} devices at cost {:.2} ({how}; no plan costs less than {:.2}); limited by {}",
-            self.assignments.len(),
-            self.cost,
-            self.lower_bound,
-            self.binding
-        )
-    }
-}
-
-/// Availabilities are cut here: no device is so sure that one copy is as good as ten.
-const MOST_AVAILABLE: f64 = 0.9999;
-
-/// One device that may be chosen, with its numbers ready.
-#[derive(Debug, Clone)]
-pub(crate) struct Candidate {
-    pub(crate) id: DeviceId,
-    pub(crate) owner: OwnerId,
-    pub(crate) free: Resources,
-    pub(crate) cost: f64,
-    /// −ln(1 − availability).
-    pub(crate) log_availability: f64,
-    pub(crate) hosts: bool,
-}
-
-/// The covering problem over candidates.
-#[derive(Debug, Clone)]
-pub(crate) struct Problem {
-    pub(crate) request: Request,
-    pub(crate) candidates: Vec<Candidate>,
-    pub(crate) copies: usize,
-    /// −ln(1 − target), 0 without one.
-    pub(crate) log_target: f64,
-    pub(crate) churn_cap: Option<usize>,
-    /// Present hosts that can't be chosen any more: changes that happen anyway.
-    pub(crate) forced_changes: usize,
-}
-
-impl Problem {
-    pub(crate) fn new(snapshot: &Snapshot, policy: &Policy) -> Self {
-        let request = snapshot.request;
-        let (can, cannot): (Vec<_>, Vec<_>) = snapshot.devices.iter().partition(|d| d.can_host(&request));
-        let mut candidates: Vec<Candidate> = can
-            .into_iter()
-            .map(|d| Candidate {
-                id: d.id,
-                owner: d.owner,
-                free: d.free,
-                cost: cost_of_device(d, policy),
-                log_availability: log_odds(d.availability.min(MOST_AVAILABLE)),
-                hosts: d.hosts,
-            })
-            .collect();
-        // The order of the snapshot must not matter.
-        candidates.sort_by_key(|c| c.id);
-        Self {
-            request,
-            candidates,
-            copies: usize::from(request.instances.max(1)),
-            log_target: request.availability.map_or(0.0, log_odds),
-            churn_cap: policy.churn_cap,
-            forced_changes: cannot.into_iter().filter(|d| d.hosts).count(),
+        let (count, cost) = (self.assignments.len(), self.cost);
+        let devices = if count == 1 { "device" } else { "devices" };
+        write!(f, "on {count} {devices} at cost {cost:.2} (")?;
+        match self.solver {
+            Solver::Exact => f.write_str("the optimum")?,
+            Solver::Greedy => {
+                write!(f, "at most {:.1} % above the optimum, which is at least {:.2}", self.gap * 100.0, self.lower_bound)?;
+            }
         }
+        write!(f, "); limited by {}", self.binding)
     }
-
-    /// What a choice costs.
-    pub(crate) fn cost_of(&self, chosen: &[usize]) -> f64 {
-        chosen.iter().filter_map(|i| self.candidates.get(*i)).map(|c| c.cost).sum()
-    }
-
-    /// Σ free over a choice.
-    pub(crate) fn free_of(&self, chosen: &[usize]) -> Resources {
-        chosen.iter().filter_map(|i| self.candidates.get(*i)).fold(Resources::ZERO, |sum, c| sum.plus(&c.free))
-    }
-
-    pub(crate) fn log_availability_of(&self, chosen: &[usize]) -> f64 {
-        chosen.iter().filter_map(|i| self.candidates.get(*i)).map(|c| c.log_availability).sum()
-    }
-
-    /// |A′ Δ A|: hosts given up and hosts added.
-    pub(crate) fn changes_of(&self, chosen: &[usize]) -> usize {
-        let chosen: HashSet<usize> = chosen.iter().copied().collect();
-        let changed = self.candidates.iter().enumerate().filter(|(i, c)| c.hosts != chosen.contains(i)).count();
-        changed + self.forced_changes
-    }
-
-    /// The smallest distance to an allowed choice that rounding of logarithms may leave.
-    const TOLERANCE: f64 = 1e-9;
-
-    /// Whether every row but the churn row holds.
-    pub(crate) fn covers(&self, chosen: &[usize]) -> bool {
-        chosen.len() >= self.copies
-            && self.free_of(chosen).covers(&self.request.requirements)
-            && self.log_availability_of(chosen) >= self.log_target - Self::TOLERANCE
-    }
-
-    /// Whether every row holds.
-    pub(crate) fn is_feasible(&self, chosen: &[usize]) -> bool {
-        self.covers(chosen) && self.churn_cap.is_none_or(|cap| self.changes_of(chosen) <= cap)
-    }
-}
-
-/// −ln(1 − p), with nonsense tamed to "never there".
-fn log_odds(p: f64) -> f64 {
-    let p = if p.is_finite() { p.clamp(0.0, 1.0 - 1e-12) } else { 0.0 };
-    -(1.0 - p).ln()
 }

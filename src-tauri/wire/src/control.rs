@@ -385,3 +385,22 @@ pub enum DeviceReply {
 impl Call for DeviceRequest {
     type Reply = DeviceReply;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{decode, encode};
+    use fogbank_model::{Dimension, Shortfall};
+
+    #[test]
+    fn why_it_does_not_fit_crosses_the_wire() {
+        let shortfalls = vec![
+            Shortfall::Resource { dimension: Dimension::Cpu, asked: 9_000, free: 2_000 },
+            Shortfall::Changes { needed: 3, allowed: 2 },
+        ];
+        let why = Infeasible { shortfalls, largest: Some(Resources::LIMIT) };
+        let bytes = encode(&NodeReply::Infeasible(why.clone())).unwrap();
+        let NodeReply::Infeasible(read) = decode(&bytes).unwrap() else { panic!("another answer") };
+        assert_eq!(read, why);
+    }
+}

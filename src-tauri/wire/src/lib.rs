@@ -4,6 +4,8 @@
 //! typed errors and never panic; what is signed is signed with a context string, so that no signature means two things.
 //! Deliberately absent: what mixes say to each other inside packets (betanet has that) and anything about storage.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+
 mod certificate;
 mod control;
 mod frame;
