@@ -1,1 +1,25 @@
-//! allocator
+//! The allocator: coordinates one fog. It knows members and containers, decides where instances run, and signs directory, descriptors and
+//! leases; it never holds an address's identity key.
+//!
+//! Plan and act are apart: [`decide`](decide::decide) is a pure function from what is seen to what should be done; acting is idempotent and
+//! small, and can be killed between any two steps, because every decision is made afresh from the store and from what devices report.
+//! Invariants: what devices hold is reserved in the store first and on the device second; nobody but the owner of a container (or an
+//! administrator) sees or touches it.
+//! Deliberately absent: how devices are reached (the node's endpoint hands connections in), scaling with load, several allocators.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+
+mod act;
+mod api;
+mod availability;
+mod decide;
+mod directory;
+mod place;
+mod registry;
+mod roles;
+mod service;
+mod session;
+mod start;
+mod world;
+
+pub use start::{Allocator, AllocatorConfig, StartError};

@@ -1,0 +1,523 @@
+//! Seeing and acting: the loop that looks at the fog, decides, and does what was decided, one small idempotent step at a time.
+
+use crate::{
+    availability::runs_low,
+    decide::{Action, decide},
+    place::snapshot_for,
+    registry::{Inner, Member, PROBE},
+    roles::from_bits,
+    service,
+    start::{SERIAL, Shared, now},
+    world::{SeenContainer, SeenDevice, SeenInstance, World},
+};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, MixId, Resources};
+use fogbank_placement::{Outcome, plan};
+use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
+use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, Report, ServiceProof, Signed, call, decode};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// Looked at this often even when nothing happens, so that time's work (probes, expiries) is done.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Changes in quick succession are looked at together.
+const SETTLE: Duration = Duration::from_millis(5);
+/// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
+const COME_BACK: Duration = Duration::from_secs(11);
+/// A reservation is confirmed within moments or not at all.
+const RESERVATION: DurationMs = DurationMs::from_s(30);
+/// A permit to fetch a bundle: a large one over a slow line, and then it is asked for again.
+const PERMIT: DurationMs = DurationMs::from_s(6 * 3600);
+/// A drained instance ends by then even with streams open.
+const DRAIN: DurationMs = DurationMs::from_s(90);
+/// First pause after a refusal; doubled up to [`LONGEST_REST`].
+const FIRST_REST: Duration = Duration::from_millis(500);
+/// A fog that is full is asked again at least this often.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+/// What ended is shown for an hour.
+const SHOWN: DurationMs = DurationMs::from_s(3600);
+/// Leases and descriptors are renewed at half of the leases' day.
+const RENEW: Duration = Duration::from_secs(12 * 3600);
+/// Devices that are asked to keep a copy get this long before they are asked again.
+const KEEP_AGAIN: Duration = Duration::from_secs(5);
+
+/// What was handed out for an instance or a container, and when.
+struct Handed {
+    points: Vec<MixId>,
+    period: fogbank_betanet::address::Period,
+    ring: Vec<MixId>,
+    at: Instant,
+}
+
+/// The allocator's one acting task.
+pub(crate) struct Actor {
+    shared: Arc<Shared>,
+    rests: HashMap<ContainerId, (Instant, Duration)>,
+    leased: HashMap<InstanceId, (Handed, InstanceState)>,
+    described: HashMap<ContainerId, Handed>,
+    kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
+}
+
+impl Actor {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, rests: HashMap::new(), leased: HashMap::new(), described: HashMap::new(), kept_asked: HashMap::new() }
+    }
+
+    /// Looks and acts until the allocator is shut down.
+    pub(crate) async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        let shared = self.shared.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = shared.wake.notified() => sleep(SETTLE).await,
+                () = sleep(LOOK_EVERY) => {}
+            }
+            if let Err(error) = self.round().await {
+                tracing::error!(%error, "the fog's store failed; trying again");
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), StoreError> {
+        self.directory().await?;
+        let mut world = look(&self.shared).await?;
+        let clock = Instant::now();
+        for container in &mut world.containers {
+            container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
+        }
+        let kept: HashMap<ContainerId, KeptContainer> =
+            self.shared.store.containers().await?.into_iter().map(|k| (k.container.id, k)).collect();
+        for action in decide(&world) {
+            if let Err(error) = self.act(&world, &kept, action).await {
+                match error {
+                    // The world moved on between looking and acting; the next look sees it.
+                    StoreError::Move(_) | StoreError::NotFound { .. } => tracing::debug!(%error, "an action came too late"),
+                    other => return Err(other),
+                }
+            }
+        }
+        self.serve(&world, &kept).await
+    }
+
+    /// A new directory when the mixes changed, to everyone who is connected.
+    async fn directory(&self) -> Result<(), StoreError> {
+        let clock = Instant::now();
+        let members = self.shared.registry.snapshot(clock);
+        let due = {
+            let signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
+            signer.due(&members, clock).map(|entries| (entries, signer.next_serial()))
+        };
+        let Some((entries, serial)) = due else { return Ok(()) };
+        // Kept before it is handed out: after a restart serials go on rising.
+        self.shared.store.set_meta(SERIAL, &serial.to_be_bytes()).await?;
+        let count = entries.len();
+        let signed = {
+            let mut signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
+            signer.sign(entries, now(), clock)
+        };
+        match signed {
+            Ok(signed) => {
+                tracing::info!(mixes = count, serial, "a new directory");
+                for member in members.here.into_values() {
+                    send(member, DeviceRequest::Directory(signed.bytes.as_ref().clone()));
+                }
+            }
+            Err(error) => tracing::error!(%error, "the directory could not be signed"),
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, action: Action) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        match action {
+            Action::MoveInstance { instance, to, reason } => {
+                store.move_instance(instance, to, &reason, now()).await?;
+                if !to.is_live() {
+                    self.revoke(world, kept, instance);
+                }
+                self.shared.wake.notify_one();
+                Ok(())
+            }
+            Action::MoveContainer { container, to, reason } => {
+                store.move_container(container, to, &reason, now()).await?;
+                tracing::info!(container = container.short(), to = to.name(), reason, "a container moved");
+                self.shared.wake.notify_one();
+                Ok(())
+            }
+            Action::Explain { container, reason } => store.set_reason(container, &reason).await,
+            Action::Place { container } => self.place(world, container).await,
+            Action::Start { container, instances } => self.start(world, kept, container, &instances).await,
+            Action::Drain { instance, reason } => {
+                let Some(device) = instance_device(world, instance) else { return Ok(()) };
+                self.revoke(world, kept, instance);
+                tracing::info!(instance = instance.short(), reason, "an instance is drained");
+                if self.ask(device, DeviceRequest::Drain { instance, deadline: now().plus(DRAIN) }).await.is_ok() {
+                    store.move_instance(instance, InstanceState::Draining, &reason, now()).await?;
+                }
+                Ok(())
+            }
+            Action::End { device, instance } => {
+                self.revoke(world, kept, instance);
+                let ended = self.ask(device, DeviceRequest::End(instance)).await;
+                if ended.is_ok() && instance_device(world, instance).is_some() {
+                    store.move_instance(instance, InstanceState::Ended, "stopped", now()).await?;
+                    self.shared.wake.notify_one();
+                }
+                Ok(())
+            }
+            Action::Keep { container, device } => {
+                let recently = self.kept_asked.get(&(container, device)).is_some_and(|at| at.elapsed() < KEEP_AGAIN);
+                if let Some(kept) = kept.get(&container).filter(|_| !recently) {
+                    self.kept_asked.insert((container, device), Instant::now());
+                    self.keep(world, kept, device).await;
+                }
+                Ok(())
+            }
+            Action::Forget { container } => {
+                self.described.remove(&container);
+                store.forget(container).await
+            }
+        }
+    }
+
+    /// Plans, and holds the places in the store.
+    async fn place(&mut self, world: &World, id: ContainerId) -> Result<(), StoreError> {
+        let Some(seen) = world.containers.iter().find(|c| c.container.id == id) else { return Ok(()) };
+        let outcome = plan(&snapshot_for(world, seen), &self.shared.config.policy);
+        let store = &self.shared.store;
+        match outcome {
+            Outcome::Infeasible(why) => {
+                let reason = format!("waiting for room: it {why}");
+                if reason != seen.container.reason {
+                    store.set_reason(id, &reason).await?;
+                }
+                self.rest(id);
+            }
+            Outcome::Placed(plan) => {
+                if seen.container.state == ContainerState::Pending {
+                    store.move_container(id, ContainerState::Allocating, &plan.to_string(), now()).await?;
+                }
+                let reservations: Vec<Reservation> = plan
+                    .assignments
+                    .iter()
+                    .map(|(device, given)| Reservation { instance: InstanceId(rand::random()), device: *device, given: *given })
+                    .collect();
+                let expires = now().plus(RESERVATION);
+                let epoch = seen.container.epoch;
+                match store.reserve(id, epoch, &reservations, &plan.to_string(), expires, now()).await? {
+                    Reserved::All => {}
+                    Reserved::Short(device) => {
+                        tracing::info!(device = device.short(), "a place was taken meanwhile");
+                        self.rest(id);
+                    }
+                    Reserved::Outdated => {}
+                }
+                self.shared.wake.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves on every device, and only when all say yes lets them start.
+    async fn start(
+        &mut self,
+        world: &World,
+        kept: &HashMap<ContainerId, KeptContainer>,
+        id: ContainerId,
+        instances: &[InstanceId],
+    ) -> Result<(), StoreError> {
+        let Some(kept) = kept.get(&id) else { return Ok(()) };
+        let find = |wanted: &InstanceId| world.containers.iter().flat_map(|c| &c.instances).find(|i| i.instance.id == *wanted);
+        let reserved: Vec<&SeenInstance> = instances.iter().filter_map(find).collect();
+        for i in &reserved {
+            let request = DeviceRequest::Reserve {
+                instance: i.instance.id,
+                container: id,
+                given: i.instance.given,
+                expires: i.expires,
+                epoch: i.instance.epoch,
+            };
+            if let Err(refusal) = self.ask(i.instance.device, request).await {
+                let name = world.device(i.instance.device).map_or_else(String::new, |d| d.name.clone());
+                tracing::info!(device = name, %refusal, "a device refused a reservation");
+                for other in &reserved {
+                    let _ = self.ask(other.instance.device, DeviceRequest::Release(other.instance.id)).await;
+                    let reason = format!("{name} refused: {refusal}");
+                    self.shared.store.move_instance(other.instance.id, InstanceState::Ended, &reason, now()).await?;
+                }
+                self.rest(id);
+                self.shared.wake.notify_one();
+                return Ok(());
+            }
+        }
+        if kept.container.state == ContainerState::Allocating {
+            let reason = format!("{} devices said yes", reserved.len());
+            self.shared.store.move_container(id, ContainerState::Starting, &reason, now()).await?;
+        }
+        for i in &reserved {
+            let Some(assignment) = self.assignment(world, kept, i) else { continue };
+            match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
+                Ok(()) => {
+                    self.shared
+                        .store
+                        .move_instance(i.instance.id, InstanceState::Fetching, "fetching the content", now())
+                        .await?;
+                }
+                Err(refusal) => {
+                    let reason = format!("the device would not start it: {refusal}");
+                    self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, now()).await?;
+                    self.rest(id);
+                }
+            }
+        }
+        self.rests.remove(&id);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    fn assignment(&self, world: &World, kept: &KeptContainer, i: &SeenInstance) -> Option<Assignment> {
+        let container = world.containers.iter().find(|c| c.container.id == kept.container.id)?;
+        Some(Assignment {
+            instance: i.instance.id,
+            container: kept.container.id,
+            onion: kept.container.onion.clone(),
+            spec: kept.container.spec.clone(),
+            sources: self.sources(world, container, i.instance.device),
+            permit: self.permit(container, i.instance.device)?,
+        })
+    }
+
+    /// Who has the bundle: the publisher first, then other holders.
+    fn sources(&self, world: &World, container: &SeenContainer, except: DeviceId) -> Vec<(DeviceId, Vec<std::net::SocketAddr>)> {
+        const MOST: usize = 8;
+        let bundle = container.bundle();
+        let holders = world.devices.iter().filter(|d| d.connected && d.bundles.contains(&bundle)).map(|d| d.id);
+        let mut ids = vec![container.publisher];
+        ids.extend(holders.filter(|id| *id != container.publisher));
+        ids.into_iter()
+            .filter(|id| *id != except)
+            .filter_map(|id| self.shared.registry.member(id))
+            .map(|member| (member.device, member.addrs))
+            .take(MOST)
+            .collect()
+    }
+
+    fn permit(&self, container: &SeenContainer, device: DeviceId) -> Option<Signed<BundlePermit>> {
+        let permit = BundlePermit { bundle: container.bundle(), device, expires: now().plus(PERMIT) };
+        Signed::seal(&self.shared.config.key, BundlePermit::CONTEXT, &permit).ok()
+    }
+
+    async fn keep(&self, world: &World, kept: &KeptContainer, device: DeviceId) {
+        let Some(container) = world.containers.iter().find(|c| c.container.id == kept.container.id) else { return };
+        let Some(permit) = self.permit(container, device) else { return };
+        let fogbank_model::Image::Site { bytes, .. } = kept.container.spec.image;
+        let sources = self.sources(world, container, device);
+        let request = DeviceRequest::Keep { bundle: container.bundle(), bytes, sources, permit };
+        if let Err(refusal) = self.ask(device, request).await {
+            tracing::info!(%refusal, "a device would not keep a copy");
+        }
+    }
+
+    /// Leases, introduction points and descriptors of everything that serves.
+    async fn serve(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>) -> Result<(), StoreError> {
+        let Some(signed) = self.shared.directory() else { return Ok(()) };
+        let directory = signed.directory;
+        let live: Vec<InstanceId> = world.containers.iter().flat_map(|c| &c.instances).map(|i| i.instance.id).collect();
+        self.leased.retain(|id, _| live.contains(id));
+        for container in world.containers.iter().filter(|c| c.container.state.wants_instances()) {
+            let id = container.container.id;
+            let Some(kept) = kept.get(&id) else { continue };
+            let serving = container.instances.iter().any(|i| i.introduction_key.is_some() && i.instance.state.is_live());
+            if !serving || directory.mixes.is_empty() {
+                continue;
+            }
+            let points = service::points(&kept.points, &directory);
+            if points != kept.points {
+                self.shared.store.set_points(id, &points).await?;
+            }
+            let period = fogbank_betanet::address::Period::at(now());
+            let ring: Vec<MixId> = directory.mixes.iter().map(|m| m.id).collect();
+            let fresh = |h: &Handed| h.points == points && h.period == period && h.at.elapsed() < RENEW;
+            let stale: Vec<&SeenInstance> = container
+                .instances
+                .iter()
+                .filter(|i| {
+                    i.introduction_key.is_some() && matches!(i.instance.state, InstanceState::Starting | InstanceState::Ready)
+                })
+                .filter(|i| !self.leased.get(&i.instance.id).is_some_and(|(h, _)| fresh(h)))
+                .collect();
+            // Descriptors lie on mixes by the whole directory, so they follow each change of it.
+            let describe = !self.described.get(&id).is_some_and(|h| fresh(h) && h.ring == ring);
+            if stale.is_empty() && !describe {
+                continue;
+            }
+            let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
+            let signers = service::signers(&proof, now());
+            if describe {
+                let members = self.shared.registry.snapshot(Instant::now());
+                for (bytes, mixes) in service::descriptors(&signers, &kept.container.spec, &points, &directory, now()) {
+                    for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
+                        send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
+                    }
+                }
+                self.described.insert(id, Handed { points: points.clone(), period, ring, at: Instant::now() });
+            }
+            for i in stale {
+                let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, now()) else { continue };
+                if self.ask(i.instance.device, DeviceRequest::Lease { instance: i.instance.id, leases }).await.is_ok() {
+                    let handed = Handed { points: points.clone(), period, ring: Vec::new(), at: Instant::now() };
+                    self.leased.insert(i.instance.id, (handed, i.instance.state));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an instance's leases back at its introduction points.
+    fn revoke(&self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, instance: InstanceId) {
+        let container = world.containers.iter().find(|c| c.instances.iter().any(|i| i.instance.id == instance));
+        let Some(kept) = container.and_then(|c| kept.get(&c.container.id)) else { return };
+        let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { return };
+        let signers = service::signers(&proof, now());
+        let revocations = match service::revocations(&signers, &[instance], now()) {
+            Ok(revocations) => revocations,
+            Err(error) => return tracing::warn!(%error, "a revocation could not be signed"),
+        };
+        let members: Inner = self.shared.registry.snapshot(Instant::now());
+        for point in kept.points.iter().filter_map(|p| members.by_mix(*p)) {
+            for revocation in &revocations {
+                send(point.clone(), DeviceRequest::Revoke(revocation.clone()));
+            }
+        }
+    }
+
+    /// Asks a device and waits for its yes.
+    async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), Refusal> {
+        let away = |words: String| Refusal::new(fogbank_wire::RefusalKind::Failed, words);
+        let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
+        match call(&member.connection, &request).await {
+            Ok(DeviceReply::Done) => Ok(()),
+            Ok(DeviceReply::Refused(refusal)) => Err(refusal),
+            Err(error) => Err(away(error.to_string())),
+        }
+    }
+
+    fn rest(&mut self, id: ContainerId) {
+        let last = self.rests.get(&id).map_or(FIRST_REST / 2, |(_, last)| *last);
+        let next = (last * 2).min(LONGEST_REST);
+        self.rests.insert(id, (Instant::now() + next.mul_f64(0.75 + rand::random::<f64>() / 2.0), next));
+    }
+}
+
+/// Tells a device something whose answer changes nothing.
+fn send(member: Member, request: DeviceRequest) {
+    tokio::spawn(async move {
+        if let Err(error) = call(&member.connection, &request).await {
+            tracing::debug!(%error, device = member.device.short(), "a device did not hear");
+        }
+    });
+}
+
+fn instance_device(world: &World, instance: InstanceId) -> Option<DeviceId> {
+    let all = world.containers.iter().flat_map(|c| &c.instances);
+    all.map(|i| &i.instance).find(|i| i.id == instance && i.state.is_live()).map(|i| i.device)
+}
+
+/// Everything at this moment.
+pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
+    let clock = Instant::now();
+    let members = shared.registry.snapshot(clock);
+    let devices = shared.store.devices().await?;
+    let containers = shared.store.containers().await?;
+    let instances = shared.store.instances(now().plus(DurationMs(-SHOWN.0))).await?;
+    let devices = devices.into_iter().map(|kept| {
+        let here = members.here.get(&kept.id);
+        let gone = members.gone.get(&kept.id);
+        let lost = here.is_none() && gone.is_none_or(|g| clock.duration_since(g.since) >= PROBE);
+        let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
+        let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
+        let draining = report.and_then(|(r, _)| {
+            let battery = runs_low(r.power).then(|| "its battery runs low".to_owned());
+            r.drain.clone().or(battery)
+        });
+        SeenDevice {
+            id: kept.id,
+            owner: kept.owner,
+            name: kept.name,
+            granted: from_bits(kept.granted),
+            connected: here.is_some(),
+            lost,
+            open: here.is_some_and(|m| m.roles.agent) && report.is_some_and(|(r, _)| r.offer.open),
+            draining,
+            lent: kept.lent,
+            held: kept.held,
+            power: report.map(|(r, _)| r.power),
+            why: report.map_or_else(|| "has not reported".to_owned(), |(r, _)| r.offer.why.clone()),
+            bundles: report.map(|(r, _)| r.bundles.clone()).unwrap_or_default(),
+            listed: fresh.map(|(r, _)| r.instances.iter().map(|i| i.instance).collect()),
+        }
+    });
+    let containers = containers.into_iter().map(|kept| SeenContainer {
+        publisher: kept.publisher,
+        deleting: kept.deleting,
+        rests: false,
+        instances: instances
+            .iter()
+            .filter(|i| i.instance.container == kept.container.id)
+            .map(|i| SeenInstance { instance: i.instance.clone(), expires: i.expires, introduction_key: i.introduction_key })
+            .collect(),
+        container: kept.container,
+    });
+    Ok(World {
+        now: now(),
+        devices: devices.collect(),
+        containers: containers.collect(),
+        settling: shared.started.elapsed() < COME_BACK,
+    })
+}
+
+/// A device's report: what it lends, and how far its instances are.
+pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<(), Refusal> {
+    let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
+    let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
+    shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
+    let instances = shared.store.instances(now()).await.map_err(failed)?;
+    for said in &report.instances {
+        let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance && i.instance.device == member.device) else {
+            continue;
+        };
+        if kept.introduction_key.is_none()
+            && let Some(key) = &said.introduction_key
+        {
+            shared.store.set_introduction_key(said.instance, key).await.map_err(failed)?;
+        }
+        for to in steps(kept.instance.state, said.state) {
+            match shared.store.move_instance(said.instance, to, &said.reason, now()).await {
+                Ok(()) => {}
+                // Two reports of one device may cross; the machine keeps the order.
+                Err(StoreError::Move(error)) => tracing::debug!(%error, "a report came out of order"),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    shared.registry.reported(member.device, report, Instant::now());
+    Ok(())
+}
+
+/// The moves from what is kept to what a device says: none are left out of the history.
+fn steps(from: InstanceState, to: InstanceState) -> Vec<InstanceState> {
+    use InstanceState::{Fetching, Ready, Reserved, Starting};
+    const WAY: [InstanceState; 4] = [Reserved, Fetching, Starting, Ready];
+    match (WAY.iter().position(|s| *s == from), WAY.iter().position(|s| *s == to)) {
+        (Some(a), Some(b)) if a < b => WAY[a + 1..=b].to_vec(),
+        // An older report than the last move.
+        (Some(_), Some(_)) => Vec::new(),
+        _ if from == to => Vec::new(),
+        _ => vec![to],
+    }
+}

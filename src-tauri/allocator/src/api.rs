@@ -1,0 +1,216 @@
+//! What members may ask, and the answers.
+
+use crate::{
+    act::{look, take_report},
+    availability::guess,
+    place::snapshot_of,
+    registry::Member,
+    roles::from_bits,
+    start::{Shared, make_invite, now},
+    world::{SeenContainer, World},
+};
+use fogbank_model::{Container, ContainerId, ContainerState, InstanceState, Resources};
+use fogbank_placement::capacity as room;
+use fogbank_store::{KeptContainer, StoreError};
+use fogbank_wire::{
+    Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, NodeReply, NodeRequest, Refusal,
+    RefusalKind, encode,
+};
+
+/// Answers one request of a member.
+pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeRequest) -> NodeReply {
+    let result = match request {
+        NodeRequest::Report(report) => take_report(shared, member, report).await.map(|()| NodeReply::Done),
+        NodeRequest::Directory => Ok(match shared.directory() {
+            Some(signed) => NodeReply::Directory(signed.bytes.as_ref().clone()),
+            None => NodeReply::Refused(Refusal::new(RefusalKind::NotFound, "there is no directory yet")),
+        }),
+        NodeRequest::Ask(spec) => capacity(shared, &spec).await,
+        NodeRequest::Create(request) => create(shared, member, *request).await,
+        NodeRequest::Containers => list(shared, member).await,
+        NodeRequest::Container(id) => detail(shared, member, id).await,
+        NodeRequest::Stop(id) => stop(shared, member, id).await,
+        NodeRequest::Restart(id) => restart(shared, member, id).await,
+        NodeRequest::Delete(id) => delete(shared, member, id).await,
+        NodeRequest::Invite { roles, valid } => match administrator(shared, member).await {
+            Ok(()) => make_invite(shared, roles, valid, member_addrs(shared)).await.map(NodeReply::Ticket),
+            Err(refusal) => Err(refusal),
+        },
+        NodeRequest::Devices => match administrator(shared, member).await {
+            Ok(()) => devices(shared).await,
+            Err(refusal) => Err(refusal),
+        },
+    };
+    shared.wake.notify_one();
+    result.unwrap_or_else(NodeReply::Refused)
+}
+
+/// The asker's node knows where its allocator is, and fills this in.
+fn member_addrs(_: &Shared) -> Vec<std::net::SocketAddr> {
+    Vec::new()
+}
+
+fn failed(error: StoreError) -> Refusal {
+    let kind = match error {
+        StoreError::NotFound { .. } => RefusalKind::NotFound,
+        StoreError::Move(_) => RefusalKind::WrongState,
+        StoreError::Taken { .. } => RefusalKind::Invalid,
+        StoreError::Database { .. } | StoreError::Unreadable { .. } => RefusalKind::Failed,
+    };
+    Refusal::new(kind, error.to_string())
+}
+
+async fn is_administrator(shared: &Shared, member: &Member) -> Result<bool, Refusal> {
+    Ok(shared.store.device(member.device).await.map_err(failed)?.is_some_and(|d| from_bits(d.granted).admin))
+}
+
+async fn administrator(shared: &Shared, member: &Member) -> Result<(), Refusal> {
+    if is_administrator(shared, member).await? {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalKind::NotGranted, "this needs an invite that lets you administer the fog"))
+    }
+}
+
+/// The container, when the member may touch it. Who may not learns nothing of it.
+async fn theirs(shared: &Shared, member: &Member, id: ContainerId) -> Result<(World, SeenContainer, KeptContainer), Refusal> {
+    let nothing = || Refusal::new(RefusalKind::NotFound, "there is no container of that id that you may touch");
+    let kept = shared.store.containers().await.map_err(failed)?.into_iter().find(|k| k.container.id == id).ok_or_else(nothing)?;
+    if kept.container.owner != member.owner && !is_administrator(shared, member).await? {
+        return Err(nothing());
+    }
+    let world = look(shared).await.map_err(failed)?;
+    let seen = world.containers.iter().find(|c| c.container.id == id).cloned().ok_or_else(nothing)?;
+    Ok((world, seen, kept))
+}
+
+async fn capacity(shared: &Shared, spec: &fogbank_model::ContainerSpec) -> Result<NodeReply, Refusal> {
+    spec.check().map_err(|e| Refusal::new(RefusalKind::Invalid, e.to_string()))?;
+    let world = look(shared).await.map_err(failed)?;
+    let room = room(&snapshot_of(&world, spec), &shared.config.policy);
+    Ok(NodeReply::Capacity(Box::new(Capacity {
+        free: room.free,
+        lent: room.lent,
+        devices: room.devices,
+        suitable: room.suitable,
+        infeasible: room.infeasible,
+    })))
+}
+
+async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> Result<NodeReply, Refusal> {
+    if !member.roles.publisher {
+        return Err(Refusal::new(RefusalKind::NotGranted, "this needs an invite that lets you publish"));
+    }
+    let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
+    request.spec.check().map_err(|e| invalid(e.to_string()))?;
+    fogbank_betanet::proof::check(&request.proof, now())
+        .map_err(|e| invalid(format!("the service proof is not believed: {e}")))?;
+    let proof = encode(&request.proof).map_err(|e| invalid(e.to_string()))?;
+    let world = look(shared).await.map_err(failed)?;
+    let known = world.containers.iter().any(|c| c.container.id == request.id);
+    if !known && let Some(infeasible) = room(&snapshot_of(&world, &request.spec), &shared.config.policy).infeasible {
+        return Ok(NodeReply::Infeasible(infeasible));
+    }
+    let container = Container {
+        id: request.id,
+        owner: member.owner,
+        onion: request.proof.onion,
+        spec: request.spec,
+        state: ContainerState::Pending,
+        reason: "created".to_owned(),
+        created: now(),
+        epoch: 0,
+    };
+    let kept = KeptContainer { container, publisher: member.device, proof, points: Vec::new(), placement: None, deleting: false };
+    shared.store.create(&kept).await.map_err(failed)?;
+    tracing::info!(container = %request.id, "a container was created");
+    Ok(NodeReply::Created(request.id))
+}
+
+async fn list(shared: &Shared, member: &Member) -> Result<NodeReply, Refusal> {
+    let all = is_administrator(shared, member).await?;
+    let world = look(shared).await.map_err(failed)?;
+    let mine = world.containers.into_iter().filter(|c| all || c.container.owner == member.owner);
+    Ok(NodeReply::Containers(mine.map(|c| summary(&c)).collect()))
+}
+
+fn summary(seen: &SeenContainer) -> ContainerSummary {
+    let c = &seen.container;
+    let ready = seen.instances.iter().filter(|i| i.instance.state == InstanceState::Ready).count();
+    ContainerSummary {
+        id: c.id,
+        name: c.spec.name.to_string(),
+        onion: c.onion.clone(),
+        state: c.state,
+        reason: c.reason.clone(),
+        ready: u32::try_from(ready).unwrap_or(u32::MAX),
+        wanted: c.spec.instances.into(),
+        created: c.created,
+    }
+}
+
+async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
+    let (world, seen, kept) = theirs(shared, member, id).await?;
+    let history = shared.store.history(id).await.map_err(failed)?;
+    let mut instances: Vec<InstanceView> = seen
+        .instances
+        .iter()
+        .map(|i| InstanceView {
+            instance: i.instance.clone(),
+            device_name: world.device(i.instance.device).map_or_else(|| i.instance.device.short(), |d| d.name.clone()),
+        })
+        .collect();
+    instances.sort_by_key(|v| (!v.instance.state.is_live(), v.instance.since));
+    let holders = u32::try_from(world.holders(&seen)).unwrap_or(u32::MAX);
+    Ok(NodeReply::Container(Box::new(ContainerDetail {
+        container: kept.container,
+        instances,
+        history,
+        holders,
+        placement: kept.placement,
+    })))
+}
+
+async fn stop(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
+    theirs(shared, member, id).await?;
+    let stopped = shared.store.move_container(id, ContainerState::Stopping, "its publisher stopped it", now()).await;
+    stopped.map(|()| NodeReply::Done).map_err(failed)
+}
+
+async fn restart(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
+    theirs(shared, member, id).await?;
+    let restarted = shared.store.move_container(id, ContainerState::Pending, "its publisher started it again", now()).await;
+    restarted.map(|()| NodeReply::Done).map_err(failed)
+}
+
+async fn delete(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
+    let (_, seen, _) = theirs(shared, member, id).await?;
+    shared.store.mark_deleting(id).await.map_err(failed)?;
+    if seen.container.state.wants_instances() {
+        shared.store.move_container(id, ContainerState::Stopping, "its publisher deleted it", now()).await.map_err(failed)?;
+    }
+    Ok(NodeReply::Done)
+}
+
+async fn devices(shared: &Shared) -> Result<NodeReply, Refusal> {
+    let world = look(shared).await.map_err(failed)?;
+    let live = |id| {
+        let all = world.containers.iter().flat_map(|c| &c.instances);
+        all.filter(move |i| i.instance.device == id && i.instance.state.is_live())
+            .map(|i| (i.instance.container, i.instance.state))
+    };
+    let views = world.devices.iter().map(|d| DeviceView {
+        id: d.id,
+        name: d.name.clone(),
+        owner: d.owner,
+        granted: d.granted,
+        connected: d.connected,
+        lent: if d.open { d.lent } else { Resources::ZERO },
+        free: if d.open { d.lent.minus(&d.held) } else { Resources::ZERO },
+        power: d.power,
+        availability: guess(d.power),
+        instances: live(d.id).collect(),
+        why: d.why.clone(),
+    });
+    Ok(NodeReply::Devices(views.collect()))
+}

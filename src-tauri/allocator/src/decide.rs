@@ -1,0 +1,215 @@
+//! What should be done, from what is seen: a pure function, decided afresh each time.
+
+use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, InstanceId, InstanceState};
+
+/// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
+pub(crate) const HOLDERS: usize = 2;
+
+/// One thing to do. Each can be done twice without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// An instance's state changes in the store.
+    MoveInstance { instance: InstanceId, to: InstanceState, reason: String },
+    /// A container's state changes in the store.
+    MoveContainer { container: ContainerId, to: ContainerState, reason: String },
+    /// A container's reason changes.
+    Explain { container: ContainerId, reason: String },
+    /// Find places for a container: what it needs beyond the instances that stay.
+    Place { container: ContainerId },
+    /// Hold reservations on their devices, then start them; if one refuses, none is started.
+    Start { container: ContainerId, instances: Vec<InstanceId> },
+    /// Let visitors go elsewhere, then end it.
+    Drain { instance: InstanceId, reason: String },
+    /// End it on its device.
+    End { device: DeviceId, instance: InstanceId },
+    /// Let a device hold a copy of a container's bundle.
+    Keep { container: ContainerId, device: DeviceId },
+    /// Forget a container that was deleted and has stopped.
+    Forget { container: ContainerId },
+}
+
+/// Decides.
+pub(crate) fn decide(world: &World) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for container in &world.containers {
+        losses(world, container, &mut actions);
+        match container.container.state {
+            ContainerState::Pending if !container.rests => actions.push(Action::Place { container: container.container.id }),
+            ContainerState::Pending => {}
+            ContainerState::Allocating => allocating(container, &mut actions),
+            ContainerState::Starting | ContainerState::Running | ContainerState::Migrating => {
+                serving(world, container, &mut actions);
+            }
+            ContainerState::Stopping => stopping(world, container, &mut actions),
+            ContainerState::Stopped | ContainerState::Failed => {
+                if container.deleting {
+                    actions.push(Action::Forget { container: container.container.id });
+                }
+            }
+        }
+    }
+    strangers(world, &mut actions);
+    actions
+}
+
+fn live(container: &SeenContainer) -> impl Iterator<Item = &SeenInstance> {
+    container.instances.iter().filter(|i| i.instance.state.is_live())
+}
+
+/// Instances whose device is gone or has forgotten them.
+fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
+    for i in live(container) {
+        let instance = &i.instance;
+        let reason = match world.device(instance.device) {
+            None => "its device was removed".to_owned(),
+            Some(d) if d.lost && !world.settling => format!("{} is gone without a word", d.name),
+            // What a device once reported it goes on listing until the end is acknowledged.
+            Some(d) if instance.state != InstanceState::Reserved && forgot(d, instance.id) => format!("{} was restarted", d.name),
+            Some(_) => {
+                if instance.state == InstanceState::Reserved && i.expires < world.now {
+                    let reason = "the reservation ended before it was used".to_owned();
+                    actions.push(Action::MoveInstance { instance: instance.id, to: InstanceState::Ended, reason });
+                }
+                continue;
+            }
+        };
+        actions.push(Action::MoveInstance { instance: instance.id, to: InstanceState::Lost, reason });
+    }
+}
+
+fn forgot(device: &SeenDevice, instance: InstanceId) -> bool {
+    device.connected && device.listed.as_ref().is_some_and(|listed| !listed.contains(&instance))
+}
+
+fn allocating(container: &SeenContainer, actions: &mut Vec<Action>) {
+    let id = container.container.id;
+    let reserved: Vec<InstanceId> =
+        live(container).filter(|i| i.instance.state == InstanceState::Reserved).map(|i| i.instance.id).collect();
+    if reserved.is_empty() {
+        // Interrupted between planning and reserving, or all reservations were lost.
+        actions.push(Action::MoveContainer {
+            container: id,
+            to: ContainerState::Pending,
+            reason: "the places were lost".to_owned(),
+        });
+    } else {
+        actions.push(Action::Start { container: id, instances: reserved });
+    }
+}
+
+fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
+    let c = &container.container;
+    let leaving = |i: &&SeenInstance| world.device(i.instance.device).is_none_or(|d| d.draining.is_some() || d.lost);
+    let stays: Vec<&SeenInstance> = live(container).filter(|i| i.instance.state.counts() && !leaving(i)).collect();
+    let ready = stays.iter().filter(|i| i.instance.state == InstanceState::Ready).count();
+    let wanted = container.wanted();
+
+    let reserved: Vec<InstanceId> =
+        stays.iter().filter(|i| i.instance.state == InstanceState::Reserved).map(|i| i.instance.id).collect();
+    if !reserved.is_empty() {
+        actions.push(Action::Start { container: c.id, instances: reserved });
+    }
+    if stays.len() < wanted && !container.rests {
+        actions.push(Action::Place { container: c.id });
+    }
+
+    // Those on leaving devices go once enough others are ready; before that they go on serving.
+    for i in live(container).filter(|i| leaving(i) && i.instance.state.counts()) {
+        let why = world.device(i.instance.device).and_then(|d| d.draining.clone()).unwrap_or_default();
+        if i.instance.state == InstanceState::Ready && ready >= wanted {
+            actions.push(Action::Drain { instance: i.instance.id, reason: format!("drained: {why}") });
+        } else if i.instance.state != InstanceState::Ready {
+            actions.push(Action::End { device: i.instance.device, instance: i.instance.id });
+        }
+    }
+    // More than wanted: a device that was thought lost came back.
+    for i in stays.iter().rev().take(stays.len().saturating_sub(wanted)) {
+        if ready >= wanted && i.instance.state == InstanceState::Ready {
+            actions.push(Action::Drain { instance: i.instance.id, reason: "one copy too many".to_owned() });
+        }
+    }
+
+    let holders = world.holders(container);
+    if holders < HOLDERS && ready > 0 {
+        let bundle = container.bundle();
+        let keeper = world
+            .devices
+            .iter()
+            .filter(|d| {
+                d.connected && d.open && d.draining.is_none() && d.id != container.publisher && !d.bundles.contains(&bundle)
+            })
+            .max_by_key(|d| (d.lent.minus(&d.held).storage_mb, d.id));
+        if let Some(keeper) = keeper {
+            actions.push(Action::Keep { container: c.id, device: keeper.id });
+        }
+    }
+    let to = |to, reason: String| Action::MoveContainer { container: c.id, to, reason };
+    match c.state {
+        ContainerState::Starting | ContainerState::Migrating if ready >= wanted && holders >= HOLDERS => {
+            actions.push(to(ContainerState::Running, format!("{ready} of {wanted} copies ready")));
+        }
+        ContainerState::Starting | ContainerState::Migrating => {
+            let reason = if ready < wanted {
+                format!("{ready} of {wanted} copies ready")
+            } else {
+                format!("{holders} of {HOLDERS} devices besides the publisher hold the content")
+            };
+            if !container.rests && reason != c.reason {
+                actions.push(Action::Explain { container: c.id, reason });
+            }
+        }
+        ContainerState::Running if ready < wanted => {
+            // Why the latest one left: its device leaves or is gone just now, or what is kept of its end.
+            let going = live(container).filter(leaving).find_map(|i| {
+                let device = world.device(i.instance.device)?;
+                Some(device.draining.clone().unwrap_or_else(|| format!("{} is gone without a word", device.name)))
+            });
+            let ended = container.instances.iter().filter(|i| !i.instance.state.is_live()).max_by_key(|i| i.instance.since);
+            let why = going.or_else(|| ended.map(|i| i.instance.reason.clone())).unwrap_or_else(|| "a copy ended".to_owned());
+            actions.push(to(ContainerState::Migrating, format!("{ready} of {wanted} copies ready: {why}")));
+        }
+        _ => {}
+    }
+}
+
+fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
+    let id = container.container.id;
+    let mut left = 0;
+    for i in live(container) {
+        left += 1;
+        if i.instance.state == InstanceState::Reserved && world.device(i.instance.device).is_none_or(|d| !d.connected) {
+            let reason = "stopped before it began".to_owned();
+            actions.push(Action::MoveInstance { instance: i.instance.id, to: InstanceState::Ended, reason });
+        } else {
+            actions.push(Action::End { device: i.instance.device, instance: i.instance.id });
+        }
+    }
+    if left == 0 {
+        actions.push(Action::MoveContainer {
+            container: id,
+            to: ContainerState::Stopped,
+            reason: "all copies have ended".to_owned(),
+        });
+    }
+}
+
+/// Instances that devices list and nobody wants (any more).
+fn strangers(world: &World, actions: &mut Vec<Action>) {
+    for device in world.devices.iter().filter(|d| d.connected) {
+        for listed in device.listed.iter().flatten() {
+            let known = world
+                .containers
+                .iter()
+                .flat_map(|c| &c.instances)
+                .any(|i| i.instance.id == *listed && i.instance.state.is_live());
+            if !known {
+                actions.push(Action::End { device: device.id, instance: *listed });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! Decisions on small worlds.
+
+use super::*;
+use fogbank_model::{BundleId, Container, ContainerSpec, Image, Instance, Level, OwnerId, Resources, UnixMs};
+use fogbank_wire::Roles;
+
+const NOW: UnixMs = UnixMs(1_000_000);
+
+fn device(n: u8) -> SeenDevice {
+    SeenDevice {
+        id: DeviceId([n; 32]),
+        owner: OwnerId([n; 32]),
+        name: format!("device {n}"),
+        granted: Roles::ALL,
+        connected: true,
+        lost: false,
+        open: true,
+        draining: None,
+        lent: Resources::LIMIT,
+        held: Resources::ZERO,
+        power: None,
+        why: String::new(),
+        bundles: vec![BundleId([1; 32])],
+        listed: Some(Vec::new()),
+    }
+}
+
+fn instance(n: u8, state: InstanceState) -> SeenInstance {
+    SeenInstance {
+        instance: Instance {
+            id: InstanceId([n; 16]),
+            container: ContainerId([1; 16]),
+            device: DeviceId([n; 32]),
+            given: Resources::ZERO,
+            state,
+            reason: String::new(),
+            since: NOW,
+            epoch: 1,
+        },
+        expires: UnixMs(NOW.0 + 1),
+        introduction_key: None,
+    }
+}
+
+fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
+    let spec = ContainerSpec {
+        name: "site".parse().unwrap(),
+        image: Image::Site { bundle: BundleId([1; 32]), bytes: 1, files: 1 },
+        requirements: Resources::ZERO,
+        instances: 2,
+        level: Level::Fast,
+    };
+    let container = Container {
+        id: ContainerId([1; 16]),
+        owner: OwnerId([9; 32]),
+        onion: format!("{}.onion", "a".repeat(56)).parse().unwrap(),
+        spec,
+        state,
+        reason: String::new(),
+        created: NOW,
+        epoch: 1,
+    };
+    let mut devices: Vec<SeenDevice> = (1..=4).map(device).collect();
+    for i in &instances {
+        let d = devices.iter_mut().find(|d| d.id == i.instance.device).unwrap();
+        d.listed.as_mut().unwrap().push(i.instance.id);
+    }
+    let container = SeenContainer { container, publisher: DeviceId([99; 32]), deleting: false, instances, rests: false };
+    World { now: NOW, devices, containers: vec![container], settling: false }
+}
+
+fn moved(actions: &[Action], to: ContainerState) -> bool {
+    actions.iter().any(|a| matches!(a, Action::MoveContainer { to: t, .. } if *t == to))
+}
+
+#[test]
+fn a_running_container_with_all_ready_needs_nothing() {
+    let ready = vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)];
+    assert_eq!(decide(&world(ContainerState::Running, ready)), []);
+}
+
+#[test]
+fn it_runs_once_copies_are_ready_and_others_hold_the_content() {
+    let ready = vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)];
+    let mut w = world(ContainerState::Starting, ready);
+    assert!(moved(&decide(&w), ContainerState::Running));
+    w.devices.iter_mut().skip(1).for_each(|d| d.bundles.clear());
+    let actions = decide(&w);
+    assert!(!moved(&actions, ContainerState::Running));
+    assert!(actions.iter().any(|a| matches!(a, Action::Keep { .. })), "{actions:?}");
+}
+
+#[test]
+fn a_lost_device_loses_its_instance_and_a_place_is_sought() {
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)]);
+    w.devices[0].connected = false;
+    w.devices[0].lost = true;
+    let actions = decide(&w);
+    let lost = Action::MoveInstance {
+        instance: InstanceId([1; 16]),
+        to: InstanceState::Lost,
+        reason: "device 1 is gone without a word".to_owned(),
+    };
+    assert!(actions.contains(&lost) && actions.contains(&Action::Place { container: ContainerId([1; 16]) }));
+    assert!(moved(&actions, ContainerState::Migrating));
+    w.settling = true;
+    assert!(!decide(&w).contains(&lost), "after a restart devices get time to come back");
+}
+
+#[test]
+fn a_drained_device_serves_until_the_replacement_is_ready() {
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)]);
+    w.devices[0].draining = Some("lid closed".to_owned());
+    let actions = decide(&w);
+    assert!(actions.contains(&Action::Place { container: ContainerId([1; 16]) }));
+    assert!(!actions.iter().any(|a| matches!(a, Action::Drain { .. } | Action::End { .. })), "{actions:?}");
+    let w3 = {
+        let instances =
+            vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready), instance(3, InstanceState::Ready)];
+        let mut w = world(ContainerState::Migrating, instances);
+        w.devices[0].draining = Some("lid closed".to_owned());
+        w
+    };
+    let actions = decide(&w3);
+    assert!(actions.iter().any(|a| matches!(a, Action::Drain { instance, .. } if *instance == InstanceId([1; 16]))));
+}
+
+#[test]
+fn an_interrupted_allocation_starts_what_is_reserved_or_begins_again() {
+    let w = world(ContainerState::Allocating, vec![instance(1, InstanceState::Reserved)]);
+    assert!(decide(&w).iter().any(|a| matches!(a, Action::Start { .. })));
+    assert!(moved(&decide(&world(ContainerState::Allocating, vec![])), ContainerState::Pending));
+}
+
+#[test]
+fn a_restarted_device_lost_what_it_no_longer_lists_and_ends_what_nobody_wants() {
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)]);
+    w.devices[0].listed = Some(vec![InstanceId([77; 16])]);
+    let actions = decide(&w);
+    assert!(actions.contains(&Action::End { device: DeviceId([1; 32]), instance: InstanceId([77; 16]) }));
+    assert!(actions.iter().any(|a| matches!(a, Action::MoveInstance { to: InstanceState::Lost, .. })));
+    w.devices[0].listed = None;
+    assert!(!decide(&w).iter().any(|a| matches!(a, Action::MoveInstance { .. })), "before its first report nothing is known");
+}
+
+#[test]
+fn stopping_ends_everything_then_stops() {
+    let w = world(ContainerState::Stopping, vec![instance(1, InstanceState::Ready)]);
+    assert_eq!(decide(&w), [Action::End { device: DeviceId([1; 32]), instance: InstanceId([1; 16]) }]);
+    let ended = world(ContainerState::Stopping, vec![]);
+    assert!(moved(&decide(&ended), ContainerState::Stopped));
+}

@@ -1,0 +1,67 @@
+//! From what is seen to the planner's snapshot.
+
+use crate::{
+    availability::guess,
+    world::{SeenContainer, SeenDevice, World},
+};
+use fogbank_model::{ContainerSpec, DeviceId, Resources};
+use fogbank_placement::{BatteryShare, DeviceSnapshot, Request, Snapshot};
+use fogbank_wire::Power;
+
+/// The fog as the planner sees it for a container: what its staying instances cover is taken off the request, their devices are left out.
+pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot {
+    let spec = &container.container.spec;
+    let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
+    let mut covered = Resources::ZERO;
+    let mut staying = 0u8;
+    let mut taken: Vec<DeviceId> = Vec::new();
+    for i in container.instances.iter().filter(|i| i.instance.state.is_live()) {
+        taken.push(i.instance.device);
+        if i.instance.state.counts() && !leaving(i.instance.device) {
+            covered = covered.plus(&i.instance.given);
+            staying = staying.saturating_add(1);
+        }
+    }
+    let request = Request {
+        requirements: spec.requirements.minus(&covered),
+        minimum: spec.minimum(),
+        instances: spec.instances.saturating_sub(staying),
+        availability_target: None,
+    };
+    snapshot(world, request, &taken)
+}
+
+/// The fog as the planner sees it for a request of someone who has nothing yet.
+pub(crate) fn snapshot_of(world: &World, spec: &ContainerSpec) -> Snapshot {
+    let request = Request {
+        requirements: spec.requirements,
+        minimum: spec.minimum(),
+        instances: spec.instances,
+        availability_target: None,
+    };
+    snapshot(world, request, &[])
+}
+
+fn snapshot(world: &World, request: Request, taken: &[DeviceId]) -> Snapshot {
+    let devices = world.devices.iter().map(|d| seen(d, !taken.contains(&d.id))).collect();
+    Snapshot { devices, request }
+}
+
+fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
+    let battery = match d.power {
+        Some(Power::Battery { share, charging }) => Some(BatteryShare { share: f64::from(share), charging }),
+        Some(Power::Mains) | None => None,
+    };
+    DeviceSnapshot {
+        id: d.id,
+        owner: d.owner,
+        free: d.lent.minus(&d.held),
+        capacity: d.lent,
+        availability: guess(d.power),
+        battery,
+        // Everybody counts as reliable until histories are kept.
+        reliability: 1.0,
+        hosts: false,
+        suitable: free && d.connected && d.open && d.draining.is_none(),
+    }
+}

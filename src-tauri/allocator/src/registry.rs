@@ -1,0 +1,108 @@
+//! Who is connected, and what each member last said. Lives in memory only: after a restart members come back and say it again.
+
+use fogbank_model::{DeviceId, OwnerId};
+use fogbank_wire::{MixInfo, Report, Roles};
+use iroh::endpoint::Connection;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A lost connection is a loss of the device when it has not come back within this: one probe's time. With the 3 s after which QUIC gives
+/// a silent peer up, a killed device is known to be lost within 5 s.
+pub(crate) const PROBE: Duration = Duration::from_millis(1_500);
+
+/// A connected member.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) device: DeviceId,
+    pub(crate) owner: OwnerId,
+    pub(crate) name: String,
+    /// What it plays now.
+    pub(crate) roles: Roles,
+    pub(crate) mix: Option<MixInfo>,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) connection: Connection,
+    pub(crate) report: Option<(Report, Instant)>,
+    pub(crate) connected: Instant,
+}
+
+/// A member that was connected, and since when it is not.
+#[derive(Debug, Clone)]
+pub(crate) struct Gone {
+    pub(crate) since: Instant,
+    pub(crate) last: Member,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Inner {
+    pub(crate) here: HashMap<DeviceId, Member>,
+    pub(crate) gone: HashMap<DeviceId, Gone>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A member connected; returns the connection that it replaces.
+    pub(crate) fn arrived(&self, mut member: Member) -> Option<Connection> {
+        let mut inner = self.lock();
+        let before = inner.gone.remove(&member.device).map(|g| g.last).or_else(|| inner.here.get(&member.device).cloned());
+        // What it last said holds until it says something else, so that a short interruption moves nothing.
+        if member.report.is_none() {
+            member.report = before.as_ref().and_then(|b| b.report.clone());
+        }
+        inner.here.insert(member.device, member).map(|old| old.connection)
+    }
+
+    /// A connection ended. A newer one of the same member stays.
+    pub(crate) fn left(&self, device: DeviceId, connection: &Connection, now: Instant) {
+        let mut inner = self.lock();
+        let same = inner.here.get(&device).is_some_and(|m| m.connection.stable_id() == connection.stable_id());
+        if same && let Some(last) = inner.here.remove(&device) {
+            inner.gone.insert(device, Gone { since: now, last });
+        }
+    }
+
+    /// A member reported.
+    pub(crate) fn reported(&self, device: DeviceId, report: Report, now: Instant) {
+        if let Some(member) = self.lock().here.get_mut(&device) {
+            member.report = Some((report, now));
+        }
+    }
+
+    /// A connected member.
+    pub(crate) fn member(&self, device: DeviceId) -> Option<Member> {
+        self.lock().here.get(&device).cloned()
+    }
+
+    /// Everything as it is now, and forgets those who are long gone.
+    pub(crate) fn snapshot(&self, now: Instant) -> Inner {
+        let mut inner = self.lock();
+        // Their instances are lost and their mixes out of the directory by then.
+        inner.gone.retain(|_, g| now.duration_since(g.since) < 10 * PROBE);
+        inner.clone()
+    }
+}
+
+impl Inner {
+    /// Members whose mix may be listed: connected, or away for less than a probe.
+    pub(crate) fn mixes(&self, now: Instant) -> Vec<&Member> {
+        let waiting = self.gone.values().filter(|g| now.duration_since(g.since) < PROBE).map(|g| &g.last);
+        self.here.values().chain(waiting).filter(|m| m.roles.mixnode && m.mix.is_some()).collect()
+    }
+
+    /// Where a mix's device is connected.
+    pub(crate) fn by_mix(&self, id: fogbank_model::MixId) -> Option<&Member> {
+        self.here.values().find(|m| m.mix.as_ref().is_some_and(|mix| fogbank_betanet::directory::mix_id(&mix.key) == id))
+    }
+}

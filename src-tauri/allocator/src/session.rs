@@ -1,0 +1,152 @@
+//! One member's connection: let in or refused, its requests answered, its end noticed.
+
+use crate::{
+    api,
+    registry::Member,
+    roles::{from_bits, to_bits},
+    start::{Shared, hash, now},
+};
+use fogbank_model::{DeviceId, DurationMs};
+use fogbank_wire::{
+    Enrol, Greeting, MAX_FRAME_BYTES, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
+};
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+/// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
+const HEARTBEAT: DurationMs = DurationMs::from_s(30);
+/// Requests of one member under way at once.
+const MAX_REQUESTS: usize = 32;
+/// A member sends a whole request at once; one that dribbles is dropped.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// A name in lists.
+const MAX_NAME_CHARS: usize = 64;
+/// Addresses of one device.
+const MAX_ADDRS: usize = 8;
+
+/// Runs a connection to its end.
+pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, mut reply: SendStream) {
+    let device = DeviceId(*connection.remote_id().as_bytes());
+    match admit(&shared, device, &connection, enrol).await {
+        Ok((member, welcome)) => {
+            // Registered before the greeting, so that whoever is told "welcome" is a member at once.
+            let name = member.name.clone();
+            if let Some(old) = shared.registry.arrived(member) {
+                old.close(VarInt::from_u32(0), b"connected anew");
+            }
+            let greeted = write_frame(&mut reply, &Greeting::Welcome(Some(welcome))).await.is_ok() && reply.finish().is_ok();
+            tracing::info!(name, "a member connected");
+            shared.wake.notify_one();
+            if greeted {
+                serve(&shared, &connection, device).await;
+            }
+            shared.registry.left(device, &connection, Instant::now());
+            tracing::info!(name, "a member's connection ended");
+            shared.wake.notify_one();
+        }
+        Err(refusal) => {
+            tracing::info!(%refusal, device = device.short(), "a stranger was refused");
+            let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
+            let _ = reply.finish();
+            let _ = timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
+        }
+    }
+}
+
+async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol: Enrol) -> Result<(Member, Welcome), Refusal> {
+    let failed = |error: fogbank_store::StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
+    enrol.certificate.check(device).map_err(|_| {
+        Refusal::new(RefusalKind::UnknownKey, "the owner's certificate is not for this device: start Fogbank again on the device")
+    })?;
+    let owner = enrol.certificate.owner;
+    let known = shared.store.device(device).await.map_err(failed)?;
+    if known.as_ref().is_some_and(|k| k.owner != owner) {
+        return Err(Refusal::new(RefusalKind::UnknownKey, "this device belongs to another owner here"));
+    }
+    let mut granted = known.as_ref().map(|k| from_bits(k.granted)).unwrap_or_default();
+    if let Some(secret) = enrol.invite {
+        match shared.store.invite(&hash(&secret)).await.map_err(failed)? {
+            Some((roles, expires)) if expires > now() => granted = granted.and(from_bits(roles)),
+            // A member that still shows an old invite is a member all the same.
+            Some(_) if known.is_none() => {
+                return Err(Refusal::new(RefusalKind::Expired, "the invite has expired: ask for a new one"));
+            }
+            None if known.is_none() => {
+                return Err(Refusal::new(
+                    RefusalKind::Invite,
+                    "the invite is not known here: it is wrong, or it expired long ago",
+                ));
+            }
+            Some(_) | None => {}
+        }
+    } else if known.is_none() {
+        return Err(Refusal::new(RefusalKind::UnknownKey, "this device is not known here: it needs an invite to join this fog"));
+    }
+    let roles: Roles = enrol.roles.within(granted);
+    if roles != enrol.roles {
+        return Err(Refusal::new(RefusalKind::NotGranted, "the invite does not cover all that this device wants to do here"));
+    }
+    let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(failed)?;
+    let mut addrs = enrol.addrs;
+    addrs.truncate(MAX_ADDRS);
+    let member = Member {
+        device,
+        owner,
+        name,
+        roles,
+        mix: enrol.mix.filter(|_| roles.mixnode),
+        addrs,
+        connection: connection.clone(),
+        report: None,
+        connected: Instant::now(),
+    };
+    let welcome =
+        Welcome { fog: shared.config.name.clone(), test: shared.config.test, granted, now: now(), heartbeat: HEARTBEAT };
+    Ok((member, welcome))
+}
+
+/// Answers a member's requests side by side until the connection ends.
+async fn serve(shared: &Arc<Shared>, connection: &Connection, device: DeviceId) {
+    let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept_bi() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        let Ok((mut send, recv)) = accepted else { return };
+        match slots.clone().try_acquire_owned() {
+            Ok(slot) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    let _slot = slot;
+                    answer(&shared, device, send, recv).await;
+                });
+            }
+            Err(_) => {
+                let busy = NodeReply::Refused(Refusal::new(RefusalKind::Busy, "too many requests at once"));
+                let _ = write_frame(&mut send, &busy).await;
+                let _ = send.finish();
+            }
+        }
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, device: DeviceId, mut send: SendStream, mut recv: RecvStream) {
+    let reply = match timeout(REQUEST_DEADLINE, read_frame::<NodeRequest>(&mut recv, MAX_FRAME_BYTES)).await {
+        Ok(Ok(request)) => match shared.registry.member(device) {
+            Some(member) => api::answer(shared, &member, request).await,
+            None => NodeReply::Refused(Refusal::new(RefusalKind::UnknownKey, "this connection has been replaced")),
+        },
+        Ok(Err(error)) => NodeReply::Refused(Refusal::new(RefusalKind::Invalid, error.to_string())),
+        Err(_) => return,
+    };
+    if let Err(error) = write_frame(&mut send, &reply).await {
+        tracing::debug!(%error, "an answer was not taken");
+    }
+    let _ = send.finish();
+}

@@ -1,0 +1,184 @@
+//! The allocator's handle, and what it is made from.
+
+use crate::{
+    act::Actor,
+    directory::{Signed, Signer},
+    registry::Registry,
+    roles::to_bits,
+    session,
+};
+use fogbank_model::{DurationMs, FogId, UnixMs};
+use fogbank_placement::Policy;
+use fogbank_store::{OpenError, Store, StoreError};
+use fogbank_wire::{Enrol, Refusal, RefusalKind, Roles, Ticket, VERSION};
+use iroh::{
+    SecretKey,
+    endpoint::{Connection, SendStream},
+};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Instant, SystemTime},
+};
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// What an allocator is made from.
+#[derive(Clone)]
+pub struct AllocatorConfig {
+    /// Its database.
+    pub store: PathBuf,
+    /// The fog's key: signs directories and permits.
+    pub key: SecretKey,
+    /// The fog's name.
+    pub name: String,
+    /// A test fog relaxes privacy rules.
+    pub test: bool,
+    /// Weights of placement.
+    pub policy: Policy,
+}
+
+impl AllocatorConfig {
+    /// With the default policy.
+    pub fn new(store: PathBuf, key: SecretKey, name: String, test: bool) -> Self {
+        Self { store, key, name, test, policy: Policy::default() }
+    }
+}
+
+/// Why an allocator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its database can't be opened.
+    #[error(transparent)]
+    Open(OpenError),
+    /// Its database can't be read.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// What all parts of an allocator share.
+pub(crate) struct Shared {
+    pub(crate) config: AllocatorConfig,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) signer: Mutex<Signer>,
+    /// Something happened: look again.
+    pub(crate) wake: Notify,
+    pub(crate) started: Instant,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn fog(&self) -> FogId {
+        FogId(*self.config.key.public().as_bytes())
+    }
+
+    pub(crate) fn directory(&self) -> Option<Signed> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner).current()
+    }
+}
+
+/// A running allocator. Clones share it.
+#[derive(Clone)]
+pub struct Allocator {
+    shared: Arc<Shared>,
+    acting: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+const SHARED_RANDOM: &str = "shared random";
+pub(crate) const SERIAL: &str = "directory serial";
+
+impl Allocator {
+    /// Opens the store and begins to act.
+    ///
+    /// # Errors
+    /// When the database is damaged, of a newer version, or can't be used.
+    pub async fn start(config: AllocatorConfig) -> Result<Self, StartError> {
+        let store = Store::open(&config.store).await.map_err(StartError::Open)?;
+        let kept = store.meta(SHARED_RANDOM).await.map_err(StartError::Store)?;
+        let shared_random = match kept.and_then(|bytes| bytes.try_into().ok()) {
+            Some(random) => random,
+            None => {
+                let random: [u8; 32] = rand::random();
+                store.set_meta(SHARED_RANDOM, &random).await.map_err(StartError::Store)?;
+                random
+            }
+        };
+        let kept = store.meta(SERIAL).await.map_err(StartError::Store)?;
+        let serial = kept.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let signer = Signer::new(config.key.clone(), config.test, shared_random, serial);
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            registry: Registry::default(),
+            signer: Mutex::new(signer),
+            wake: Notify::new(),
+            started: Instant::now(),
+            stop: CancellationToken::new(),
+        });
+        let acting = tokio::spawn(Actor::new(shared.clone()).run());
+        Ok(Self { shared, acting: Arc::new(Mutex::new(Some(acting))) })
+    }
+
+    /// Runs a control connection to its end.
+    pub async fn accept(&self, connection: Connection, enrol: Enrol, reply: SendStream) {
+        session::run(self.shared.clone(), connection, enrol, reply).await;
+    }
+
+    /// An invite that needs nobody's leave: for the node that coordinates the fog, and for administrators.
+    ///
+    /// # Errors
+    /// When it can't be kept.
+    pub async fn invite_bootstrap(&self, roles: Roles, valid: DurationMs, addrs: Vec<SocketAddr>) -> Result<Ticket, Refusal> {
+        make_invite(&self.shared, roles, valid, addrs).await
+    }
+
+    /// Ends it. Members see it go and wait for it; nothing is lost.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        let acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(acting) = acting {
+            let _ = acting.await;
+        }
+        for member in self.shared.registry.snapshot(Instant::now()).here.into_values() {
+            member.connection.close(iroh::endpoint::VarInt::from_u32(0), b"the allocator ends");
+        }
+        self.shared.store.close().await;
+    }
+}
+
+/// An invite is taken this long at most.
+const LONGEST_INVITE: DurationMs = DurationMs::from_s(366 * 24 * 3600);
+
+/// Makes a ticket; only the hash of its secret is kept. It can be used by many until it expires.
+pub(crate) async fn make_invite(
+    shared: &Shared,
+    roles: Roles,
+    valid: DurationMs,
+    addrs: Vec<SocketAddr>,
+) -> Result<Ticket, Refusal> {
+    if roles == Roles::default() {
+        return Err(Refusal::new(RefusalKind::Invalid, "an invite needs a role: contribute, publish or administer"));
+    }
+    if valid.0 <= 0 || valid.0 > LONGEST_INVITE.0 {
+        return Err(Refusal::new(RefusalKind::Invalid, "an invite is taken for a second at least and a year at most"));
+    }
+    let secret: [u8; 16] = rand::random();
+    let expires = now().plus(valid);
+    let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
+    shared.store.sweep_invites(now()).await.map_err(failed)?;
+    shared.store.add_invite(&hash(&secret), to_bits(roles), expires).await.map_err(failed)?;
+    Ok(Ticket { version: VERSION, fog: shared.fog(), addrs, roles, expires, secret })
+}
+
+/// What is kept of an invite's secret.
+pub(crate) fn hash(secret: &[u8; 16]) -> [u8; 32] {
+    blake3::derive_key("fogbank 2026 invite secret", secret)
+}
+
+/// The allocator's clock.
+pub(crate) fn now() -> UnixMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

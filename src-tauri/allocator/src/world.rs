@@ -1,0 +1,81 @@
+//! What the allocator sees: plain values for [`decide`](crate::decide::decide).
+
+use fogbank_model::{BundleId, Container, DeviceId, Instance, OwnerId, Resources};
+use fogbank_wire::{Power, Roles};
+
+/// A member as seen now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SeenDevice {
+    pub(crate) id: DeviceId,
+    pub(crate) owner: OwnerId,
+    pub(crate) name: String,
+    pub(crate) granted: Roles,
+    /// Connected now.
+    pub(crate) connected: bool,
+    /// Away for longer than a probe: what ran there is lost.
+    pub(crate) lost: bool,
+    /// Plays the agent's role, has reported, and takes new instances.
+    pub(crate) open: bool,
+    /// Why its instances should move away, if they should.
+    pub(crate) draining: Option<String>,
+    pub(crate) lent: Resources,
+    pub(crate) held: Resources,
+    pub(crate) power: Option<Power>,
+    pub(crate) why: String,
+    /// Bundles that it holds whole.
+    pub(crate) bundles: Vec<BundleId>,
+    /// Instances that it listed in its last report; `None` before its first one since it connected.
+    pub(crate) listed: Option<Vec<fogbank_model::InstanceId>>,
+}
+
+/// An instance as kept, with what it has told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SeenInstance {
+    pub(crate) instance: Instance,
+    pub(crate) expires: fogbank_model::UnixMs,
+    pub(crate) introduction_key: Option<[u8; 32]>,
+}
+
+/// A container with its instances, live and lately ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SeenContainer {
+    pub(crate) container: Container,
+    pub(crate) publisher: DeviceId,
+    pub(crate) deleting: bool,
+    pub(crate) instances: Vec<SeenInstance>,
+    /// Not planned again before this moment (backing off after a refusal).
+    pub(crate) rests: bool,
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct World {
+    pub(crate) now: fogbank_model::UnixMs,
+    pub(crate) devices: Vec<SeenDevice>,
+    pub(crate) containers: Vec<SeenContainer>,
+    /// The allocator started only just now: who is not here yet may still come.
+    pub(crate) settling: bool,
+}
+
+impl World {
+    pub(crate) fn device(&self, id: DeviceId) -> Option<&SeenDevice> {
+        self.devices.iter().find(|d| d.id == id)
+    }
+
+    /// Devices other than the publisher's that are here and hold a bundle whole.
+    pub(crate) fn holders(&self, container: &SeenContainer) -> usize {
+        let bundle = container.bundle();
+        self.devices.iter().filter(|d| d.id != container.publisher && d.connected && d.bundles.contains(&bundle)).count()
+    }
+}
+
+impl SeenContainer {
+    pub(crate) fn bundle(&self) -> BundleId {
+        let fogbank_model::Image::Site { bundle, .. } = self.container.spec.image;
+        bundle
+    }
+
+    pub(crate) fn wanted(&self) -> usize {
+        self.container.spec.instances.into()
+    }
+}
