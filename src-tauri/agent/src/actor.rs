@@ -2,7 +2,7 @@
 
 use crate::{
     FogClock,
-    agent::AgentConfig,
+    agent::{AgentConfig, Listed},
     bundle::{Bundles, FetchError, Limits, SILENCE, Sources, Wanted},
     instance::{self, Job, Orders, Told},
     offer::{Share, Stored, Will, offer},
@@ -39,6 +39,7 @@ const MB: u64 = 1_000_000;
 /// What the task is asked.
 pub(crate) enum Ask {
     Handle(Box<DeviceRequest>, oneshot::Sender<DeviceReply>),
+    List(oneshot::Sender<Vec<Listed>>),
     Pause(bool),
     Drain(Option<String>),
     Share(Share),
@@ -77,16 +78,16 @@ impl<P: Publish> Actor<P> {
         let (tell, told) = mpsc::channel(WAITING_WORDS);
         Self {
             clock: config.bundles.clock(),
-            config,
             publish: Arc::new(publish),
             table: Table::default(),
             running: HashMap::new(),
             keeping: JoinSet::new(),
             kept_now: BTreeMap::new(),
-            share: Share::default(),
+            share: config.share,
             will: Will::default(),
             sample: None,
             told_power: None,
+            config,
             report,
             tell,
             told,
@@ -139,6 +140,9 @@ impl<P: Publish> Actor<P> {
                 // What was done is in the report before it is answered.
                 self.say();
                 let _ = reply.send(answer);
+            }
+            Ask::List(reply) => {
+                let _ = reply.send(self.table.list());
             }
             Ask::Pause(on) => self.will.paused = on,
             Ask::Drain(why) => self.will.drain = why,

@@ -6,7 +6,7 @@ use crate::{
     offer::Share,
     publish::Publish,
 };
-use fogbank_model::{DeviceId, FogId};
+use fogbank_model::{ContainerId, DeviceId, FogId, InstanceId, InstanceState, Resources};
 use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Refusal, RefusalKind, Report};
 use iroh::Endpoint;
 use std::{fmt, path::PathBuf};
@@ -28,6 +28,23 @@ pub struct AgentConfig {
     pub bundles: Bundles,
     /// A folder on the disk that is lent.
     pub folder: PathBuf,
+    /// How much is lent.
+    pub share: Share,
+}
+
+/// An instance on this device, for its owner's eyes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub instance: InstanceId,
+    /// Of what it is a copy.
+    pub container: ContainerId,
+    /// What it was given.
+    pub given: Resources,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// A running agent. Clones share it; it ends by [`Agent::shutdown`] or when the last one is dropped.
@@ -49,7 +66,7 @@ impl Agent {
     pub fn start<P: Publish>(config: AgentConfig, publish: P) -> Self {
         let (asks, taken) = mpsc::channel(WAITING);
         let looking = "looking at what this device has".to_owned();
-        let none = fogbank_model::Resources::ZERO;
+        let none = Resources::ZERO;
         let offer = Offer { capacity: none, lent: none, open: false, why: looking };
         let bundles = config.bundles.held().borrow().keys().copied().collect();
         let first = Report { offer, power: Power::Mains, instances: Vec::new(), bundles, drain: None };
@@ -66,6 +83,15 @@ impl Agent {
             return gone();
         }
         answer.await.unwrap_or_else(|_| gone())
+    }
+
+    /// What runs here, and what ended and is not yet acknowledged.
+    pub async fn list(&self) -> Vec<Listed> {
+        let (reply, answer) = oneshot::channel();
+        if self.asks.send(Ask::List(reply)).await.is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// What is to be reported, now and as it changes.

@@ -18,7 +18,7 @@ mod sensors;
 pub mod site;
 mod table;
 
-pub use agent::{Agent, AgentConfig};
+pub use agent::{Agent, AgentConfig, Listed};
 pub use clock::FogClock;
 pub use offer::Share;
 pub use publish::{Publish, Published};

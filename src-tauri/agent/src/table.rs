@@ -4,6 +4,7 @@
 //! than one seen before for a container is refused (epochs); states move only as the machine allows; what has ended is listed until the
 //! allocator has acknowledged it.
 
+use crate::Listed;
 use fogbank_model::{ContainerId, Dimension, InstanceId, InstanceState, Resources, UnixMs};
 use fogbank_wire::{Assignment, InstanceReport, Refusal, RefusalKind};
 use std::collections::{BTreeMap, HashMap};
@@ -195,6 +196,17 @@ impl Table {
             introduction_key: slot.introduction_key,
         };
         self.slots.iter().map(report).collect()
+    }
+
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        let listed = |(instance, slot): (&InstanceId, &Slot)| Listed {
+            instance: *instance,
+            container: slot.container,
+            given: slot.given,
+            state: slot.state,
+            reason: slot.reason.clone(),
+        };
+        self.slots.iter().map(listed).collect()
     }
 
     fn bound_ended(&mut self) {

@@ -140,7 +140,7 @@ async fn the_proxy_passes_onions_and_nothing_else() {
     let uplink = net.member();
     ready(&uplink).await;
     let visitor = Visitor::start(uplink);
-    let proxy = Proxy::bind("127.0.0.1:0".parse().unwrap(), visitor.clone()).await.unwrap();
+    let proxy = Proxy::bind("127.0.0.1:0".parse().unwrap(), tokio::sync::watch::channel(Some(visitor.clone())).1).await.unwrap();
 
     let onion = container.onion().to_string();
     let mut socket = Socks5Stream::connect(proxy.addr(), onion.clone(), 80, Config::default()).await.unwrap();
@@ -159,7 +159,7 @@ async fn the_proxy_passes_onions_and_nothing_else() {
         let said = refused.expect_err("refused").to_string();
         assert!(said.to_lowercase().contains("not allowed"), "{other}: {said}");
     }
-    let taken = Proxy::bind(proxy.addr(), visitor).await;
+    let taken = Proxy::bind(proxy.addr(), tokio::sync::watch::channel(Some(visitor)).1).await;
     assert!(matches!(&taken, Err(ProxyError::PortTaken { addr }) if *addr == proxy.addr()), "{taken:?}");
     assert!(taken.unwrap_err().to_string().contains(&proxy.addr().to_string()));
 }

@@ -494,3 +494,6 @@ pub(crate) fn manifest_of(paths: &[&str]) -> Manifest {
     let part = |(number, path): (usize, &&str)| manifest::Part { path: (*path).to_owned(), bytes: 1, blob: number as u32 };
     Manifest::build(paths.iter().enumerate().map(part).collect())
 }
+
+#[cfg(test)]
+mod hostile_tests;

@@ -54,8 +54,7 @@ pub struct Mixnode {
     pipeline: Arc<Pipeline>,
     packet_key: [u8; 32],
     endpoint: Endpoint,
-    tasks: JoinSet<()>,
-    workers: Vec<std::thread::JoinHandle<()>>,
+    running: Mutex<(JoinSet<()>, Vec<std::thread::JoinHandle<()>>)>,
 }
 
 impl Mixnode {
@@ -67,7 +66,7 @@ impl Mixnode {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
         tasks.spawn(Pipeline::tend(pipeline.clone()));
-        Self { pipeline, packet_key, endpoint, tasks, workers }
+        Self { pipeline, packet_key, endpoint, running: Mutex::new((tasks, workers)) }
     }
 
     /// Its id.
@@ -112,11 +111,11 @@ impl Mixnode {
     }
 
     /// Ends it and its endpoint.
-    pub async fn shutdown(mut self) {
-        self.tasks.shutdown().await;
+    pub async fn shutdown(&self) {
+        let (mut tasks, workers) = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
         self.pipeline.stop();
         self.endpoint.close().await;
-        let workers = std::mem::take(&mut self.workers);
         let _ = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|w| drop(w.join()))).await;
     }
 }

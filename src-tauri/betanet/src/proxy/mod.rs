@@ -23,7 +23,7 @@ use std::{
 use tokio::{
     io::{AsyncWriteExt as _, copy_bidirectional_with_sizes},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -67,11 +67,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens, and serves until dropped. Port 0 takes any free one.
+    /// Listens, and serves until dropped. Port 0 takes any free one. While there is no visitor (no fog is known yet) addresses can't be
+    /// opened, but the port is held.
     ///
     /// # Errors
     /// When the port is taken or can't be had.
-    pub async fn bind(addr: SocketAddr, visitor: Visitor) -> Result<Self, ProxyError> {
+    pub async fn bind(addr: SocketAddr, visitor: watch::Receiver<Option<Visitor>>) -> Result<Self, ProxyError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => ProxyError::PortTaken { addr },
             _ => ProxyError::Listen { addr, source },
@@ -95,7 +96,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, visitor: Visitor) {
+async fn serve(listener: TcpListener, visitor: watch::Receiver<Option<Visitor>>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Ends every connection when the proxy ends.
     let mut connections = JoinSet::new();
@@ -105,7 +106,7 @@ async fn serve(listener: TcpListener, visitor: Visitor) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((socket, _)) => {
-                let visitor = visitor.clone();
+                let visitor = visitor.borrow().clone();
                 connections.spawn(async move {
                     let _place = place;
                     if let Err(error) = connection(socket, visitor).await {
@@ -121,7 +122,7 @@ async fn serve(listener: TcpListener, visitor: Visitor) {
     }
 }
 
-async fn connection(socket: TcpStream, visitor: Visitor) -> Result<(), SocksServerError> {
+async fn connection(socket: TcpStream, visitor: Option<Visitor>) -> Result<(), SocksServerError> {
     let _ = socket.set_nodelay(true);
     let request = async {
         let (protocol, isolation) = authenticate(socket).await?;
@@ -135,6 +136,10 @@ async fn connection(socket: TcpStream, visitor: Visitor) -> Result<(), SocksServ
     }
     let Some(onion) = onion(&target) else {
         return protocol.reply_error(&ReplyError::ConnectionNotAllowed).await;
+    };
+    let Some(visitor) = visitor else {
+        tracing::info!("an address could not be opened: this node knows no fog yet");
+        return protocol.reply_error(&ReplyError::NetworkUnreachable).await;
     };
     match visitor.connect(&onion, &isolation).await {
         Ok(mut stream) => {

@@ -22,7 +22,12 @@ use introduction::Desk;
 pub use introduction::MAX_TUNNELS;
 pub(crate) use introduction::{Word, prologue};
 use registration::{Registered, Registration};
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -35,6 +40,16 @@ pub const MAX_LEASES: usize = 4;
 #[derive(Clone)]
 pub struct Host {
     uplink: Uplink,
+    desks: Arc<Mutex<Vec<Weak<Desk>>>>,
+}
+
+/// What visitors have open at all instances of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Open {
+    /// Tunnels.
+    pub tunnels: usize,
+    /// Streams in them.
+    pub streams: usize,
 }
 
 impl fmt::Debug for Host {
@@ -59,7 +74,16 @@ impl fmt::Debug for ServiceHandle {
 impl Host {
     /// Hosts over this uplink, which should be for hosting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink }
+        Self { uplink, desks: Arc::default() }
+    }
+
+    /// What visitors have open now.
+    pub fn open(&self) -> Open {
+        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.iter().filter_map(Weak::upgrade).fold(Open::default(), |open, desk| Open {
+            tunnels: open.tunnels + desk.tunnels(),
+            streams: open.streams + desk.streams(),
+        })
     }
 
     /// Serves an instance: registers with its leases (as they come and change), and hands every stream that a visitor opens to `accept`.
@@ -75,6 +99,11 @@ impl Host {
         let end = CancellationToken::new();
         let public = key.public();
         let desk = Arc::new(Desk::new(self.uplink.clone(), instance, key, level, accept, end.clone()));
+        {
+            let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+            desks.retain(|desk| desk.strong_count() > 0);
+            desks.push(Arc::downgrade(&desk));
+        }
         let (registered, watch) = watch::channel(Registered::default());
         let keep = keep_registered(self.uplink.clone(), instance, public, leases, level, desk.clone(), registered);
         tokio::spawn(end.clone().run_until_cancelled_owned(keep));

@@ -145,7 +145,8 @@ impl Connection {
     pub(super) fn release(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.released = true;
-        if !stream.reset && !(stream.outgoing.is_finished() && stream.incoming.is_at_end()) {
+        let over = stream.outgoing.is_finished() && stream.incoming.is_at_end();
+        if !stream.reset && !over {
             stream.reset = true;
             self.control.push_back(Carried::Reset { id });
         }

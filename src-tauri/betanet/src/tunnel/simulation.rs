@@ -3,15 +3,18 @@
 use super::*;
 use crate::tunnel::handshake::tests::pair;
 use proptest::prelude::*;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{SeedableRng as _, rngs::StdRng};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 const MAX_BYTES: usize = 7_700;
 
+/// When a datagram arrives, its number (so that order is defined), at which end, and its bytes.
+type Flying = (Instant, u64, usize, Vec<u8>);
+
 struct World {
     now: Instant,
     ends: [Connection; 2],
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     count: u64,
     rng: StdRng,
     loss: f64,

@@ -80,7 +80,8 @@ impl Outgoing {
         let cut = limit.min(self.next + room as u64).max(self.next);
         let start = self.next;
         let last = self.fin && cut == self.end();
-        if cut == start && !(last && !self.fin_sent) {
+        let ends_now = last && !self.fin_sent;
+        if cut == start && !ends_now {
             return None;
         }
         self.next = cut;

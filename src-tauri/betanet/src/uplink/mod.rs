@@ -332,12 +332,11 @@ impl Uplink {
         for _ in 0..ASK_TRIES {
             let surb = self.surbs(to, 1, level, &inbox).await.map_err(AskError::Send)?.pop().unwrap_or_default();
             self.send(to, level, &question(surb)).await.map_err(AskError::Send)?;
-            match timeout(ASK_WAIT, replies.recv()).await {
-                Ok(Some(reply)) => match FromMix::decode(&reply.payload) {
+            if let Ok(Some(reply)) = timeout(ASK_WAIT, replies.recv()).await {
+                match FromMix::decode(&reply.payload) {
                     Ok(answer) => return Ok(answer),
                     Err(error) => tracing::debug!(%error, "a mix answered nonsense"),
-                },
-                Ok(None) | Err(_) => {}
+                }
             }
         }
         Err(AskError::Silent)

@@ -1,0 +1,139 @@
+//! Bundles that lie, from a publisher who makes them by hand: none is taken, and little of it is moved.
+
+use super::*;
+use crate::bundle::manifest::Part;
+use fogbank_model::{DeviceId, UnixMs};
+use fogbank_wire::{ALPN, BundlePermit, Purpose, Signed, receive_hello};
+use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets};
+use iroh_blobs::BlobFormat;
+use std::net::{Ipv4Addr, SocketAddr};
+
+struct Side {
+    endpoint: Endpoint,
+    bundles: Bundles,
+    _folder: tempfile::TempDir,
+}
+
+impl Side {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bundles = Bundles::open(folder.path()).await.unwrap();
+        let builder = Endpoint::builder(presets::Minimal)
+            .alpns(vec![ALPN.to_vec()])
+            .relay_mode(RelayMode::Disabled)
+            .clear_address_lookup()
+            .clear_ip_transports();
+        let endpoint = builder.bind_addr(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap().bind().await.unwrap();
+        Self { endpoint, bundles, _folder: folder }
+    }
+
+    /// A blob of the liar's.
+    async fn blob(&self, bytes: Vec<u8>) -> Hash {
+        // The tag keeps it for the test's time.
+        let mut tag = self.bundles.store().blobs().add_bytes(bytes).temp_tag().await.unwrap();
+        tag.leak();
+        tag.hash()
+    }
+
+    /// A sequence of blobs, offered as a bundle.
+    async fn offer(&self, hashes: Vec<Hash>) -> BundleId {
+        let sequence: HashSeq = hashes.into_iter().collect();
+        let options = (Bytes::from(sequence), BlobFormat::HashSeq);
+        let tag = self.bundles.store().blobs().add_bytes_with_opts(options).temp_tag().await.unwrap();
+        let id = BundleId(*tag.hash().as_bytes());
+        self.bundles.hold(id, Kind::Own, Held::default()).await.unwrap();
+        id
+    }
+}
+
+fn part(path: &str, bytes: u64, blob: u32) -> Part {
+    Part { path: path.to_owned(), bytes, blob }
+}
+
+async fn take(liar: &Side, victim: &Side, id: BundleId, limits: Limits) -> (Result<Fetched, FetchError>, u64) {
+    let fog = SecretKey::generate();
+    let device = DeviceId(*victim.endpoint.id().as_bytes());
+    let permit = BundlePermit { bundle: id, device, expires: UnixMs(i64::MAX) };
+    let permit = Signed::seal(&fog, BundlePermit::CONTEXT, &permit).unwrap();
+    let (endpoint, bundles, key) = (liar.endpoint.clone(), liar.bundles.clone(), fogbank_model::FogId(*fog.public().as_bytes()));
+    let serving = tokio::spawn(async move {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (Purpose::Blobs(permit), reply) = receive_hello(&connection).await.unwrap() else { panic!("another purpose") };
+        let _ = bundles.serve(connection, reply, key, &permit).await;
+    });
+    let sources = vec![(DeviceId(*liar.endpoint.id().as_bytes()), liar.endpoint.bound_sockets())];
+    let wanted = Wanted { bundle: id, sources, permit, limits, silence: SILENCE };
+    let mut moved = 0;
+    let taken = victim.bundles.keep(&victim.endpoint, &wanted, |p| moved = p.moved_bytes).await;
+    // What is here already is not asked for, and then nobody comes.
+    serving.abort();
+    if let Err(error) = serving.await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    assert_eq!(victim.bundles.has(id), taken.is_ok());
+    (taken, moved)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_is_not_taken() {
+    let (liar, victim) = (Side::start().await, Side::start().await);
+    let page = liar.blob(b"hello".to_vec()).await;
+    let huge = liar.blob(vec![7; 5 << 20]).await;
+    let index = || part(INDEX, 5, 0);
+    let manifest = async |parts| liar.blob(Manifest::build(parts).encode().unwrap()).await;
+
+    // An honest one is taken by the same means.
+    let honest = liar.offer(vec![manifest(vec![index()]).await, page]).await;
+    take(&liar, &victim, honest, Limits::default()).await.0.unwrap();
+
+    let escaping = liar.offer(vec![manifest(vec![part("../x", 5, 0), index()]).await, page]).await;
+    let indexless = liar.offer(vec![manifest(vec![part("x", 5, 0)]).await, page]).await;
+    let spare = liar.offer(vec![manifest(vec![index()]).await, page, huge]).await;
+    let missing = liar.offer(vec![manifest(vec![index(), part("x", 1, 1)]).await, page]).await;
+    let garbage = liar.offer(vec![liar.blob(noise()).await, page]).await;
+    let nothing = liar.offer(Vec::new()).await;
+    for (what, id) in [
+        ("escaping", escaping),
+        ("indexless", indexless),
+        ("spare", spare),
+        ("missing", missing),
+        ("garbage", garbage),
+        ("nothing", nothing),
+    ] {
+        let (taken, moved) = take(&liar, &victim, id, Limits::default()).await;
+        assert!(matches!(taken, Err(FetchError::Content(_))) && moved == 0, "{what}: {taken:?}, {moved}");
+    }
+
+    // A file that is larger than its manifest says is cut off, one that is smaller is noticed at the end.
+    let swollen = liar.offer(vec![manifest(vec![index(), part("x", 10, 1)]).await, page, huge]).await;
+    let (taken, moved) = take(&liar, &victim, swollen, Limits::default()).await;
+    assert!(matches!(&taken, Err(FetchError::Sources(f)) if matches!(f[0].1, SourceFault::TooMuch { limit: 15 })), "{taken:?}");
+    assert!(moved < 1 << 20, "{moved}");
+    let shrunk = liar.offer(vec![manifest(vec![part(INDEX, 6, 0)]).await, page]).await;
+    let (taken, _) = take(&liar, &victim, shrunk, Limits::default()).await;
+    assert!(matches!(taken, Err(FetchError::Content(_))), "{taken:?}");
+
+    // Beyond the limits nothing of the files is asked for, and of the lists not more than the limits.
+    let over = Limits { max_bytes: 4, ..Limits::default() };
+    let (taken, moved) = take(&liar, &victim, liar.offer(vec![manifest(vec![index()]).await, page]).await, over).await;
+    assert!(taken.is_ok() && moved == 0, "it is here already: {taken:?}");
+    let other = liar.offer(vec![manifest(vec![index(), part("y", 5, 0)]).await, page]).await;
+    let (taken, moved) = take(&liar, &victim, other, over).await;
+    assert!(matches!(taken, Err(FetchError::Content(ManifestError::TooMuch { what: "bytes", .. }))) && moved == 0, "{taken:?}");
+    let long = liar.offer(vec![liar.blob(vec![1; 3 << 20]).await, page]).await;
+    let short = Limits { max_manifest_bytes: 1 << 20, ..Limits::default() };
+    let (taken, _) = take(&liar, &victim, long, short).await;
+    assert!(matches!(&taken, Err(FetchError::Sources(f)) if matches!(f[0].1, SourceFault::TooMuch { .. })), "{taken:?}");
+    let many = liar.offer(vec![page; 100_000]).await;
+    let few = Limits { max_files: 10, ..Limits::default() };
+    let (taken, _) = take(&liar, &victim, many, few).await;
+    assert!(matches!(&taken, Err(FetchError::Sources(f)) if matches!(f[0].1, SourceFault::TooMuch { .. })), "{taken:?}");
+}
+
+fn noise() -> Vec<u8> {
+    let mut bytes = vec![0; 10_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
