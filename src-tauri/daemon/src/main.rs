@@ -1,2 +1,59 @@
-//! daemon
-fn main() {}
+//! `fogbankd`: a node without a window, and the command line that speaks to a running one.
+//!
+//! `run` is the node; every other command is a client of the control socket of a running node.
+//! Deliberately absent: opening a profile's files from a client command.
+
+#![expect(clippy::print_stdout, reason = "this is the command line")]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
+
+mod args;
+mod run;
+mod show;
+
+use anyhow::{Context, bail};
+use args::{Arguments, Command};
+use clap::Parser;
+use fogbank_node::control::{ControlReply, ControlRequest, client::Client};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fogbankd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let profile = arguments.profile()?;
+    let threads = match arguments.command {
+        Command::Run(_) => std::thread::available_parallelism().map_or(2, usize::from),
+        _ => 1,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    match arguments.command {
+        Command::Run(options) => runtime.block_on(run::run(&profile, options)),
+        command => runtime.block_on(async {
+            let client = Client::connect(&profile).await?;
+            let request = command.request()?;
+            let reply = client.call(&request).await?;
+            answer(&request, reply, arguments.json)
+        }),
+    }
+}
+
+/// Prints a reply for people, or as JSON; a refusal becomes the error.
+fn answer(request: &ControlRequest, reply: ControlReply, json: bool) -> anyhow::Result<()> {
+    if let ControlReply::Failed(error) = reply {
+        bail!("{}{}{}", error.what, if error.todo.is_empty() { "" } else { "\n" }, error.todo);
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&reply).context("the answer is no JSON")?);
+    } else {
+        print!("{}", show::words(request, &reply));
+    }
+    Ok(())
+}

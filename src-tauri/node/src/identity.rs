@@ -1,6 +1,6 @@
 //! The keys of an install, made at first start and kept in one file that only its owner can read.
 //!
-//! Keys are apart by role: the *device key* is known to the allocator, the *mix key* and *packet key* are public in the directory, the
+//! Keys are apart by role: the *device key* is known to the allocator, the *mix key* is public in the directory, the
 //! *owner key* signs the device keys of a person. Nothing but this file ties them together.
 //! Deliberately absent: the system's keyring, and export and import (they come with the desktop app's backup).
 
@@ -22,8 +22,6 @@ pub struct Identity {
     pub owner: SecretKey,
     /// Signs links between mixes.
     pub mix: SecretKey,
-    /// Opens packets (X25519).
-    pub packet: Zeroizing<[u8; 32]>,
 }
 
 /// Why there is no identity.
@@ -59,11 +57,10 @@ struct Stored {
     device: String,
     owner: String,
     mix: String,
-    packet: String,
 }
 
 const VERSION: u16 = 1;
-/// Four keys and their names are below 500 bytes.
+/// Three keys and their names are below 500 bytes.
 const MAX_FILE_BYTES: usize = 4096;
 
 impl Identity {
@@ -86,12 +83,7 @@ impl Identity {
     }
 
     fn generate() -> Self {
-        Self {
-            device: SecretKey::generate(),
-            owner: SecretKey::generate(),
-            mix: SecretKey::generate(),
-            packet: Zeroizing::new(rand::random()),
-        }
+        Self { device: SecretKey::generate(), owner: SecretKey::generate(), mix: SecretKey::generate() }
     }
 
     /// Id of the device.
@@ -119,7 +111,6 @@ impl Identity {
             device: text(&self.device.to_bytes()),
             owner: text(&self.owner.to_bytes()),
             mix: text(&self.mix.to_bytes()),
-            packet: text(&self.packet),
         };
         serde_json::to_string_pretty(&stored).map(Zeroizing::new).map_err(|e| e.to_string())
     }
@@ -141,7 +132,6 @@ impl Identity {
             device: SecretKey::from_bytes(&key("device", &stored.device)?),
             owner: SecretKey::from_bytes(&key("owner", &stored.owner)?),
             mix: SecretKey::from_bytes(&key("mix", &stored.mix)?),
-            packet: Zeroizing::new(key("packet", &stored.packet)?),
         })
     }
 }
@@ -163,7 +153,6 @@ mod tests {
         let first = Identity::load(&profile).unwrap();
         let second = Identity::load(&profile).unwrap();
         assert_eq!(first.device_id(), second.device_id());
-        assert_eq!(*first.packet, *second.packet);
         assert_ne!(first.device.to_bytes(), first.mix.to_bytes());
     }
 

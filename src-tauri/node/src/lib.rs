@@ -6,12 +6,32 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+mod answers;
+mod container_keys;
 pub mod control;
+mod directory;
+mod door;
+mod fog;
+mod guards;
 mod identity;
+mod joining;
 mod membership;
 mod net;
+mod node;
+mod parts;
+mod practice;
 mod profile;
+mod publishing;
+mod requests;
+mod session;
 mod settings;
+mod start;
 
+pub use fog::FogError;
 pub use identity::{Identity, IdentityError};
-pub use profile::{Profile, ProfileError};
+pub use net::NetError;
+pub use node::Node;
+pub use profile::{Profile, ProfileError, usual_profile};
+pub use session::{Session, SessionError};
+pub use settings::SettingsError;
+pub use start::{NodeOptions, ProxyPort, ProxyPortError, StartError};

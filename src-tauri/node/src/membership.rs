@@ -4,6 +4,8 @@
 //! Deliberately absent: what a request means (the [`Handler`]'s).
 
 use crate::{identity::Identity, net, settings::Membership};
+use fogbank_agent::FogClock;
+use fogbank_model::FogId;
 use fogbank_wire::{
     CallError, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
     RefusalKind, Report, Roles, Welcome, call, greet, read_frame, write_frame,
@@ -12,7 +14,7 @@ use iroh::{
     Endpoint,
     endpoint::{Connection, RecvStream, SendStream, VarInt},
 };
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 /// First pause before trying again; doubled each time up to [`LONGEST_PAUSE`], with as much jitter again.
@@ -42,6 +44,17 @@ pub(crate) enum Standing {
     Member(Welcome),
 }
 
+impl Standing {
+    /// Why it is not connected, for people; empty when it is.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Away(why) => why.clone(),
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::Member(_) => String::new(),
+        }
+    }
+}
+
 /// What a node does in the fog just now; when it changes, the node presents itself anew.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Part {
@@ -55,6 +68,7 @@ pub(crate) struct Part {
 pub(crate) struct MemberLink {
     connection: watch::Receiver<Option<Connection>>,
     standing: watch::Receiver<Standing>,
+    to: (FogId, Vec<SocketAddr>, Option<[u8; 16]>),
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -67,6 +81,8 @@ pub(crate) struct LinkConfig {
     pub(crate) part: watch::Receiver<Part>,
     pub(crate) reports: watch::Receiver<Report>,
     pub(crate) handler: Handler,
+    /// Set right by each welcome.
+    pub(crate) clock: FogClock,
 }
 
 impl MemberLink {
@@ -74,8 +90,19 @@ impl MemberLink {
     pub(crate) fn start(config: LinkConfig) -> Self {
         let (connection_tx, connection) = watch::channel(None);
         let (standing_tx, standing) = watch::channel(Standing::Away("connecting".to_owned()));
+        let to = way(&config.membership);
         let task = tokio::spawn(keep_up(config, connection_tx, standing_tx));
-        Self { connection, standing, task }
+        Self { connection, standing, to, task }
+    }
+
+    /// Whether it is the link that a membership asks for; what the allocator said since does not matter.
+    pub(crate) fn is_to(&self, membership: &Membership) -> bool {
+        self.to == way(membership)
+    }
+
+    /// Which fog.
+    pub(crate) fn fog(&self) -> FogId {
+        self.to.0
     }
 
     /// Where it stands, now and as it changes.
@@ -99,6 +126,10 @@ impl Drop for MemberLink {
     }
 }
 
+fn way(membership: &Membership) -> (FogId, Vec<SocketAddr>, Option<[u8; 16]>) {
+    (membership.fog, membership.addrs.clone(), membership.invite)
+}
+
 async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connection>>, standing: watch::Sender<Standing>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -107,6 +138,7 @@ async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connec
                 pause = FIRST_PAUSE;
                 let heartbeat = Duration::from_millis(welcome.heartbeat.0.clamp(1_000, 60_000) as u64);
                 tracing::info!(fog = %welcome.fog, "connected to the allocator");
+                config.clock.learn(welcome.now);
                 connection.send_replace(Some(link.clone()));
                 standing.send_replace(Standing::Member(welcome));
                 let why = run(&link, &mut config, heartbeat).await;

@@ -37,7 +37,7 @@ pub enum NetError {
 ///
 /// # Errors
 /// When the address can't be bound.
-pub async fn bind(key: SecretKey, addr: SocketAddr) -> Result<Endpoint, NetError> {
+pub(crate) async fn bind(key: SecretKey, addr: SocketAddr) -> Result<Endpoint, NetError> {
     let transport = QuicTransportConfig::builder()
         .keep_alive_interval(KEEP_ALIVE)
         .default_path_keep_alive_interval(KEEP_ALIVE)
@@ -60,7 +60,7 @@ pub async fn bind(key: SecretKey, addr: SocketAddr) -> Result<Endpoint, NetError
 
 /// Where others reach an endpoint: its port at the address it is bound to or, when it is bound to all, at the address of this computer's
 /// default route and at loopback (so that two nodes of one computer find each other).
-pub fn reachable(endpoint: &Endpoint) -> Vec<SocketAddr> {
+pub(crate) fn reachable(endpoint: &Endpoint) -> Vec<SocketAddr> {
     let mut addrs = Vec::new();
     for socket in endpoint.bound_sockets() {
         if socket.ip().is_unspecified() {
@@ -83,7 +83,7 @@ fn outward_address() -> Option<IpAddr> {
 }
 
 /// A peer's key and addresses as iroh takes them; `None` when the key is no key.
-pub fn peer(key: &[u8; 32], addrs: &[SocketAddr]) -> Option<EndpointAddr> {
+pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr]) -> Option<EndpointAddr> {
     let id = PublicKey::from_bytes(key).ok()?;
     Some(addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip)))
 }

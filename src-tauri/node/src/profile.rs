@@ -35,6 +35,13 @@ pub enum ProfileError {
     },
 }
 
+/// Where the profile is unless a user says otherwise: `$FOGBANK_PROFILE`, else `fogbank` in the folder that the system has for such data.
+/// `None` where there is no such folder (phones: there the app knows its own).
+pub fn usual_profile() -> Option<PathBuf> {
+    let named = std::env::var_os("FOGBANK_PROFILE").map(PathBuf::from);
+    named.or_else(|| dirs::data_dir().map(|data| data.join("fogbank")))
+}
+
 impl Profile {
     /// Opens a profile, making its folder (owner-only) when it is new, and locks it.
     ///
@@ -79,7 +86,7 @@ impl Profile {
 ///
 /// # Errors
 /// When it can't be written; the old file is then as it was.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

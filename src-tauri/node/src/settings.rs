@@ -2,14 +2,14 @@
 
 use crate::profile::{Profile, write_private};
 use fogbank_model::FogId;
-use fogbank_wire::Roles;
+use fogbank_wire::{Roles, Ticket};
 use serde::{Deserialize, Serialize};
 use std::{io, net::SocketAddr, path::PathBuf};
 
 /// Settings of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// What the device is called in lists.
     pub name: String,
     /// The fog that this node coordinates.
@@ -28,7 +28,7 @@ pub struct Settings {
 
 /// A fog that this node coordinates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OwnFog {
+pub(crate) struct OwnFog {
     /// Its name.
     pub name: String,
     /// A test fog relaxes privacy rules.
@@ -41,7 +41,7 @@ pub struct OwnFog {
 
 /// A fog that this node is a member of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Membership {
+pub(crate) struct Membership {
     /// Its id: the key that its allocator must have.
     pub fog: FogId,
     /// Where its allocator listens.
@@ -56,9 +56,23 @@ pub struct Membership {
     pub test: bool,
 }
 
+impl Membership {
+    /// What a ticket says, before the allocator has been heard.
+    pub(crate) fn of(ticket: Ticket) -> Self {
+        Self {
+            fog: ticket.fog,
+            addrs: ticket.addrs,
+            granted: ticket.roles,
+            invite: Some(ticket.secret),
+            name: String::new(),
+            test: false,
+        }
+    }
+}
+
 /// A fog that this node only visits: where its directory can be had.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VisitedFog {
+pub(crate) struct VisitedFog {
     /// Its id: the key that signs its directory.
     pub fog: FogId,
     /// Mixes to ask first: mix key and addresses.
@@ -79,7 +93,7 @@ impl Settings {
     ///
     /// # Errors
     /// When the file can't be read or is no settings file; it is not overwritten then.
-    pub fn load(profile: &Profile) -> Result<Self, SettingsError> {
+    pub(crate) fn load(profile: &Profile) -> Result<Self, SettingsError> {
         let path = profile.path("settings.json");
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -97,7 +111,7 @@ impl Settings {
     ///
     /// # Errors
     /// When the file can't be written; the old one is then as it was.
-    pub fn save(&self, profile: &Profile) -> Result<(), SettingsError> {
+    pub(crate) fn save(&self, profile: &Profile) -> Result<(), SettingsError> {
         let path = profile.path("settings.json");
         let bytes = serde_json::to_vec_pretty(self).map_err(|e| SettingsError { path: path.clone(), source: e.into() })?;
         write_private(&path, &bytes).map_err(|source| SettingsError { path, source })

@@ -60,12 +60,13 @@ impl Client {
     /// When the node is gone or does not answer.
     pub async fn call(&self, request: &ControlRequest) -> Result<ControlReply, ClientError> {
         let exchange = async {
-            let (read, mut write) = self.stream().await?.split();
+            let stream = self.stream().await?;
+            let mut write = &stream;
             let mut bytes = serde_json::to_vec(request)?;
             bytes.push(b'\n');
             write.write_all(&bytes).await?;
             let mut line = Vec::new();
-            BufReader::new(read).take(MAX_REPLY_BYTES).read_until(b'\n', &mut line).await?;
+            BufReader::new(&stream).take(MAX_REPLY_BYTES).read_until(b'\n', &mut line).await?;
             if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
         };
         let line =

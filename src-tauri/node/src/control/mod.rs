@@ -9,5 +9,5 @@ mod types;
 
 pub use types::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,
-    FogDto, InstanceDto, LendDto, LevelDto, NetworkDto, ProgressDto, RoleDto, StatusDto, StepDto, VisitDto,
+    FogDto, FolderDto, InstanceDto, LendDto, LevelDto, NetworkDto, PeerDto, ProgressDto, RoleDto, StatusDto, StepDto, VisitDto,
 };

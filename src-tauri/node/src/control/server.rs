@@ -108,8 +108,8 @@ async fn accept(listener: Listener, answer: Answer) {
 }
 
 async fn serve(stream: Stream, answer: Answer) -> io::Result<()> {
-    let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
+    let mut write = &stream;
+    let mut read = BufReader::new(&stream);
     loop {
         let mut line = Vec::new();
         let got = timeout(SILENCE, (&mut read).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line)).await??;

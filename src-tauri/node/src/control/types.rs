@@ -24,6 +24,8 @@ pub enum ControlRequest {
         /// The text of the invite.
         ticket: String,
     },
+    /// Leave the fog: what runs here ends. A practice fog ends as a whole. Answer: `done`.
+    Leave,
     /// Learn the way to a fog that this node only visits, from a `fogbank://` link. Answer: `done`.
     Visit {
         /// The link.
@@ -56,6 +58,11 @@ pub enum ControlRequest {
         /// For how long it is taken, seconds.
         valid_s: u32,
     },
+    /// What is in this folder, and can it be put online? Nothing is read but names and sizes. Answer: `folder`.
+    Folder {
+        /// Absolute path.
+        path: String,
+    },
     /// Would this fit now? Answer: `fit`.
     Fit {
         /// R.
@@ -63,6 +70,7 @@ pub enum ControlRequest {
         /// Copies at least.
         instances: u8,
         /// Bytes of the folder, when known.
+        #[ts(type = "number")]
         bytes: u64,
     },
     /// Put a folder online. Answer: `created`.
@@ -122,6 +130,8 @@ pub enum ControlReply {
     Status(Box<StatusDto>),
     /// An invite's text.
     Ticket(String),
+    /// What a folder holds.
+    Folder(FolderDto),
     /// Whether it fits.
     Fit(FitDto),
     /// A container was created: its id and address.
@@ -266,6 +276,18 @@ pub struct LendDto {
     pub lent: Amounts,
     /// Instances that it runs.
     pub instances: Vec<InstanceDto>,
+}
+
+/// A folder that can be put online.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct FolderDto {
+    /// Its name: a proposal for the container's.
+    pub name: String,
+    /// Files in it.
+    pub files: u32,
+    /// Bytes of them together.
+    #[ts(type = "number")]
+    pub bytes: u64,
 }
 
 /// Whether something fits.
@@ -422,8 +444,25 @@ pub struct NetworkDto {
     /// Counters of the hosting side, by name.
     #[ts(type = "Record<string, number>")]
     pub host_counters: BTreeMap<String, u64>,
-    /// Peers that this node exchanged packets with directly: mix ids and how many packets each way. For tests and the demo.
-    pub peers: Vec<String>,
+    /// Guards with which the visiting side exchanges packets.
+    pub peers: Vec<PeerDto>,
+    /// Socket addresses of the visiting side.
+    pub own_addrs: Vec<String>,
+    /// Guards with which the hosting side exchanges packets.
+    pub host_peers: Vec<PeerDto>,
+    /// Socket addresses of the hosting side.
+    pub host_addrs: Vec<String>,
+}
+
+/// A guard, as seen from the side that uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PeerDto {
+    /// The mix.
+    pub mix: String,
+    /// Its socket address.
+    pub addr: String,
+    /// Whether the link is up.
+    pub up: bool,
 }
 
 /// An address that is open or being opened.

@@ -1,0 +1,347 @@
+//! What can be said on the command line, and the request that it becomes.
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fogbank_node::{
+    ProxyPort,
+    control::{Amounts, ControlRequest, LevelDto, RoleDto},
+};
+use std::{net::IpAddr, path::PathBuf};
+
+/// Fogbank without a window.
+#[derive(Debug, Parser)]
+#[command(version, about = "Lend idle compute, publish on it, and browse it through a mix network")]
+pub(crate) struct Arguments {
+    /// Folder of the node's profile (default: $FOGBANK_PROFILE, else the system's folder for such data: ~/.local/share/fogbank).
+    #[arg(long, global = true)]
+    profile: Option<PathBuf>,
+    /// Print answers as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// The profile's folder.
+    pub(crate) fn profile(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.profile {
+            return std::path::absolute(path).context("the profile's path");
+        }
+        fogbank_node::usual_profile().context("there is no home folder: name a profile with --profile")
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the node until it is ended.
+    Run(RunOptions),
+    /// Show how the node is.
+    Status,
+    /// Start a fog that this node coordinates.
+    StartFog {
+        /// The fog's name.
+        name: String,
+        /// A test fog: relaxes privacy rules, and says so everywhere.
+        #[arg(long)]
+        test: bool,
+    },
+    /// Start a practice fog: several nodes on this computer, no privacy.
+    Practice,
+    /// Print a ticket with which others can join.
+    Invite {
+        /// What the invited may do.
+        #[arg(long = "role", value_delimiter = ',', default_values = ["contribute"])]
+        roles: Vec<Role>,
+        /// For how long it is taken: 30m, 24h, 7d.
+        #[arg(long, default_value = "24h", value_parser = seconds)]
+        valid: u32,
+    },
+    /// Join a fog with a ticket.
+    Join {
+        /// The ticket's text.
+        ticket: String,
+    },
+    /// Leave the fog; what runs here ends.
+    Leave,
+    /// Learn the way to a fog from a fogbank:// link, to visit without joining.
+    Visit {
+        /// The link.
+        link: String,
+    },
+    /// Lend this device (on) or stop (off).
+    Lend {
+        /// on or off.
+        switch: Switch,
+    },
+    /// Relay packets (on) or stop (off).
+    Relay {
+        /// on or off.
+        switch: Switch,
+    },
+    /// Pause lending.
+    Pause,
+    /// Go on lending.
+    Resume,
+    /// Move everything away from this device; relaying goes on. `--undo` takes part again.
+    Drain {
+        /// Take part again.
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Look whether a folder can be put online.
+    Check {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Would this fit now?
+    Fit(Needs),
+    /// Put a folder online.
+    Publish {
+        /// The folder; it needs an index.html.
+        folder: PathBuf,
+        /// Name in lists (default: the folder's).
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        needs: Needs,
+        /// Delay on the way: fast, balanced or strict.
+        #[arg(long, default_value = "balanced")]
+        level: Level,
+    },
+    /// List my containers.
+    Containers,
+    /// Show one container in full.
+    Container {
+        /// Its id.
+        id: String,
+    },
+    /// Stop a container; it can be restarted.
+    Stop {
+        /// Its id.
+        id: String,
+    },
+    /// Start a stopped or failed container again.
+    Restart {
+        /// Its id.
+        id: String,
+    },
+    /// Stop a container and forget it, its address included.
+    Delete {
+        /// Its id.
+        id: String,
+    },
+    /// List the fog's devices (administrators).
+    Devices,
+    /// Show the mix network as this node sees it.
+    Network,
+    /// End the running node.
+    Quit,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// Address to listen at: 127.0.0.1 keeps everything on this computer.
+    #[arg(long, default_value = "0.0.0.0")]
+    pub(crate) listen: IpAddr,
+    /// Port of the SOCKS5 proxy on this computer for visiting; 0 takes a free one, "off" opens none.
+    #[arg(long, default_value = "9250")]
+    pub(crate) proxy: ProxyPort,
+}
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Needs {
+    /// Processor cores for all copies together.
+    #[arg(long, default_value_t = 0.1, value_parser = amount, allow_negative_numbers = true)]
+    cpu: f64,
+    /// Memory for all copies together, MB.
+    #[arg(long, default_value_t = 64.0, value_parser = amount, allow_negative_numbers = true)]
+    memory: f64,
+    /// Storage for all copies together, MB (default: what two copies of the folder need).
+    #[arg(long, value_parser = amount, allow_negative_numbers = true)]
+    storage: Option<f64>,
+    /// Bandwidth for all copies together, Mbit/s.
+    #[arg(long, default_value_t = 1.0, value_parser = amount, allow_negative_numbers = true)]
+    bandwidth: f64,
+    /// Copies at least.
+    #[arg(long, default_value_t = 2)]
+    copies: u8,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A role that an invite grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Lend and relay.
+    Contribute,
+    /// Publish.
+    Publish,
+    /// Invite others and see all devices.
+    Administer,
+}
+
+/// Delay on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// No added delay.
+    Fast,
+    /// Mean 15 ms a hop.
+    Balanced,
+    /// Mean 50 ms a hop.
+    Strict,
+}
+
+/// Storage asked for when none is named and the folder is unknown, MB.
+const DEFAULT_STORAGE_MB: f64 = 10.0;
+
+impl Command {
+    /// The request that this command is.
+    pub(crate) fn request(&self) -> anyhow::Result<ControlRequest> {
+        Ok(match self {
+            Self::Run(_) => bail!("the node itself is no request"),
+            Self::Status => ControlRequest::Status,
+            Self::StartFog { name, test } => ControlRequest::StartFog { name: name.clone(), test: *test },
+            Self::Practice => ControlRequest::Practice,
+            Self::Invite { roles, valid } => {
+                ControlRequest::Invite { roles: roles.iter().map(|r| r.dto()).collect(), valid_s: *valid }
+            }
+            Self::Join { ticket } => ControlRequest::Join { ticket: ticket.clone() },
+            Self::Leave => ControlRequest::Leave,
+            Self::Visit { link } => ControlRequest::Visit { link: link.clone() },
+            Self::Lend { switch } => ControlRequest::Lend { on: *switch == Switch::On },
+            Self::Relay { switch } => ControlRequest::Relay { on: *switch == Switch::On },
+            Self::Pause => ControlRequest::Pause { on: true },
+            Self::Resume => ControlRequest::Pause { on: false },
+            Self::Drain { undo } => ControlRequest::Drain { on: !undo },
+            Self::Check { folder } => ControlRequest::Folder { path: whole(folder)? },
+            Self::Fit(needs) => ControlRequest::Fit { requirements: needs.amounts(0), instances: needs.copies, bytes: 0 },
+            Self::Publish { folder, name, needs, level } => {
+                let path = whole(folder)?;
+                let folder = PathBuf::from(&path);
+                let own_name = || folder.file_name().map_or_else(|| "site".into(), |n| n.to_string_lossy().into_owned());
+                ControlRequest::Publish {
+                    name: name.clone().unwrap_or_else(own_name),
+                    requirements: needs.amounts(folder_bytes(&folder)),
+                    instances: needs.copies,
+                    level: level.dto(),
+                    folder: path,
+                }
+            }
+            Self::Containers => ControlRequest::Containers,
+            Self::Container { id } => ControlRequest::Container { id: id.clone() },
+            Self::Stop { id } => ControlRequest::Stop { id: id.clone() },
+            Self::Restart { id } => ControlRequest::Restart { id: id.clone() },
+            Self::Delete { id } => ControlRequest::Delete { id: id.clone() },
+            Self::Devices => ControlRequest::Devices,
+            Self::Network => ControlRequest::Network,
+            Self::Quit => ControlRequest::Quit,
+        })
+    }
+}
+
+impl Needs {
+    fn amounts(&self, folder_bytes: u64) -> Amounts {
+        let folder_mb = folder_bytes as f64 / 1e6;
+        let storage_mb =
+            self.storage.unwrap_or_else(|| DEFAULT_STORAGE_MB.max((folder_mb.ceil() + 1.0) * f64::from(self.copies)));
+        Amounts { cpu_cores: self.cpu, memory_mb: self.memory, storage_mb, bandwidth_mbps: self.bandwidth }
+    }
+}
+
+impl Role {
+    fn dto(self) -> RoleDto {
+        match self {
+            Self::Contribute => RoleDto::Contribute,
+            Self::Publish => RoleDto::Publish,
+            Self::Administer => RoleDto::Administer,
+        }
+    }
+}
+
+impl Level {
+    fn dto(self) -> LevelDto {
+        match self {
+            Self::Fast => LevelDto::Fast,
+            Self::Balanced => LevelDto::Balanced,
+            Self::Strict => LevelDto::Strict,
+        }
+    }
+}
+
+/// A folder's whole path as text.
+fn whole(folder: &std::path::Path) -> anyhow::Result<String> {
+    let folder = std::path::absolute(folder).context("the folder's path")?;
+    Ok(folder.to_str().context("the folder's path is no Unicode text: rename the folder")?.to_owned())
+}
+
+/// An amount that can be asked for.
+fn amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(amount),
+        _ => Err(format!("“{text}” is no amount: write a number above 0")),
+    }
+}
+
+/// "90s", "30m", "24h" or "7d" in seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let wrong = || format!("“{text}” is no span of time: write 90s, 30m, 24h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let number: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let per = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(per).filter(|s| *s > 0).ok_or_else(wrong)
+}
+
+/// Bytes of the files in a folder as far as they can be seen; the node refuses what it can't read. Links are not followed.
+fn folder_bytes(folder: &std::path::Path) -> u64 {
+    let mut open = vec![folder.to_owned()];
+    let mut bytes = 0u64;
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(data) if data.is_dir() => open.push(entry.path()),
+                Ok(data) => bytes = bytes.saturating_add(data.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        assert_eq!(amount("0.25"), Ok(0.25));
+        for wrong in ["0", "-1", "NaN", "inf", "-inf", "1e999", "much", ""] {
+            assert!(amount(wrong).is_err_and(|words| words.contains("above 0")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        assert_eq!(seconds("30m"), Ok(1800));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for wrong in ["", "h", "-1h", "5", "5w", "99999999d", "0s", "5é"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

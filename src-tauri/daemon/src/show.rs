@@ -1,0 +1,112 @@
+//! Answers in words, for a terminal.
+
+use fogbank_node::control::{Amounts, ContainerDetailDto, ControlReply, ControlRequest, NetworkDto, RoleDto, StatusDto};
+use std::fmt::Write;
+
+/// An answer as lines of text.
+pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
+    let mut out = String::new();
+    // Writing to a String can't fail, so the results are dropped.
+    let _ = match reply {
+        ControlReply::Done => writeln!(out, "{}", done(request)),
+        ControlReply::Failed(error) => writeln!(out, "{}", error.what),
+        ControlReply::Status(status) => show_status(&mut out, status),
+        ControlReply::Ticket(ticket) => writeln!(out, "{ticket}"),
+        ControlReply::Folder(f) => writeln!(out, "“{}” can be put online: {} files, {} bytes", f.name, f.files, f.bytes),
+        ControlReply::Fit(fit) => writeln!(out, "{}", fit.words),
+        ControlReply::Created { id, onion } => writeln!(out, "container {id}\naddress   {onion}"),
+        ControlReply::Progress(None) => writeln!(out, "nothing is on its way"),
+        ControlReply::Progress(Some(p)) => writeln!(out, "{}: {} of {} bytes", p.step, p.done_bytes, p.total_bytes),
+        ControlReply::Containers(list) if list.is_empty() => writeln!(out, "no containers yet: fogbankd publish FOLDER"),
+        ControlReply::Containers(list) => list.iter().try_for_each(|c| {
+            writeln!(out, "{}  {:<10} {} of {} ready  {}  {}", c.id, c.state, c.ready, c.wanted, c.onion, c.name)
+        }),
+        ControlReply::Container(detail) => show_container(&mut out, detail),
+        ControlReply::Devices(list) => list.iter().try_for_each(|d| {
+            let link = if d.connected { "connected" } else { "away" };
+            writeln!(out, "{}  {:<9} lends {}  {} instances  {}", d.name, link, amounts(&d.lent), d.instances, d.why)
+        }),
+        ControlReply::Network(network) => show_network(&mut out, network),
+    };
+    out
+}
+
+fn done(request: &ControlRequest) -> &'static str {
+    match request {
+        ControlRequest::Quit => "the node ends",
+        ControlRequest::Join { .. } => "joined",
+        ControlRequest::Leave => "left the fog",
+        ControlRequest::StartFog { .. } => "the fog is there: fogbankd invite",
+        ControlRequest::Practice => "the practice fog is starting (it gives no privacy)",
+        _ => "done",
+    }
+}
+
+fn show_status(out: &mut String, status: &StatusDto) -> std::fmt::Result {
+    writeln!(out, "Fogbank {}, process {}", status.version, status.pid)?;
+    writeln!(out, "device   {}", status.device)?;
+    match &status.fog {
+        None => writeln!(out, "fog      none: start one, or join one with a ticket")?,
+        Some(fog) => {
+            let link = if fog.connected { "connected" } else { fog.why.as_str() };
+            let test = if fog.test { " (test fog: no privacy)" } else { "" };
+            let roles: Vec<_> = fog.roles.iter().map(|r| role(*r)).collect();
+            writeln!(out, "fog      {}{test}, {link}; may {}", fog.name, roles.join(", "))?;
+        }
+    }
+    match &status.lend {
+        None => writeln!(out, "lending  off")?,
+        Some(lend) => {
+            writeln!(out, "lending  {}: {}; {} instances", amounts(&lend.lent), lend.why, lend.instances.len())?;
+        }
+    }
+    writeln!(out, "relaying {}", if status.relays { "on" } else { "off" })?;
+    writeln!(out, "proxy    {}", status.proxy.as_deref().unwrap_or("off"))
+}
+
+fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Result {
+    let c = &detail.container;
+    writeln!(out, "{}  {}  {} of {} ready", c.name, c.state, c.ready, c.wanted)?;
+    writeln!(out, "why       {}", c.reason)?;
+    writeln!(out, "address   {}", c.onion)?;
+    writeln!(out, "link      {}", detail.link)?;
+    writeln!(out, "needs     {}; {} files, {} bytes", amounts(&detail.requirements), detail.files, detail.bytes)?;
+    writeln!(out, "held by   {} devices besides the publisher", detail.holders)?;
+    writeln!(out, "placement {}", detail.placement)?;
+    for step in &detail.history {
+        writeln!(out, "  {}  {:<10} {}", step.at_ms, step.state, step.reason)?;
+    }
+    for i in &detail.instances {
+        writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
+    }
+    Ok(())
+}
+
+fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
+    writeln!(out, "mixes    {} listed, {} usable, {} needed", network.mixes, network.usable, network.needed)?;
+    let gate = if network.waiting.is_empty() { "addresses can be opened" } else { network.waiting.as_str() };
+    writeln!(out, "gate     {gate}")?;
+    for visit in &network.visits {
+        writeln!(out, "visit    {}  {}", visit.onion, visit.words)?;
+    }
+    for (title, counters) in
+        [("mix", &network.mix_counters), ("visiting", &network.visit_counters), ("hosting", &network.host_counters)]
+    {
+        for (name, count) in counters {
+            writeln!(out, "{title:<8} {name} {count}")?;
+        }
+    }
+    Ok(())
+}
+
+fn amounts(a: &Amounts) -> String {
+    format!("{} cores, {} MB memory, {} MB storage, {} Mbit/s", a.cpu_cores, a.memory_mb, a.storage_mb, a.bandwidth_mbps)
+}
+
+fn role(role: RoleDto) -> &'static str {
+    match role {
+        RoleDto::Contribute => "contribute",
+        RoleDto::Publish => "publish",
+        RoleDto::Administer => "administer",
+    }
+}

@@ -1,0 +1,199 @@
+//! From what allocators and devices say to what people are shown.
+
+use crate::control::{
+    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto, RoleDto,
+    StepDto,
+};
+use fogbank_model::{Dimension, Image, Infeasible, Level, Resources};
+use fogbank_wire::{
+    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
+};
+
+pub(crate) fn amounts(r: &Resources) -> Amounts {
+    let shown = |d: Dimension| r.get(d) as f64 / d.units_per_shown() as f64;
+    Amounts {
+        cpu_cores: shown(Dimension::Cpu),
+        memory_mb: shown(Dimension::Memory),
+        storage_mb: shown(Dimension::Storage),
+        bandwidth_mbps: shown(Dimension::Bandwidth),
+    }
+}
+
+/// What a person asked for, checked.
+pub(crate) fn requirements(a: &Amounts) -> Result<Resources, ControlError> {
+    Resources::parse(a.cpu_cores, a.memory_mb, a.storage_mb, a.bandwidth_mbps)
+        .map_err(|e| invalid(e.to_string(), "Ask for a positive amount that a device can have."))
+}
+
+pub(crate) fn level(level: LevelDto) -> Level {
+    match level {
+        LevelDto::Fast => Level::Fast,
+        LevelDto::Balanced => Level::Balanced,
+        LevelDto::Strict => Level::Strict,
+    }
+}
+
+fn level_dto(level: Level) -> LevelDto {
+    match level {
+        Level::Fast => LevelDto::Fast,
+        Level::Balanced => LevelDto::Balanced,
+        Level::Strict => LevelDto::Strict,
+    }
+}
+
+pub(crate) fn roles(granted: &[RoleDto]) -> Roles {
+    granted.iter().fold(Roles::default(), |roles, role| match role {
+        RoleDto::Contribute => Roles { agent: true, mixnode: true, ..roles },
+        RoleDto::Publish => Roles { publisher: true, ..roles },
+        RoleDto::Administer => Roles { admin: true, ..roles },
+    })
+}
+
+pub(crate) fn role_dtos(roles: Roles) -> Vec<RoleDto> {
+    let list = [
+        (roles.agent || roles.mixnode, RoleDto::Contribute),
+        (roles.publisher, RoleDto::Publish),
+        (roles.admin, RoleDto::Administer),
+    ];
+    list.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
+}
+
+pub(crate) fn container(c: ContainerSummary) -> ContainerDto {
+    ContainerDto {
+        id: c.id.to_string(),
+        name: c.name,
+        onion: c.onion.to_string(),
+        state: c.state.name().to_owned(),
+        reason: c.reason,
+        ready: c.ready,
+        wanted: c.wanted,
+        created_ms: c.created.0,
+    }
+}
+
+pub(crate) fn instance(view: &InstanceView) -> InstanceDto {
+    let i = &view.instance;
+    InstanceDto {
+        id: i.id.to_string(),
+        container: i.container.to_string(),
+        device: i.device.to_string(),
+        device_name: view.device_name.clone(),
+        state: i.state.name().to_owned(),
+        reason: i.reason.clone(),
+        given: amounts(&i.given),
+    }
+}
+
+pub(crate) fn detail(d: &ContainerDetail, link: String) -> ContainerDetailDto {
+    let c = &d.container;
+    let Image::Site { bytes, files, .. } = c.spec.image;
+    let ready = d.instances.iter().filter(|v| v.instance.state == fogbank_model::InstanceState::Ready).count();
+    ContainerDetailDto {
+        container: ContainerDto {
+            id: c.id.to_string(),
+            name: c.spec.name.to_string(),
+            onion: c.onion.to_string(),
+            state: c.state.name().to_owned(),
+            reason: c.reason.clone(),
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            wanted: c.spec.instances.into(),
+            created_ms: c.created.0,
+        },
+        link,
+        requirements: amounts(&c.spec.requirements),
+        level: level_dto(c.spec.level),
+        bytes,
+        files,
+        holders: d.holders,
+        placement: d.placement.clone().unwrap_or_else(|| "not placed yet".to_owned()),
+        history: d
+            .history
+            .iter()
+            .map(|t| StepDto { at_ms: t.at.0, state: t.to.name().to_owned(), reason: t.reason.clone() })
+            .collect(),
+        instances: d.instances.iter().map(instance).collect(),
+    }
+}
+
+pub(crate) fn device(d: DeviceView) -> DeviceDto {
+    DeviceDto {
+        id: d.id.to_string(),
+        name: d.name,
+        connected: d.connected,
+        roles: role_dtos(d.granted),
+        lent: amounts(&d.lent),
+        free: amounts(&d.free),
+        availability: d.availability,
+        instances: u32::try_from(d.instances.len()).unwrap_or(u32::MAX),
+        why: d.why,
+    }
+}
+
+pub(crate) fn fit(c: &Capacity) -> FitDto {
+    let words = match &c.infeasible {
+        None => format!("Fits: {} of {} devices could take a copy.", c.suitable, c.devices),
+        Some(infeasible) => format!("It {infeasible}."),
+    };
+    FitDto {
+        fits: c.infeasible.is_none(),
+        words,
+        free: amounts(&c.free),
+        devices: c.devices,
+        suitable: c.suitable,
+        largest: c.infeasible.as_ref().and_then(|i| i.largest.as_ref()).map(amounts),
+    }
+}
+
+pub(crate) fn invalid(what: impl Into<String>, todo: &str) -> ControlError {
+    ControlError { kind: ControlErrorKind::Invalid, what: what.into(), todo: todo.to_owned() }
+}
+
+pub(crate) fn failed(what: impl Into<String>, todo: &str) -> ControlError {
+    ControlError { kind: ControlErrorKind::Failed, what: what.into(), todo: todo.to_owned() }
+}
+
+pub(crate) fn no_fog() -> ControlError {
+    ControlError {
+        kind: ControlErrorKind::NoFog,
+        what: "this node is in no fog".to_owned(),
+        todo: "Start a fog, or join one with a ticket.".to_owned(),
+    }
+}
+
+pub(crate) fn away(why: &str) -> ControlError {
+    ControlError {
+        kind: ControlErrorKind::AllocatorAway,
+        what: format!("the fog's allocator is away: {why}"),
+        todo: "What runs goes on. This works again when the allocator is back.".to_owned(),
+    }
+}
+
+pub(crate) fn does_not_fit(infeasible: &Infeasible) -> ControlError {
+    ControlError {
+        kind: ControlErrorKind::Infeasible,
+        what: format!("it {infeasible}"),
+        todo: "Ask for less, or wait for more devices. Nothing was created.".to_owned(),
+    }
+}
+
+pub(crate) fn refused(refusal: Refusal) -> ControlError {
+    let kind = match refusal.kind {
+        RefusalKind::NotFound => ControlErrorKind::NotFound,
+        RefusalKind::Invalid | RefusalKind::WrongState => ControlErrorKind::Invalid,
+        RefusalKind::Busy | RefusalKind::Failed => ControlErrorKind::Failed,
+        RefusalKind::Version
+        | RefusalKind::UnknownKey
+        | RefusalKind::Invite
+        | RefusalKind::Expired
+        | RefusalKind::NotGranted
+        | RefusalKind::NotServed => ControlErrorKind::Refused,
+    };
+    ControlError { kind, what: refusal.message, todo: String::new() }
+}
+
+pub(crate) fn call_failed(error: CallError) -> ControlError {
+    match error {
+        CallError::Refused(refusal) => refused(refusal),
+        other => away(&other.to_string()),
+    }
+}

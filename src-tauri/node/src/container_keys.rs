@@ -1,0 +1,136 @@
+//! The publisher's keys: one identity a container, kept in a file of its own from before it is created until it is deleted.
+//!
+//! Invariant: an identity is on disk before anyone hears of its address, so that no crash loses an address that is in use.
+//! Deliberately absent: encryption at rest and export (they come with the backup of all keys).
+
+use crate::profile::{Profile, write_private};
+use data_encoding::BASE32_NOPAD;
+use fogbank_betanet::proof::{ContainerIdentity, ProofError};
+use fogbank_model::{BundleId, ContainerId, FogId};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Days for which a publisher signs ahead: a container lives on for so long while its publisher is away.
+pub(crate) const DAYS_AHEAD: u32 = 30;
+
+/// Why a container's key can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// The file can't be read or written.
+    #[error("the key file {} can't be used: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The key can't be made.
+    #[error("the container's key can't be used: {0}")]
+    Key(#[source] ProofError),
+}
+
+/// What is kept of a container.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u16,
+    /// Base32 of the identity's seed.
+    seed: String,
+    /// Its content; the node's own copy goes when no container needs it.
+    #[zeroize(skip)]
+    bundle: BundleId,
+}
+
+const VERSION: u16 = 1;
+
+/// The containers that this node published in one fog.
+pub(crate) struct ContainerKeys {
+    folder: PathBuf,
+}
+
+impl ContainerKeys {
+    pub(crate) fn of(profile: &Profile, fog: FogId) -> Self {
+        Self { folder: profile.path("containers").join(fog.to_string()) }
+    }
+
+    /// Makes a container's identity and keeps it.
+    pub(crate) fn create(&self, id: ContainerId, bundle: BundleId) -> Result<ContainerIdentity, KeyError> {
+        let identity = ContainerIdentity::generate(&mut rand::rng()).map_err(KeyError::Key)?;
+        let path = self.file(id);
+        let failed = |source| KeyError::File { path: path.clone(), source };
+        std::fs::create_dir_all(&self.folder).map_err(failed)?;
+        let seed = BASE32_NOPAD.encode(identity.seed().as_slice()).to_lowercase();
+        let kept = Kept { version: VERSION, seed, bundle };
+        let text = Zeroizing::new(serde_json::to_vec_pretty(&kept).map_err(|e| failed(e.into()))?);
+        write_private(&path, &text).map_err(failed)?;
+        Ok(identity)
+    }
+
+    /// Forgets a container's identity; its address can then never be used again. Gives the bundle that no other container here needs.
+    pub(crate) fn forget(&self, id: ContainerId) -> Option<BundleId> {
+        let path = self.file(id);
+        let kept = read(&path);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %path.display(), "a deleted container's key file could not be removed");
+        }
+        let bundle = kept?.bundle;
+        let others = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let needed = others.filter_map(|entry| read(&entry.path())).any(|other| other.bundle == bundle);
+        (!needed).then_some(bundle)
+    }
+
+    /// Forgets all of them: the fog has ended.
+    pub(crate) fn forget_all(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, id: ContainerId) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+}
+
+/// A kept container; what can't be read stays where it is for a person to look at.
+fn read(path: &Path) -> Option<Kept> {
+    let bytes = Zeroizing::new(std::fs::read(path).ok()?);
+    serde_json::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUNDLE: BundleId = BundleId([1; 32]);
+
+    #[test]
+    fn kept_privately_until_forgotten_and_the_last_one_frees_the_bundle() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = Profile::open(folder.path()).unwrap();
+        let keys = ContainerKeys::of(&profile, FogId([2; 32]));
+        let (one, two) = (ContainerId([1; 16]), ContainerId([2; 16]));
+        let identity = keys.create(one, BUNDLE).unwrap();
+        keys.create(two, BUNDLE).unwrap();
+        let kept = read(&keys.file(one)).unwrap();
+        let seed: [u8; 32] = BASE32_NOPAD.decode(kept.seed.to_uppercase().as_bytes()).unwrap().try_into().unwrap();
+        assert_eq!(ContainerIdentity::from_seed(seed).unwrap().onion(), identity.onion(), "the file restores the address");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(keys.file(one)).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(keys.forget(one), None, "the other container needs the bundle");
+        assert_eq!(keys.forget(two), Some(BUNDLE));
+        assert_eq!(keys.forget(two), None);
+        keys.forget_all().unwrap();
+        assert!(!keys.folder.exists());
+    }
+}

@@ -1,0 +1,155 @@
+//! Ways into a fog and out of it: starting one, joining by a ticket, visiting by a link, leaving.
+//!
+//! Invariant: a refusal leaves the node as it was.
+
+use crate::{
+    answers,
+    control::ControlError,
+    membership::Standing,
+    node::{Inner, PRACTICE},
+    settings::{Membership, OwnFog, Settings, VisitedFog},
+};
+use fogbank_betanet::address::FogLink;
+use fogbank_wire::{NodeReply, NodeRequest, Ticket, Welcome};
+use std::{io, time::Duration};
+use tokio::time::timeout;
+
+/// A join waits this long for the allocator's word: a connection (5 s at most) and a hello.
+const JOIN_WAIT: Duration = Duration::from_secs(8);
+/// A fog's name as lists show it.
+const MAX_NAME_CHARS: usize = 64;
+
+impl Inner {
+    /// Starts a fog of which this node is the allocator and the first member.
+    pub(crate) async fn start_fog(&self, name: &str, test: bool, practice: bool) -> Result<(), ControlError> {
+        let before = self.settings();
+        if before.membership.is_some() || before.fog.is_some() {
+            return Err(answers::invalid("this node is in a fog already", "Leave that one first, or use another profile."));
+        }
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+            let words = format!("a fog's name has 1 to {MAX_NAME_CHARS} characters and no control characters");
+            return Err(answers::invalid(words, "Choose another name."));
+        }
+        let own = OwnFog { name: name.to_owned(), test, practice, port: 0 };
+        self.change(|s| s.fog = Some(own)).await?;
+        self.settle(before).await
+    }
+
+    /// Joins a fog and waits for its allocator's word.
+    pub(crate) async fn join(&self, ticket: Ticket) -> Result<(), ControlError> {
+        let before = self.settings();
+        let mut fresh = Membership::of(ticket);
+        if let Some(current) = &before.membership {
+            if current.fog != fresh.fog {
+                return Err(answers::invalid(
+                    "this node is in another fog already",
+                    "Leave that one first, or use another profile.",
+                ));
+            }
+            fresh.granted = fresh.granted.and(current.granted);
+        }
+        self.change(|s| s.membership = Some(fresh)).await?;
+        self.settle(before).await
+    }
+
+    /// Waits for the allocator's welcome and keeps what it says; without one all becomes as it was before.
+    async fn settle(&self, before: Settings) -> Result<(), ControlError> {
+        match self.welcome().await {
+            Ok(welcome) => {
+                let heard = |s: &mut Settings| {
+                    if let Some(m) = &mut s.membership {
+                        (m.name, m.test, m.granted) = (welcome.fog, welcome.test, welcome.granted);
+                    }
+                };
+                self.change(heard).await
+            }
+            Err(refused) => {
+                self.change(|s| *s = before).await?;
+                Err(refused)
+            }
+        }
+    }
+
+    async fn welcome(&self) -> Result<Welcome, ControlError> {
+        let Some(member) = self.parts().member else { return Err(answers::no_fog()) };
+        let mut standing = member.standing();
+        let decided = standing.wait_for(|s| matches!(s, Standing::Member(_) | Standing::Refused(_)));
+        let decided = timeout(JOIN_WAIT, decided).await.map(|r| r.map(|s| s.clone()));
+        match decided {
+            Ok(Ok(Standing::Member(welcome))) => Ok(welcome),
+            Ok(Ok(Standing::Refused(refusal))) => Err(answers::refused(refusal)),
+            _ => Err(answers::away(&member.standing().borrow().why())),
+        }
+    }
+
+    /// Learns the way to a fog from a link, to visit without joining.
+    pub(crate) async fn visit(&self, link: FogLink) -> Result<(), ControlError> {
+        let Some(fog) = link.fog else {
+            return Err(answers::invalid("the link does not say which fog it belongs to", "Ask for the whole link."));
+        };
+        match self.settings().membership {
+            Some(membership) if membership.fog == fog => return Ok(()),
+            Some(_) => {
+                let todo = "Leave this fog first, or visit with another profile.";
+                return Err(answers::invalid("this node is a member of another fog than the link's", todo));
+            }
+            None => {}
+        }
+        if self.proxy.is_none() {
+            return Err(answers::invalid("this node runs without its proxy for visiting", "Start it without “--proxy off”."));
+        }
+        if link.via.is_empty() {
+            return Err(answers::invalid("the link names no mix to begin with", "Ask for the whole link."));
+        }
+        let mixes = link.via.into_iter().map(|via| (via.key, vec![via.addr])).collect();
+        self.change(|s| s.visits = Some(VisitedFog { fog, mixes })).await
+    }
+
+    /// Leaves the fog: what runs here ends. A practice fog ends as a whole, with everything published in it.
+    pub(crate) async fn leave(&self) -> Result<(), ControlError> {
+        let before = self.settings();
+        let Some(membership) = before.membership else { return Err(answers::no_fog()) };
+        if before.fog.as_ref().is_some_and(|own| !own.practice) {
+            let todo = "Its members depend on it. To give it up, end the node and delete its profile folder.";
+            return Err(answers::invalid("this node coordinates the fog", todo));
+        }
+        self.change(|s| {
+            s.fog = None;
+            s.membership = None;
+            (s.lend, s.relay, s.paused) = (false, false, false);
+        })
+        .await?;
+        if before.fog.is_some() {
+            let profile = &self.ground.profile;
+            let removed = remove(|| std::fs::remove_dir_all(profile.path(PRACTICE)))
+                .and_then(|()| remove(|| std::fs::remove_file(profile.path("fog.key"))))
+                .and_then(|()| {
+                    ["", "-wal", "-shm"]
+                        .iter()
+                        .try_for_each(|end| remove(|| std::fs::remove_file(profile.path(&format!("fog.sqlite{end}")))))
+                })
+                .and_then(|()| self.keys(membership.fog).forget_all());
+            removed.map_err(|e| answers::failed(format!("the practice fog ended, but some of its files stayed: {e}"), ""))?;
+        }
+        Ok(())
+    }
+
+    /// Asks the allocator; what is not an answer is an error.
+    pub(crate) async fn ask(&self, request: &NodeRequest) -> Result<NodeReply, ControlError> {
+        let Some(member) = self.parts().member else { return Err(answers::no_fog()) };
+        match member.ask(request).await {
+            Some(Ok(NodeReply::Refused(refusal))) => Err(answers::refused(refusal)),
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(error)) => Err(answers::call_failed(error)),
+            None => Err(answers::away(&member.standing().borrow().why())),
+        }
+    }
+}
+
+fn remove(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    match act() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,125 @@
+//! What a node runs beside its membership, each exactly while its role is on: a mix, an agent with its hosting side, a visiting side.
+
+use crate::{
+    directory::DirectoryHub,
+    guards::{self, Use},
+    identity::Identity,
+    profile::Profile,
+    settings::VisitedFog,
+};
+use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
+use fogbank_betanet::{
+    client::Visitor,
+    link,
+    mixnode::Mixnode,
+    service::Host,
+    uplink::{Uplink, UplinkConfig},
+};
+use fogbank_model::{FogId, MixId};
+use fogbank_wire::MixInfo;
+use iroh::Endpoint;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+use tokio::task::JoinHandle;
+
+/// What parts are started from.
+pub(crate) struct Ground {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) identity: Identity,
+    pub(crate) listen: IpAddr,
+    pub(crate) hub: DirectoryHub,
+}
+
+impl Ground {
+    /// The own mix's id, whether it runs or not: it is never on an own path.
+    pub(crate) fn own_mix(&self) -> MixId {
+        fogbank_betanet::directory::mix_id(self.identity.mix.public().as_bytes())
+    }
+
+    fn uplink(&self, fog: FogId, kind: Use, bootstrap: Option<&VisitedFog>) -> (Uplink, JoinHandle<()>) {
+        let uplink = Uplink::start(UplinkConfig {
+            bind: self.listen,
+            exclude: vec![self.own_mix()],
+            fog,
+            directory: bootstrap.is_none().then(|| self.hub.subscribe()),
+            bootstrap: bootstrap.map(|b| b.mixes.clone()).unwrap_or_default(),
+            guards: guards::load(&self.profile, kind),
+        });
+        let keeping = guards::keep(self.profile.clone(), kind, uplink.guards());
+        (uplink, keeping)
+    }
+}
+
+/// A mix that relays.
+pub(crate) struct Relay {
+    pub(crate) mixnode: Mixnode,
+    pub(crate) info: MixInfo,
+}
+
+impl Relay {
+    pub(crate) async fn start(ground: &Ground) -> Result<Self, link::LinkBindError> {
+        let endpoint = link::bind(ground.identity.mix.clone(), SocketAddr::new(ground.listen, 0)).await?;
+        let addrs = crate::net::reachable(&endpoint);
+        let mixnode = Mixnode::start(endpoint, ground.hub.subscribe());
+        let info = MixInfo { key: mixnode.key(), packet_key: mixnode.packet_key(), addrs };
+        Ok(Self { mixnode, info })
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.mixnode.shutdown().await;
+    }
+}
+
+/// An agent and the uplink by which its instances are reached.
+pub(crate) struct Lending {
+    pub(crate) agent: Agent,
+    pub(crate) uplink: Uplink,
+    pub(crate) host: Host,
+    keeping: JoinHandle<()>,
+}
+
+impl Lending {
+    pub(crate) async fn start(ground: &Ground, fog: FogId, endpoint: Endpoint, bundles: Bundles, share: Share) -> Self {
+        let (uplink, keeping) = ground.uplink(fog, Use::Hosting, None);
+        let folder = ground.profile.root().to_owned();
+        let config = AgentConfig { device: ground.identity.device_id(), fog, endpoint, bundles, folder, share };
+        let host = Host::start(uplink.clone());
+        let agent = Agent::start(config, host.clone());
+        Self { agent, uplink, host, keeping }
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.agent.shutdown().await;
+        self.uplink.shutdown().await;
+        self.keeping.abort();
+    }
+}
+
+/// The visiting side.
+pub(crate) struct Visiting {
+    pub(crate) visitor: Visitor,
+    pub(crate) uplink: Uplink,
+    fog: FogId,
+    bootstrap: Option<VisitedFog>,
+    keeping: JoinHandle<()>,
+}
+
+impl Visiting {
+    /// `bootstrap` is the way of those who are no members.
+    pub(crate) fn start(ground: &Ground, fog: FogId, bootstrap: Option<VisitedFog>) -> Self {
+        let (uplink, keeping) = ground.uplink(fog, Use::Visiting, bootstrap.as_ref());
+        Self { visitor: Visitor::start(uplink.clone()), uplink, fog, bootstrap, keeping }
+    }
+
+    /// Which fog, and the way of those who are no members.
+    pub(crate) fn way(&self) -> (FogId, Option<VisitedFog>) {
+        (self.fog, self.bootstrap.clone())
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.uplink.shutdown().await;
+        self.keeping.abort();
+    }
+}

@@ -1,0 +1,189 @@
+//! Putting a folder online: checked, imported as a bundle, given an address, and asked of the allocator.
+//!
+//! Invariants: what can be refused is refused before a large folder is read; a refusal leaves nothing behind; asking again after a lost
+//! answer goes under the same id, so nothing is created twice.
+
+use crate::{
+    answers,
+    container_keys::DAYS_AHEAD,
+    control::{Amounts, ControlError, ControlErrorKind, ControlReply, FolderDto, LevelDto, ProgressDto},
+    node::Inner,
+};
+use fogbank_agent::bundle::{self, Limits, check_folder};
+use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, FogId, Image};
+use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// An allocator that restarts is back within seconds; a publisher insists for this long before it says that it is away.
+const INSIST: Duration = Duration::from_secs(30);
+/// Pause between two questions.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// What a person wants online.
+pub(crate) struct Wish {
+    pub(crate) folder: String,
+    pub(crate) name: String,
+    pub(crate) requirements: Amounts,
+    pub(crate) instances: u8,
+    pub(crate) level: LevelDto,
+}
+
+/// How far the folder that is being put online is. One at a time: two would only slow each other.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Progress(Arc<Mutex<Option<ProgressDto>>>);
+
+/// One folder on its way; nothing is any more when it is dropped.
+struct OnItsWay(Progress);
+
+impl Progress {
+    pub(crate) fn now(&self) -> Option<ProgressDto> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ProgressDto>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) -> Result<OnItsWay, ControlError> {
+        let mut now = self.lock();
+        if now.is_some() {
+            return Err(answers::invalid("another folder is being put online", "Wait until it is done."));
+        }
+        *now = Some(ProgressDto { step: "looking at the folder".to_owned(), done_bytes: 0, total_bytes: 0 });
+        Ok(OnItsWay(self.clone()))
+    }
+}
+
+impl OnItsWay {
+    fn step(&self, words: &str, done_bytes: u64, total_bytes: u64) {
+        *self.0.lock() = Some(ProgressDto { step: words.to_owned(), done_bytes, total_bytes });
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
+    }
+}
+
+/// Looks whether a folder can be put online.
+pub(crate) async fn folder(path: &str) -> Result<FolderDto, ControlError> {
+    let folder = absolute(path)?;
+    let (files, bytes) = look(folder.clone()).await?;
+    let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(FolderDto { name, files, bytes })
+}
+
+fn absolute(path: &str) -> Result<PathBuf, ControlError> {
+    let path = Path::new(path);
+    if path.is_absolute() {
+        Ok(path.to_owned())
+    } else {
+        Err(answers::invalid(format!("“{}” is no whole path", path.display()), "Name the folder from the root on."))
+    }
+}
+
+async fn look(folder: PathBuf) -> Result<(u32, u64), ControlError> {
+    let looked = tokio::task::spawn_blocking(move || check_folder(&folder, &Limits::default())).await;
+    let looked = looked.map_err(|error| answers::failed(error.to_string(), ""))?;
+    looked.map_err(|error| answers::invalid(error.to_string(), ""))
+}
+
+fn not_a_publisher() -> ControlError {
+    ControlError {
+        kind: ControlErrorKind::Refused,
+        what: "this node may not publish in this fog".to_owned(),
+        todo: "Ask for an invite that lets you publish, and join with it.".to_owned(),
+    }
+}
+
+/// Puts a folder online.
+pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, ControlError> {
+    let on_its_way = inner.progress.begin()?;
+    let membership = inner.settings().membership.ok_or_else(answers::no_fog)?;
+    if !membership.granted.publisher {
+        return Err(not_a_publisher());
+    }
+    let name: ContainerName = wish.name.parse().map_err(|e| answers::invalid(format!("{e}"), "Choose another name."))?;
+    let folder = absolute(&wish.folder)?;
+    let (files, bytes) = look(folder.clone()).await?;
+    let requirements = answers::requirements(&wish.requirements)?;
+    let spec = |image| ContainerSpec {
+        name: name.clone(),
+        image,
+        requirements,
+        instances: wish.instances,
+        level: answers::level(wish.level),
+    };
+    let guessed = spec(Image::Site { bundle: BundleId([0; 32]), bytes, files });
+    guessed.check().map_err(|e| answers::invalid(e.to_string(), ""))?;
+    if let NodeReply::Capacity(room) = inner.ask(&NodeRequest::Ask(Box::new(guessed))).await?
+        && let Some(why) = room.infeasible
+    {
+        return Err(answers::does_not_fit(&why));
+    }
+
+    on_its_way.step("reading the files", 0, bytes);
+    let told = |p: bundle::ImportProgress| on_its_way.step("reading the files", p.done_bytes, p.total_bytes);
+    let imported = inner.bundles.import(&folder, &Limits::default(), told).await;
+    let imported = imported.map_err(|e| answers::invalid(e.to_string(), "Nothing was put online."))?;
+
+    on_its_way.step("asking the allocator", imported.bytes, imported.bytes);
+    let spec = spec(Image::Site { bundle: imported.id, bytes: imported.bytes, files: imported.files });
+    match create(inner, membership.fog, spec, imported.id).await {
+        Ok(created) => Ok(created),
+        // It may have been created: the address stays, and the list shows it when the allocator is back.
+        Err((error, _)) if error.kind == ControlErrorKind::AllocatorAway => Err(error),
+        Err((error, id)) => {
+            forget(inner, membership.fog, id).await;
+            Err(error)
+        }
+    }
+}
+
+/// Asks for the container; an error comes with the id that it was asked under.
+async fn create(
+    inner: &Inner,
+    fog: FogId,
+    spec: ContainerSpec,
+    bundle: BundleId,
+) -> Result<ControlReply, (ControlError, ContainerId)> {
+    let id = ContainerId(rand::random());
+    let failed = |error: String| (answers::failed(error, "Nothing was put online."), id);
+    let identity = inner.keys(fog).create(id, bundle).map_err(|error| failed(error.to_string()))?;
+    let now = inner.bundles.clock().now();
+    let proof = identity.pre_sign(now, DAYS_AHEAD, &mut rand::rng()).map_err(|error| failed(error.to_string()))?;
+    let onion = identity.onion().to_string();
+    let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec, proof }));
+    match insist(inner, &request).await {
+        Ok(NodeReply::Created(id)) => Ok(ControlReply::Created { id: id.to_string(), onion }),
+        Ok(NodeReply::Infeasible(why)) => Err((answers::does_not_fit(&why), id)),
+        Ok(_) => Err(failed("the allocator gave another answer than was asked for".to_owned())),
+        Err(error) => Err((error, id)),
+    }
+}
+
+/// Asks until there is an answer, for as long as an allocator takes to restart.
+async fn insist(inner: &Inner, request: &NodeRequest) -> Result<NodeReply, ControlError> {
+    let began = Instant::now();
+    loop {
+        match inner.ask(request).await {
+            Err(error) if error.kind == ControlErrorKind::AllocatorAway && began.elapsed() < INSIST => sleep(AGAIN).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// Forgets the address and, when no other container has the same content, this node's own copy of it.
+pub(crate) async fn forget(inner: &Inner, fog: FogId, id: ContainerId) {
+    if let Some(bundle) = inner.keys(fog).forget(id)
+        && let Err(error) = inner.bundles.disown(bundle).await
+    {
+        tracing::warn!(%error, "the content of a deleted container could not be let go");
+    }
+}

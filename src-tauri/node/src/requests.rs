@@ -1,0 +1,291 @@
+//! What the window and the command line ask, answered.
+
+use crate::{
+    answers,
+    control::{
+        ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, StatusDto, VisitDto,
+    },
+    membership::Standing,
+    node::Inner,
+    publishing::{self, Wish},
+};
+use fogbank_betanet::{
+    address::{FogLink, Via},
+    client::VisitState,
+    directory::{Directory, NotPrivate, Usable},
+    uplink::{GuardView, Uplink, UplinkStatus},
+};
+use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, DurationMs, Image, Level, MixId, Onion};
+use fogbank_wire::{NodeReply, NodeRequest, Ticket};
+use std::collections::BTreeMap;
+
+/// The reason that the allocator is given when the owner asks to drain.
+const OWNER_DRAINS: &str = "its owner asked to move everything away";
+
+impl Inner {
+    /// Answers one request.
+    pub(crate) async fn call(&self, request: ControlRequest) -> ControlReply {
+        self.answer(request).await.unwrap_or_else(ControlReply::Failed)
+    }
+
+    async fn answer(&self, request: ControlRequest) -> Result<ControlReply, ControlError> {
+        use ControlRequest as Ask;
+        let done = |()| ControlReply::Done;
+        match request {
+            Ask::Status => Ok(ControlReply::Status(Box::new(self.status().await))),
+            Ask::StartFog { name, test } => self.start_fog(&name, test, false).await.map(done),
+            Ask::Practice => self.start_fog("Practice fog", true, true).await.map(done),
+            Ask::Join { ticket } => {
+                let todo = "Copy the whole ticket, or ask for a new one.";
+                let ticket: Ticket = ticket.parse().map_err(|e| answers::invalid(format!("{e}"), todo))?;
+                self.join(ticket).await.map(done)
+            }
+            Ask::Leave => self.leave().await.map(done),
+            Ask::Visit { link } => {
+                let link: FogLink = link.parse().map_err(|e| answers::invalid(format!("{e}"), "Copy the whole link."))?;
+                self.visit(link).await.map(done)
+            }
+            Ask::Lend { on } => {
+                self.contributor(on)?;
+                self.change(|s| s.lend = on).await.map(done)
+            }
+            Ask::Relay { on } => {
+                self.contributor(on)?;
+                self.change(|s| s.relay = on).await.map(done)
+            }
+            Ask::Pause { on } => self.change(|s| s.paused = on).await.map(done),
+            Ask::Drain { on } => match self.parts().lending {
+                Some(lending) => {
+                    lending.agent.drain(on.then(|| OWNER_DRAINS.to_owned()));
+                    Ok(ControlReply::Done)
+                }
+                None => Err(answers::invalid("this device does not lend, so there is nothing to move away", "")),
+            },
+            Ask::Invite { roles, valid_s } => {
+                let request = NodeRequest::Invite { roles: answers::roles(&roles), valid: DurationMs::from_s(valid_s.into()) };
+                match self.ask(&request).await? {
+                    NodeReply::Ticket(mut ticket) => {
+                        // The allocator does not know under which addresses its members reach it; this node does.
+                        ticket.addrs = self.settings().membership.map(|m| m.addrs).unwrap_or_default();
+                        Ok(ControlReply::Ticket(ticket.to_string()))
+                    }
+                    other => Err(unexpected(&other)),
+                }
+            }
+            Ask::Folder { path } => publishing::folder(&path).await.map(ControlReply::Folder),
+            Ask::Fit { requirements, instances, bytes } => {
+                let requirements = answers::requirements(&requirements)?;
+                let name: ContainerName = "fit".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
+                let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
+                let spec = ContainerSpec { name, image, requirements, instances, level: Level::default() };
+                match self.ask(&NodeRequest::Ask(Box::new(spec))).await? {
+                    NodeReply::Capacity(room) => Ok(ControlReply::Fit(answers::fit(&room))),
+                    other => Err(unexpected(&other)),
+                }
+            }
+            Ask::Publish { folder, name, requirements, instances, level } => {
+                publishing::publish(self, Wish { folder, name, requirements, instances, level }).await
+            }
+            Ask::Progress => Ok(ControlReply::Progress(self.progress.now())),
+            Ask::Containers => match self.ask(&NodeRequest::Containers).await? {
+                NodeReply::Containers(list) => Ok(ControlReply::Containers(list.into_iter().map(answers::container).collect())),
+                other => Err(unexpected(&other)),
+            },
+            Ask::Container { id } => match self.ask(&NodeRequest::Container(container_id(&id)?)).await? {
+                NodeReply::Container(detail) => {
+                    let link = self.link(&detail.container.onion);
+                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, link))))
+                }
+                other => Err(unexpected(&other)),
+            },
+            Ask::Stop { id } => self.ask(&NodeRequest::Stop(container_id(&id)?)).await.map(|_| ControlReply::Done),
+            Ask::Restart { id } => self.ask(&NodeRequest::Restart(container_id(&id)?)).await.map(|_| ControlReply::Done),
+            Ask::Delete { id } => {
+                let id = container_id(&id)?;
+                self.ask(&NodeRequest::Delete(id)).await?;
+                if let Some(membership) = self.settings().membership {
+                    publishing::forget(self, membership.fog, id).await;
+                }
+                Ok(ControlReply::Done)
+            }
+            Ask::Devices => match self.ask(&NodeRequest::Devices).await? {
+                NodeReply::Devices(list) => Ok(ControlReply::Devices(list.into_iter().map(answers::device).collect())),
+                other => Err(unexpected(&other)),
+            },
+            Ask::Network => Ok(ControlReply::Network(Box::new(self.network()))),
+            Ask::Quit => {
+                self.ended.cancel();
+                Ok(ControlReply::Done)
+            }
+        }
+    }
+
+    /// Lending and relaying need a fog and leave to contribute; stopping needs nothing.
+    fn contributor(&self, on: bool) -> Result<(), ControlError> {
+        if !on {
+            return Ok(());
+        }
+        let membership = self.settings().membership.ok_or_else(answers::no_fog)?;
+        if membership.granted.agent && membership.granted.mixnode {
+            Ok(())
+        } else {
+            let todo = "Ask for an invite that lets you contribute, and join with it.";
+            Err(answers::invalid("the invite of this node does not let it lend or relay", todo))
+        }
+    }
+
+    /// A link to share: the address, and mixes with which a newcomer can begin.
+    fn link(&self, onion: &Onion) -> String {
+        let directory = self.hub.current();
+        let mixes = directory.iter().flat_map(|d| &d.mixes);
+        let via = mixes.filter_map(|m| Some(Via { key: m.key, addr: *m.addrs.first()? })).take(FogLink::MAX_VIA).collect();
+        FogLink { onion: onion.clone(), via, fog: directory.as_ref().map(|d| d.fog) }.to_string()
+    }
+
+    pub(crate) async fn status(&self) -> StatusDto {
+        let settings = self.settings();
+        let parts = self.parts();
+        let standing = parts.member.as_ref().map(|m| m.standing().borrow().clone());
+        let fog = settings.membership.as_ref().map(|m| {
+            let own = settings.fog.as_ref();
+            FogDto {
+                id: m.fog.to_string(),
+                name: m.name.clone(),
+                test: m.test,
+                practice: own.is_some_and(|o| o.practice),
+                allocator: own.is_some(),
+                connected: matches!(standing, Some(Standing::Member(_))),
+                why: standing.map(|s| s.why()).unwrap_or_default(),
+                roles: answers::role_dtos(m.granted),
+            }
+        });
+        let lend = match &parts.lending {
+            Some(lending) => Some(self.lend(lending.agent.list().await)),
+            None => None,
+        };
+        StatusDto {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            device: self.ground.identity.device_id().to_string(),
+            fog,
+            lend,
+            relays: parts.relay.is_some(),
+            proxy: self.proxy.map(|addr| addr.to_string()),
+        }
+    }
+
+    fn lend(&self, listed: Vec<fogbank_agent::Listed>) -> LendDto {
+        let settings = self.settings();
+        let report = self.report();
+        let instance = |i: fogbank_agent::Listed| InstanceDto {
+            id: i.instance.to_string(),
+            container: i.container.to_string(),
+            device: self.ground.identity.device_id().to_string(),
+            device_name: settings.name.clone(),
+            state: i.state.name().to_owned(),
+            reason: i.reason,
+            given: answers::amounts(&i.given),
+        };
+        LendDto {
+            open: report.offer.open,
+            why: report.offer.why,
+            paused: settings.paused,
+            draining: report.drain.is_some(),
+            lent: answers::amounts(&report.offer.lent),
+            instances: listed.into_iter().map(instance).collect(),
+        }
+    }
+
+    fn network(&self) -> NetworkDto {
+        let parts = self.parts();
+        let visiting = parts.visiting.as_deref();
+        let hosting = parts.lending.as_deref();
+        let directory = match visiting {
+            Some(visiting) => visiting.uplink.directory().borrow().clone(),
+            None => self.hub.current(),
+        };
+        let gate = gate(directory.as_deref(), self.ground.own_mix(), visiting.map(|v| &v.uplink));
+        let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();
+        let visits = visits.into_iter().map(|visit| VisitDto {
+            onion: visit.onion.to_string(),
+            words: match (visit.state, visit.round_trip) {
+                (VisitState::Opening, _) => "opening".to_owned(),
+                (VisitState::Open, Some(trip)) => format!("open, {} ms there and back", trip.as_millis()),
+                (VisitState::Open, None) => "open".to_owned(),
+                (VisitState::Failed { why }, _) => why,
+            },
+        });
+        let counters = |uplink: Option<&Uplink>| uplink.map(|u| u.counters().by_name()).unwrap_or_default();
+        let mut host_counters: BTreeMap<String, u64> = counters(hosting.map(|l| &l.uplink));
+        if let Some(lending) = hosting {
+            let open = lending.host.open();
+            host_counters.insert("open_tunnels".to_owned(), open.tunnels as u64);
+            host_counters.insert("open_streams".to_owned(), open.streams as u64);
+        }
+        let (peers, own_addrs) = met(visiting.map(|v| &v.uplink));
+        let (host_peers, host_addrs) = met(hosting.map(|l| &l.uplink));
+        NetworkDto {
+            usable: count(gate.usable),
+            needed: count(gate.needed),
+            waiting: gate.waiting,
+            mixes: count(directory.map_or(0, |d| d.mixes.len())),
+            visits: visits.collect(),
+            mix_counters: parts.relay.map(|r| r.mixnode.counters().by_name()).unwrap_or_default(),
+            visit_counters: counters(visiting.map(|v| &v.uplink)),
+            host_counters,
+            peers,
+            own_addrs,
+            host_peers,
+            host_addrs,
+        }
+    }
+}
+
+/// Whether addresses can be opened.
+struct Gate {
+    usable: usize,
+    needed: usize,
+    waiting: String,
+}
+
+fn gate(directory: Option<&Directory>, own: MixId, visiting: Option<&Uplink>) -> Gate {
+    let Some(directory) = directory else {
+        return Gate { usable: 0, needed: Directory::NEEDED, waiting: "the list of mixes is not here yet".to_owned() };
+    };
+    let mut gate = match directory.usable(&[own]) {
+        Ok(Usable { mixes, needed, .. }) => Gate { usable: mixes, needed, waiting: String::new() },
+        Err(why @ NotPrivate { mixes, needed, .. }) => Gate { usable: mixes, needed, waiting: why.to_string() },
+    };
+    match visiting.map(|uplink| uplink.status().borrow().clone()) {
+        Some(UplinkStatus::Waiting { reason, .. }) => gate.waiting = reason,
+        Some(UplinkStatus::Starting) => gate.waiting = "the links to the first mixes are being made".to_owned(),
+        Some(UplinkStatus::Ready { .. }) => {}
+        None if gate.waiting.is_empty() => gate.waiting = "this node runs without its proxy for visiting".to_owned(),
+        None => {}
+    }
+    gate
+}
+
+/// The guards of an uplink, and its own sockets towards them.
+fn met(uplink: Option<&Uplink>) -> (Vec<PeerDto>, Vec<String>) {
+    let views = uplink.map(Uplink::guard_views).unwrap_or_default();
+    let own = views.iter().flat_map(|g| &g.own).map(ToString::to_string).collect();
+    let peer = |g: &GuardView| {
+        let addr = g.addrs.first()?.to_string();
+        Some(PeerDto { mix: g.mix.to_string(), addr, up: g.up })
+    };
+    (views.iter().filter_map(peer).collect(), own)
+}
+
+fn container_id(text: &str) -> Result<ContainerId, ControlError> {
+    text.parse().map_err(|e| answers::invalid(format!("{e}"), "Take the id from the list of containers."))
+}
+
+fn unexpected(reply: &NodeReply) -> ControlError {
+    tracing::error!(?reply, "the allocator gave another answer than was asked for");
+    answers::failed("the allocator gave another answer than was asked for", "Use the same version of Fogbank on both sides.")
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,253 @@
+//! One `fogbankd` process.
+
+use anyhow::{Context, Result, bail};
+use fogbank_node::control::{
+    ContainerDetailDto, ContainerDto, ControlReply, ControlRequest, DeviceDto, NetworkDto, StatusDto, client::Client,
+};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// A node is ready when its sockets are; far above what that takes on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// A node that was asked to end drains and closes; after this long it is killed.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A running node.
+#[derive(Debug)]
+pub struct Process {
+    /// What it is called in output.
+    pub name: String,
+    profile: PathBuf,
+    child: Child,
+    client: Client,
+    /// Id of the device.
+    pub device: String,
+    /// Its SOCKS5 proxy, when it has one.
+    pub proxy: Option<SocketAddr>,
+}
+
+impl Process {
+    /// Where the `fogbankd` to be run is: beside the running program, as cargo builds it, or `$FOGBANKD`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn binary() -> Result<PathBuf> {
+        if let Some(path) = std::env::var_os("FOGBANKD") {
+            return Ok(path.into());
+        }
+        let own = std::env::current_exe()?;
+        let found = own.ancestors().skip(1).take(2).map(|d| d.join("fogbankd")).find(|p| p.is_file());
+        found.context("there is no fogbankd beside this program: build it with cargo build -p fogbank-daemon")
+    }
+
+    /// Starts a node in `folder/name` and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; its log is quoted.
+    pub async fn start(folder: &Path, name: &str, proxy: bool) -> Result<Self> {
+        Self::start_with(folder, name, proxy, &[]).await
+    }
+
+    /// As [`Self::start`], with environment variables.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(folder: &Path, name: &str, proxy: bool, environment: &[(&str, &str)]) -> Result<Self> {
+        let profile = folder.join(name);
+        std::fs::create_dir_all(&profile)?;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")))?;
+        let mut child = Command::new(Self::binary()?)
+            .arg("run")
+            .args(["--listen", "127.0.0.1", "--proxy", if proxy { "0" } else { "off" }])
+            .arg("--profile")
+            .arg(&profile)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting fogbankd")?;
+        let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+        let (mut device, mut proxy) = (String::new(), None);
+        let ready = timeout(START_DEADLINE, async {
+            while let Some(line) = lines.next_line().await? {
+                match line.split_once(' ') {
+                    Some(("device", id)) => device = id.to_owned(),
+                    Some(("proxy", addr)) => proxy = Some(addr.parse()?),
+                    _ if line == "ready" => return Ok(true),
+                    _ => {}
+                }
+            }
+            anyhow::Ok(false)
+        });
+        if !ready.await.context("it was not ready in time")?? {
+            let log = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+            bail!("{name} ended at once: {}", log.lines().last().unwrap_or("no log"));
+        }
+        let client = Client::connect(&profile).await?;
+        Ok(Self { name: name.to_owned(), profile, child, client, device, proxy })
+    }
+
+    /// The profile's folder.
+    pub fn profile(&self) -> &Path {
+        &self.profile
+    }
+
+    /// Process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Asks the node; its refusal is an error.
+    ///
+    /// # Errors
+    /// When it refuses or is gone.
+    pub async fn ask(&self, request: ControlRequest) -> Result<ControlReply> {
+        match self.client.call(&request).await.with_context(|| self.name.clone())? {
+            ControlReply::Failed(error) => bail!("{}: {} {}", self.name, error.what, error.todo),
+            reply => Ok(reply),
+        }
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn status(&self) -> Result<StatusDto> {
+        match self.ask(ControlRequest::Status).await? {
+            ControlReply::Status(status) => Ok(*status),
+            other => bail!("no status: {other:?}"),
+        }
+    }
+
+    /// The mix network as it sees it.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn network(&self) -> Result<NetworkDto> {
+        match self.ask(ControlRequest::Network).await? {
+            ControlReply::Network(network) => Ok(*network),
+            other => bail!("no network: {other:?}"),
+        }
+    }
+
+    /// Its containers.
+    ///
+    /// # Errors
+    /// When it is gone or its allocator is away.
+    pub async fn containers(&self) -> Result<Vec<ContainerDto>> {
+        match self.ask(ControlRequest::Containers).await? {
+            ControlReply::Containers(list) => Ok(list),
+            other => bail!("no containers: {other:?}"),
+        }
+    }
+
+    /// One container in full.
+    ///
+    /// # Errors
+    /// When there is none of that id.
+    pub async fn container(&self, id: &str) -> Result<ContainerDetailDto> {
+        match self.ask(ControlRequest::Container { id: id.to_owned() }).await? {
+            ControlReply::Container(detail) => Ok(*detail),
+            other => bail!("no container: {other:?}"),
+        }
+    }
+
+    /// The fog's devices.
+    ///
+    /// # Errors
+    /// When it may not see them.
+    pub async fn devices(&self) -> Result<Vec<DeviceDto>> {
+        match self.ask(ControlRequest::Devices).await? {
+            ControlReply::Devices(list) => Ok(list),
+            other => bail!("no devices: {other:?}"),
+        }
+    }
+
+    /// Resident memory, MB (10⁶ bytes), as Linux counts it.
+    ///
+    /// # Errors
+    /// When the process is gone or the system does not say.
+    pub fn resident_mb(&self) -> Result<f64> {
+        let pid = self.pid().context("it has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib * 1024.0 / 1e6)
+    }
+
+    /// Ends it at once, as a power cut would (SIGKILL).
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| format!("killing {}", self.name))
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it has not within the deadline.
+    pub async fn ended(&mut self, deadline: Duration) -> Result<()> {
+        timeout(deadline, self.child.wait()).await.with_context(|| format!("{} did not end", self.name))??;
+        Ok(())
+    }
+
+    /// Asks it to end and waits for it.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn quit(&mut self) -> Result<()> {
+        let _ = self.client.call(&ControlRequest::Quit).await;
+        match timeout(END_DEADLINE, self.child.wait()).await {
+            Ok(status) => {
+                status?;
+                Ok(())
+            }
+            Err(_) => {
+                self.child.kill().await?;
+                bail!("{} did not end within {END_DEADLINE:?}", self.name)
+            }
+        }
+    }
+}
+
+/// Looks at something until it is there; the last look's words are in the error.
+///
+/// # Errors
+/// When it is not there within the deadline.
+pub async fn wait_for<T>(
+    what: &str,
+    deadline: Duration,
+    mut look: impl AsyncFnMut() -> Result<std::ops::ControlFlow<T, String>>,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        let seen = match look().await {
+            Ok(std::ops::ControlFlow::Break(found)) => return Ok(found),
+            Ok(std::ops::ControlFlow::Continue(words)) => words,
+            Err(error) => format!("{error:#}"),
+        };
+        if began.elapsed() > deadline {
+            bail!("{what}: not within {deadline:?}; last seen: {seen}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

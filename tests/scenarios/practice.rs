@@ -1,0 +1,65 @@
+//! The practice fog: one process, the whole way, through restarts, and gone without a trace when it is left.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use anyhow::Result;
+use fogbank_harness::{Curl, Process, wait_for};
+use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto};
+use std::{
+    ops::ControlFlow::{Break, Continue},
+    time::Duration,
+};
+
+/// Seven nodes start, meet and serve in seconds; a busy machine is waited for.
+const SOON: Duration = Duration::from_secs(60);
+
+async fn serves(node: &Process, onion: &str) -> Result<()> {
+    let curl = Curl::new(node.proxy.unwrap(), onion).max_time(Duration::from_secs(10));
+    wait_for("the address serves", SOON, async || {
+        let page = curl.get("").await?;
+        Ok(if page.body == b"practice" { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = folder.path().join("site");
+    std::fs::create_dir_all(&site)?;
+    std::fs::write(site.join("index.html"), "practice")?;
+    let mut node = Process::start(folder.path(), "newcomer", true).await?;
+    node.ask(ControlRequest::Practice).await?;
+    let fog = node.status().await?.fog.unwrap();
+    assert!(fog.practice && fog.test && fog.allocator && fog.connected, "{fog:?}");
+    assert!(node.ask(ControlRequest::Practice).await.is_err(), "a second fog was started");
+
+    let publish = ControlRequest::Publish {
+        folder: site.to_string_lossy().into_owned(),
+        name: "practice".to_owned(),
+        requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
+        instances: 2,
+        level: LevelDto::Fast,
+    };
+    let (id, onion) = wait_for("there is room", SOON, async || match node.ask(publish.clone()).await? {
+        ControlReply::Created { id, onion } => Ok(Break((id, onion))),
+        other => Ok(Continue(format!("{other:?}"))),
+    })
+    .await?;
+    serves(&node, &onion).await?;
+
+    node.quit().await?;
+    let mut node = Process::start(folder.path(), "newcomer", true).await?;
+    serves(&node, &onion).await?;
+
+    node.ask(ControlRequest::Delete { id }).await?;
+    node.ask(ControlRequest::Leave).await?;
+    assert!(node.status().await?.fog.is_none());
+    for left in ["practice", "fog.key", "fog.sqlite"] {
+        assert!(!node.profile().join(left).exists(), "{left} was left behind");
+    }
+    node.ask(ControlRequest::StartFog { name: "A real one".to_owned(), test: false }).await?;
+    assert_eq!(node.status().await?.fog.unwrap().name, "A real one");
+    assert!(node.ask(ControlRequest::Leave).await.is_err(), "the allocator left its own fog");
+    node.quit().await
+}
