@@ -1,0 +1,582 @@
+// Generated from src-tauri/node/src/control/types.rs by `make bindings`. Do not edit: a test compares the two.
+
+/**
+ * Amounts in the units that people use.
+ */
+export type Amounts = { 
+/**
+ * Processor cores.
+ */
+cpu_cores: number, 
+/**
+ * Memory, MB.
+ */
+memory_mb: number, 
+/**
+ * Storage, MB.
+ */
+storage_mb: number, 
+/**
+ * Bandwidth, Mbit/s.
+ */
+bandwidth_mbps: number, };
+
+/**
+ * A container in full.
+ */
+export type ContainerDetailDto = { 
+/**
+ * The line of the list.
+ */
+container: ContainerDto, 
+/**
+ * The link to share: `fogbank://…`.
+ */
+link: string, 
+/**
+ * R.
+ */
+requirements: Amounts, 
+/**
+ * Delay on the way.
+ */
+level: LevelDto, 
+/**
+ * Bytes of the site.
+ */
+bytes: number, 
+/**
+ * Files of the site.
+ */
+files: number, 
+/**
+ * Devices other than the publisher's that hold the content whole.
+ */
+holders: number, 
+/**
+ * Why the instances are where they are, for people.
+ */
+placement: string, 
+/**
+ * States with times and reasons, oldest first.
+ */
+history: Array<StepDto>, 
+/**
+ * Instances, live ones first.
+ */
+instances: Array<InstanceDto>, };
+
+/**
+ * A line in the list of containers.
+ */
+export type ContainerDto = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Its onion address.
+ */
+onion: string, 
+/**
+ * State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
+ */
+state: string, 
+/**
+ * Why, for people.
+ */
+reason: string, 
+/**
+ * Instances that serve.
+ */
+ready: number, 
+/**
+ * Instances wanted.
+ */
+wanted: number, 
+/**
+ * When it was created.
+ */
+created_ms: number, };
+
+/**
+ * Why something was not done: for people first.
+ */
+export type ControlError = { 
+/**
+ * For code.
+ */
+kind: ControlErrorKind, 
+/**
+ * What happened.
+ */
+what: string, 
+/**
+ * What to do about it; may be empty.
+ */
+todo: string, };
+
+/**
+ * Kinds of failure.
+ */
+export type ControlErrorKind = "invalid" | "infeasible" | "no_fog" | "allocator_away" | "refused" | "not_found" | "failed";
+
+/**
+ * What comes back.
+ */
+export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "created", "value": { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its onion address.
+ */
+onion: string, } } | { "reply": "progress", "value": ProgressDto | null } | { "reply": "containers", "value": Array<ContainerDto> } | { "reply": "container", "value": ContainerDetailDto } | { "reply": "devices", "value": Array<DeviceDto> } | { "reply": "network", "value": NetworkDto };
+
+/**
+ * What can be asked of a node.
+ */
+export type ControlRequest = { "ask": "status" } | { "ask": "start_fog", 
+/**
+ * Its name, shown to everyone in it.
+ */
+name: string, 
+/**
+ * A test fog relaxes privacy rules, and says so everywhere.
+ */
+test: boolean, } | { "ask": "practice" } | { "ask": "join", 
+/**
+ * The text of the invite.
+ */
+ticket: string, } | { "ask": "leave" } | { "ask": "visit", 
+/**
+ * The link.
+ */
+link: string, } | { "ask": "lend", 
+/**
+ * Which.
+ */
+on: boolean, } | { "ask": "relay", 
+/**
+ * Which.
+ */
+on: boolean, } | { "ask": "pause", 
+/**
+ * Which.
+ */
+on: boolean, } | { "ask": "drain", 
+/**
+ * Which.
+ */
+on: boolean, } | { "ask": "invite", 
+/**
+ * What the invited may do.
+ */
+roles: Array<RoleDto>, 
+/**
+ * For how long it is taken, seconds.
+ */
+valid_s: number, } | { "ask": "folder", 
+/**
+ * Absolute path.
+ */
+path: string, } | { "ask": "fit", 
+/**
+ * R.
+ */
+requirements: Amounts, 
+/**
+ * Copies at least.
+ */
+instances: number, 
+/**
+ * Bytes of the folder, when known.
+ */
+bytes: number, } | { "ask": "publish", 
+/**
+ * Absolute path of the folder.
+ */
+folder: string, 
+/**
+ * Shown in lists.
+ */
+name: string, 
+/**
+ * R.
+ */
+requirements: Amounts, 
+/**
+ * Copies at least.
+ */
+instances: number, 
+/**
+ * Delay on the way.
+ */
+level: LevelDto, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
+/**
+ * Which.
+ */
+id: string, } | { "ask": "stop", 
+/**
+ * Which.
+ */
+id: string, } | { "ask": "restart", 
+/**
+ * Which.
+ */
+id: string, } | { "ask": "delete", 
+/**
+ * Which.
+ */
+id: string, } | { "ask": "devices" } | { "ask": "network" } | { "ask": "quit" };
+
+/**
+ * A device of the fog.
+ */
+export type DeviceDto = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Whether it is connected.
+ */
+connected: boolean, 
+/**
+ * What it may do.
+ */
+roles: Array<RoleDto>, 
+/**
+ * What it lends.
+ */
+lent: Amounts, 
+/**
+ * What of it is free.
+ */
+free: Amounts, 
+/**
+ * Probability in [0,1] that it stays.
+ */
+availability: number, 
+/**
+ * Live instances on it.
+ */
+instances: number, 
+/**
+ * Why it lends or does not, for people.
+ */
+why: string, };
+
+/**
+ * Whether something fits.
+ */
+export type FitDto = { 
+/**
+ * Whether it does.
+ */
+fits: boolean, 
+/**
+ * For people: "fits on 3 of 9 devices", or what is short and by how much.
+ */
+words: string, 
+/**
+ * Free in all.
+ */
+free: Amounts, 
+/**
+ * Devices that lend now.
+ */
+devices: number, 
+/**
+ * Of these, how many could take one copy.
+ */
+suitable: number, 
+/**
+ * The largest request that would fit.
+ */
+largest: Amounts | null, };
+
+/**
+ * The fog that a node is in.
+ */
+export type FogDto = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * A test fog gives no real privacy.
+ */
+test: boolean, 
+/**
+ * All its nodes run on this computer.
+ */
+practice: boolean, 
+/**
+ * Whether this node is its allocator.
+ */
+allocator: boolean, 
+/**
+ * Whether the allocator answers.
+ */
+connected: boolean, 
+/**
+ * Why it is not connected, for people; empty when it is.
+ */
+why: string, 
+/**
+ * What this node may do.
+ */
+roles: Array<RoleDto>, };
+
+/**
+ * A folder that can be put online.
+ */
+export type FolderDto = { 
+/**
+ * Its name: a proposal for the container's.
+ */
+name: string, 
+/**
+ * Files in it.
+ */
+files: number, 
+/**
+ * Bytes of them together.
+ */
+bytes: number, };
+
+/**
+ * An instance.
+ */
+export type InstanceDto = { 
+/**
+ * Its id.
+ */
+id: string, 
+/**
+ * Its container's id.
+ */
+container: string, 
+/**
+ * Its device's id.
+ */
+device: string, 
+/**
+ * Its device's name.
+ */
+device_name: string, 
+/**
+ * State: reserved, fetching, starting, ready, unready, draining, ended or lost.
+ */
+state: string, 
+/**
+ * Why, for people.
+ */
+reason: string, 
+/**
+ * What it was given.
+ */
+given: Amounts, };
+
+/**
+ * What a device lends.
+ */
+export type LendDto = { 
+/**
+ * Whether it takes instances now.
+ */
+open: boolean, 
+/**
+ * Why it does or does not, for people.
+ */
+why: string, 
+/**
+ * Whether its owner has paused it.
+ */
+paused: boolean, 
+/**
+ * Whether it is being drained.
+ */
+draining: boolean, 
+/**
+ * What it lends.
+ */
+lent: Amounts, 
+/**
+ * Instances that it runs.
+ */
+instances: Array<InstanceDto>, };
+
+/**
+ * Delay on the way to a container.
+ */
+export type LevelDto = "fast" | "balanced" | "strict";
+
+/**
+ * The mix network as this node sees it.
+ */
+export type NetworkDto = { 
+/**
+ * Mixes that this node could use now.
+ */
+usable: number, 
+/**
+ * Mixes that privacy asks for.
+ */
+needed: number, 
+/**
+ * Why addresses can't be opened now, for people; empty when they can.
+ */
+waiting: string, 
+/**
+ * Mixes in the directory.
+ */
+mixes: number, 
+/**
+ * Addresses that are open or being opened from here.
+ */
+visits: Array<VisitDto>, 
+/**
+ * Counters of this node's mix, by name; empty when it does not relay.
+ */
+mix_counters: Record<string, number>, 
+/**
+ * Counters of the visiting side, by name.
+ */
+visit_counters: Record<string, number>, 
+/**
+ * Counters of the hosting side, by name.
+ */
+host_counters: Record<string, number>, 
+/**
+ * Guards with which the visiting side exchanges packets.
+ */
+peers: Array<PeerDto>, 
+/**
+ * Socket addresses of the visiting side.
+ */
+own_addrs: Array<string>, 
+/**
+ * Guards with which the hosting side exchanges packets.
+ */
+host_peers: Array<PeerDto>, 
+/**
+ * Socket addresses of the hosting side.
+ */
+host_addrs: Array<string>, };
+
+/**
+ * A guard, as seen from the side that uses it.
+ */
+export type PeerDto = { 
+/**
+ * The mix.
+ */
+mix: string, 
+/**
+ * Its socket address.
+ */
+addr: string, 
+/**
+ * Whether the link is up.
+ */
+up: boolean, };
+
+/**
+ * How far a folder on its way online is.
+ */
+export type ProgressDto = { 
+/**
+ * For people: "reading files".
+ */
+step: string, 
+/**
+ * Bytes done.
+ */
+done_bytes: number, 
+/**
+ * Bytes in all, when known.
+ */
+total_bytes: number, };
+
+/**
+ * A role that an invite grants.
+ */
+export type RoleDto = "contribute" | "publish" | "administer";
+
+/**
+ * How a node is.
+ */
+export type StatusDto = { 
+/**
+ * Version of Fogbank.
+ */
+version: string, 
+/**
+ * The process that runs it.
+ */
+pid: number, 
+/**
+ * Id of the device.
+ */
+device: string, 
+/**
+ * The fog, when in one.
+ */
+fog: FogDto | null, 
+/**
+ * What this device lends; none when it has not the role.
+ */
+lend: LendDto | null, 
+/**
+ * Whether it relays packets.
+ */
+relays: boolean, 
+/**
+ * Address of the SOCKS5 proxy for visiting, when it is open.
+ */
+proxy: string | null, };
+
+/**
+ * A step in a container's life.
+ */
+export type StepDto = { 
+/**
+ * When.
+ */
+at_ms: number, 
+/**
+ * To which state.
+ */
+state: string, 
+/**
+ * Why, for people.
+ */
+reason: string, };
+
+/**
+ * An address that is open or being opened.
+ */
+export type VisitDto = { 
+/**
+ * The address.
+ */
+onion: string, 
+/**
+ * For people: "open", "waiting: 3 of 4 mixes".
+ */
+words: string, };

@@ -1,0 +1,96 @@
+// One container: what is shown of it, copying, stopping and starting again, and that deleting asks first.
+import { screen, within } from '@testing-library/svelte';
+import { expect, it, vi } from 'vitest';
+import { goto } from '$app/navigation';
+import { asked, click, given, open, pass, shows, words } from '$test/given';
+import Page from './+page.svelte';
+
+const state = () => screen.getByTestId('state').dataset.state;
+const steps = () =>
+  within(screen.getByTestId('timeline'))
+    .getAllByTestId('step')
+    .map((step) => step.dataset.state);
+
+it('shows state, address, copies, holders and history, newest first', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  const known = fake.world.containers.find((c) => c.container.id === 'c3');
+  expect(screen.getByRole('heading', { level: 1 }).textContent).toBe('Harbour Street news');
+  expect([state(), words('state')]).toEqual(['running', 'Running']);
+  expect(words('onion')).toBe(known?.container.onion);
+  expect(words('link')).toMatch(/^fogbank:\/\/.+\.onion\?via=/);
+  expect(steps()).toEqual(['running', 'starting', 'allocating', 'pending']);
+  expect(screen.getByTestId('timeline').querySelectorAll('time')).toHaveLength(4);
+  expect(screen.getAllByTestId('instance').map((i) => i.textContent)).toEqual([
+    expect.stringMatching(/this laptop.*Ready/s),
+    expect.stringMatching(/kitchen laptop.*Ready/s),
+  ]);
+  expect(words('facts')).toContain('24 files, 812 kB');
+  expect(words('facts')).toContain('2 other devices');
+});
+
+it('copies the address and the link, and confirms each', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  await click('copy-onion');
+  expect(fake.copied).toEqual([words('onion')]);
+  expect(words('copied')).toBe('Copied');
+  await pass(3_000);
+  await click('copy-link');
+  expect(fake.copied.at(-1)).toBe(words('link'));
+});
+
+it('stops and starts again', async () => {
+  await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  expect(shows('restart')).toBe(false);
+  await click('stop');
+  expect(state()).toBe('stopping');
+  expect([shows('stop'), shows('restart')]).toEqual([false, false]);
+  await pass(3_000);
+  expect(state()).toBe('stopped');
+  expect(words('ready')).toBe('0 of 2 copies ready');
+  await click('restart');
+  await pass(6_000);
+  expect(state()).toBe('running');
+  expect(words('ready')).toBe('2 of 2 copies ready');
+});
+
+it('asks before it deletes, and says that the address is lost', async () => {
+  vi.mocked(goto).mockClear();
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  await click('delete');
+  await pass(100);
+  expect(asked(fake, 'delete')).toEqual([]);
+  expect(screen.getByRole('alertdialog').textContent).toMatch(/onion address is lost for ever/);
+  await click('cancel');
+  await pass(500);
+  expect(shows('confirm-delete')).toBe(false);
+  expect(asked(fake, 'delete')).toEqual([]);
+  await click('delete');
+  await pass(100);
+  await click('confirm-delete');
+  await pass(100);
+  expect(asked(fake, 'delete')).toEqual([{ ask: 'delete', id: 'c3' }]);
+  expect(goto).toHaveBeenCalledWith('/containers');
+});
+
+it('keeps the question open and shows why when deleting fails', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  await click('delete');
+  await pass(100);
+  if (fake.world.fog) fake.world.fog.connected = false;
+  await click('confirm-delete');
+  await pass(100);
+  expect(within(screen.getByRole('alertdialog')).getByTestId('fault').dataset.kind).toBe('allocator_away');
+});
+
+it('says when there is no such container', async () => {
+  await given('community');
+  await open(Page, '/containers/detail?id=c99');
+  expect(screen.getByTestId('fault').dataset.kind).toBe('not_found');
+  expect(words('fault')).toContain('You have no such container.');
+  expect(shows('delete')).toBe(false);
+});

@@ -1,0 +1,83 @@
+// This device: lending begins with consent and ends by a click; pause, drain, invites, leaving.
+import { screen } from '@testing-library/svelte';
+import { expect, it } from 'vitest';
+import { goto } from '$app/navigation';
+import { asked, click, given, open, pass, shows, words } from '$test/given';
+import Page from './+page.svelte';
+
+const on = (testid: string) => screen.getByTestId(testid).getAttribute('aria-checked') === 'true';
+
+it('lends only after consent, and stops by one click', async () => {
+  const fake = await given('practice');
+  await open(Page, '/lend');
+  expect(on('lend')).toBe(false);
+  await click('lend');
+  await pass(100);
+  expect(asked(fake, 'lend')).toEqual([]);
+  expect(screen.getByTestId<HTMLButtonElement>('confirm-consent').disabled).toBe(true);
+  await click('consent');
+  await click('confirm-consent');
+  await pass(100);
+  expect(on('lend')).toBe(true);
+  expect(words('why')).toBe('Lends what is free.');
+  await click('lend');
+  expect(on('lend')).toBe(false);
+  expect(asked(fake, 'lend')).toEqual([
+    { ask: 'lend', on: true },
+    { ask: 'lend', on: false },
+  ]);
+});
+
+it('pauses, resumes and drains, and says why it is closed', async () => {
+  await given('community');
+  await open(Page, '/lend');
+  expect(words('running')).toContain('Ready');
+  await click('pause');
+  expect([words('why'), words('pause')]).toEqual(['Paused by its owner.', 'Resume']);
+  await click('pause');
+  await click('drain');
+  expect([words('why'), words('drain')]).toEqual(['Being drained: its owner asked.', 'Take part again']);
+});
+
+it('leaves the switch as it was when it was refused', async () => {
+  const fake = await given('community');
+  await open(Page, '/lend');
+  fake.gone = true;
+  await click('relay');
+  expect(on('relay')).toBe(true);
+  expect(words('fault')).toContain('control socket is closed');
+});
+
+it('makes a ticket for the chosen roles, to be copied; another choice takes it away', async () => {
+  const fake = await given('practice');
+  await open(Page, '/lend');
+  await click('invite-publish');
+  await click('make-ticket');
+  expect(asked(fake, 'invite')).toEqual([{ ask: 'invite', roles: ['contribute', 'publish'], valid_s: 86_400 }]);
+  await click('copy-ticket');
+  expect(fake.copied).toEqual([words('new-ticket')]);
+  await click('invite-administer');
+  expect(shows('new-ticket')).toBe(false);
+});
+
+it('invites only as administrator', async () => {
+  const fake = await given('practice');
+  if (fake.world.fog) fake.world.fog.roles = ['publish'];
+  await pass(1_100);
+  await open(Page, '/lend');
+  expect(shows('make-ticket')).toBe(false);
+  expect(screen.getByTestId<HTMLButtonElement>('lend').disabled).toBe(true);
+});
+
+it('asks before it leaves, and says that a practice fog ends', async () => {
+  const fake = await given('practice');
+  await open(Page, '/lend');
+  await click('leave');
+  await pass(100);
+  expect(screen.getByRole('alertdialog').textContent).toContain('ends as a whole');
+  expect(asked(fake, 'leave')).toEqual([]);
+  await click('confirm-leave');
+  await pass(100);
+  expect(fake.world.fog).toBeNull();
+  expect(goto).toHaveBeenLastCalledWith('/');
+});
