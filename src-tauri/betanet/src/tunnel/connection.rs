@@ -6,7 +6,7 @@ use super::{
     handshake::Keys,
     ranges::Ranges,
     recovery::{Carried, Recovery},
-    streams::{Incoming, Outgoing},
+    streams::{Incoming, Outgoing, Overrun},
 };
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -24,8 +24,8 @@ const SEEN_RANGES: usize = 512;
 pub(super) struct StreamState {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
-    /// Given up by either side.
-    pub(super) reset: bool,
+    /// The tunnel has ended under it.
+    pub(super) cut: bool,
     /// Nobody here holds it any more.
     released: bool,
 }
@@ -116,8 +116,7 @@ impl Connection {
 
     fn add_stream(&mut self, id: u32) {
         let window = self.config.stream_window;
-        let state =
-            StreamState { outgoing: Outgoing::new(window), incoming: Incoming::new(window), reset: false, released: false };
+        let state = StreamState { outgoing: Outgoing::new(window), incoming: Incoming::new(window), cut: false, released: false };
         self.streams.insert(id, state);
         self.turn.push_back(id);
     }
@@ -135,20 +134,23 @@ impl Connection {
             self.closed = Some(reason);
             self.close_to_send = reason == CloseReason::Here;
             for stream in self.streams.values_mut() {
-                stream.reset = true;
+                stream.cut = true;
                 stream.wake();
             }
         }
     }
 
-    /// Nobody here holds the stream any more: what was finished ends by itself, else it is given up.
+    /// Nobody here holds the stream any more. What was finished still goes out whole; what was not is given up, and what comes is not read.
     pub(super) fn release(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.released = true;
-        let over = stream.outgoing.is_finished() && stream.incoming.is_at_end();
-        if !stream.reset && !over {
-            stream.reset = true;
+        if !stream.outgoing.is_finished() && stream.outgoing.abandon() {
             self.control.push_back(Carried::Reset { id });
+        }
+        if !stream.incoming.is_over() {
+            self.data_read += stream.incoming.ignore();
+            self.control.push_back(Carried::Stop { id });
+            self.update_window();
         }
         self.reap(id);
     }
@@ -156,13 +158,27 @@ impl Connection {
     /// Forgets a stream that is over on both sides.
     fn reap(&mut self, id: u32) {
         let Some(stream) = self.streams.get(&id) else { return };
-        if stream.released && (stream.reset || (stream.outgoing.is_done() && stream.incoming.is_at_end())) {
+        if stream.released && (stream.cut || (stream.outgoing.is_done() && stream.incoming.is_over())) {
             // What was received and never read frees its share of the window.
             self.data_read += stream.incoming.unread();
             self.streams.remove(&id);
             self.turn.retain(|t| *t != id);
             self.update_window();
         }
+    }
+
+    /// Counts bytes that came against the windows; an honest peer stays within them.
+    fn received(&mut self, id: u32, moved: Result<u64, Overrun>) {
+        let Ok(moved) = moved else { return self.close(CloseReason::Here) };
+        self.data_received += moved;
+        if self.streams.get(&id).is_some_and(|s| s.incoming.is_ignored()) {
+            self.data_read += moved;
+            self.update_window();
+        }
+        if self.data_received > self.data_let {
+            return self.close(CloseReason::Here);
+        }
+        self.reap(id);
     }
 
     /// Somebody read from a stream.
@@ -216,23 +232,19 @@ impl Connection {
             Frame::Stream { id, offset, fin, data } => {
                 self.known_or_new(id);
                 let Some(stream) = self.streams.get_mut(&id) else { return };
-                match stream.incoming.take(offset, data, fin) {
-                    Ok(moved) => self.data_received += moved,
-                    Err(_) => return self.close(CloseReason::Here),
-                }
-                if self.data_received > self.data_let {
-                    self.close(CloseReason::Here);
-                }
+                let moved = stream.incoming.take(offset, data, fin);
+                self.received(id, moved);
             }
             Frame::Ack { delay_ms, ranges } => {
                 let delay = Duration::from_millis(delay_ms.into());
                 for carried in self.recovery.acked(now, delay, &ranges) {
-                    if let Carried::Stream { id, start, end, fin } = carried
-                        && let Some(stream) = self.streams.get_mut(&id)
-                    {
-                        stream.outgoing.acked(start, end, fin);
-                        self.reap(id);
+                    let (Carried::Stream { id, .. } | Carried::Reset { id }) = carried else { continue };
+                    let Some(stream) = self.streams.get_mut(&id) else { continue };
+                    match carried {
+                        Carried::Stream { start, end, fin, .. } => stream.outgoing.acked(start, end, fin),
+                        _ => stream.outgoing.abandon_acked(),
                     }
+                    self.reap(id);
                 }
             }
             Frame::MaxStreamData { id, max } => {
@@ -241,12 +253,18 @@ impl Connection {
                 }
             }
             Frame::MaxData { max } => self.data_allowed = self.data_allowed.max(max),
-            Frame::Reset { id } => {
+            Frame::Reset { id, size } => {
                 self.known_or_new(id);
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.reset = true;
-                    stream.wake();
-                    self.reap(id);
+                let Some(stream) = self.streams.get_mut(&id) else { return };
+                let moved = stream.incoming.give_up(size);
+                self.received(id, moved);
+            }
+            Frame::Stop { id } => {
+                self.known_or_new(id);
+                if let Some(stream) = self.streams.get_mut(&id)
+                    && stream.outgoing.abandon()
+                {
+                    self.control.push_back(Carried::Reset { id });
                 }
             }
             Frame::GoAway => self.going_away |= self.side == Side::Visitor,
@@ -284,7 +302,7 @@ impl Connection {
         let has_data = may_send && (!self.control.is_empty() || self.wants_to_send());
         let keep_alive = may_send && !self.streams.is_empty() && now >= self.last_sent + KEEP_ALIVE;
         if !ack_due && !has_data && !keep_alive {
-            return None;
+            return self.rest();
         }
         let mut frames = Vec::new();
         let mut carried = Vec::new();
@@ -304,12 +322,20 @@ impl Connection {
             frames.push(Frame::Ping);
             carried.push(Carried::Ping);
         }
-        if frames.is_empty() { None } else { self.seal(now, &frames, carried) }
+        if frames.is_empty() { self.rest() } else { self.seal(now, &frames, carried) }
+    }
+
+    /// Nothing to send. What was lost may have become moot since; then no answer is waited for either.
+    fn rest(&mut self) -> Option<Vec<u8>> {
+        if self.recovery.is_idle() {
+            self.waiting_since = None;
+        }
+        None
     }
 
     fn wants_to_send(&self) -> bool {
         let credit = self.data_allowed - self.data_sent;
-        self.streams.values().any(|s| !s.reset && s.outgoing.wants(credit))
+        self.streams.values().any(|s| s.outgoing.wants(credit))
     }
 
     /// Control first, then stream bytes in turn.
@@ -324,7 +350,11 @@ impl Connection {
                     None => continue,
                 },
                 Carried::MaxData => Frame::MaxData { max: self.data_let },
-                Carried::Reset { id } => Frame::Reset { id: *id },
+                Carried::Reset { id } => match self.streams.get(id) {
+                    Some(stream) => Frame::Reset { id: *id, size: stream.outgoing.size() },
+                    None => continue,
+                },
+                Carried::Stop { id } => Frame::Stop { id: *id },
                 Carried::GoAway => Frame::GoAway,
                 Carried::Ping | Carried::Stream { .. } => Frame::Ping,
             };
@@ -339,7 +369,7 @@ impl Connection {
             let Some(id) = self.turn.pop_front() else { return };
             self.turn.push_back(id);
             let credit = self.data_allowed - self.data_sent;
-            let Some(stream) = self.streams.get_mut(&id).filter(|s| !s.reset) else { continue };
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
             let Some((offset, data, fin, new)) = stream.outgoing.take(room - STREAM_HEAD_BYTES, credit) else { continue };
             self.data_sent += new;
             room -= STREAM_HEAD_BYTES + data.len();

@@ -232,11 +232,11 @@ impl AsyncRead for Stream {
             self.tunnel.shared.wake.notify_one();
             return Poll::Ready(Ok(()));
         }
+        if stream.cut || stream.incoming.is_broken() {
+            return Poll::Ready(Err(broken()));
+        }
         if stream.incoming.is_at_end() || into.remaining() == 0 {
             return Poll::Ready(Ok(()));
-        }
-        if stream.reset {
-            return Poll::Ready(Err(broken()));
         }
         stream.incoming.waker = Some(context.waker().clone());
         Poll::Pending
@@ -246,10 +246,10 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut connection = self.tunnel.shared.lock();
-        let Some(stream) = connection.streams.get_mut(&self.id).filter(|s| !s.reset) else {
+        let Some(stream) = connection.streams.get_mut(&self.id).filter(|s| !s.cut) else {
             return Poll::Ready(Err(broken()));
         };
-        if stream.outgoing.is_finished() {
+        if stream.outgoing.is_finished() || stream.outgoing.is_abandoned() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let count = stream.outgoing.room(self.tunnel.window).min(bytes.len());

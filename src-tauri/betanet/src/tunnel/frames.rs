@@ -16,8 +16,10 @@ pub(super) enum Frame {
     MaxStreamData { id: u32, max: u64 },
     /// All streams together may go up to this sum.
     MaxData { max: u64 },
-    /// A stream is given up in both directions.
-    Reset { id: u32 },
+    /// No more will be sent on a stream than the bytes up to `size`, and of them none again. Exact, so that both ends count credit alike.
+    Reset { id: u32, size: u64 },
+    /// What is sent on a stream is no longer read.
+    Stop { id: u32 },
     /// Open new streams elsewhere.
     GoAway,
     /// Say that you are there.
@@ -35,6 +37,7 @@ const RESET: u8 = 6;
 const GO_AWAY: u8 = 7;
 const PING: u8 = 8;
 const CLOSE: u8 = 9;
+const STOP: u8 = 10;
 
 /// Kind, id, offset, length.
 pub(super) const STREAM_HEAD_BYTES: usize = 1 + 4 + 8 + 2;
@@ -77,8 +80,13 @@ impl Frame {
                 out.push(MAX_DATA);
                 out.extend_from_slice(&max.to_be_bytes());
             }
-            Self::Reset { id } => {
+            Self::Reset { id, size } => {
                 out.push(RESET);
+                out.extend_from_slice(&id.to_be_bytes());
+                out.extend_from_slice(&size.to_be_bytes());
+            }
+            Self::Stop { id } => {
+                out.push(STOP);
                 out.extend_from_slice(&id.to_be_bytes());
             }
             Self::GoAway => out.push(GO_AWAY),
@@ -124,7 +132,8 @@ impl Frame {
                 }
                 MAX_STREAM_DATA => Self::MaxStreamData { id: u32_of(&mut bytes)?, max: u64_of(&mut bytes)? },
                 MAX_DATA => Self::MaxData { max: u64_of(&mut bytes)? },
-                RESET => Self::Reset { id: u32_of(&mut bytes)? },
+                RESET => Self::Reset { id: u32_of(&mut bytes)?, size: u64_of(&mut bytes)? },
+                STOP => Self::Stop { id: u32_of(&mut bytes)? },
                 GO_AWAY => Self::GoAway,
                 PING => Self::Ping,
                 CLOSE => Self::Close,
@@ -165,7 +174,8 @@ mod tests {
             Frame::Stream { id: 1, offset: 7, fin: true, data: vec![1, 2, 3] },
             Frame::MaxStreamData { id: 2, max: 9 },
             Frame::MaxData { max: 10 },
-            Frame::Reset { id: 3 },
+            Frame::Reset { id: 3, size: 77 },
+            Frame::Stop { id: 3 },
             Frame::GoAway,
             Frame::Ping,
             Frame::Close,

@@ -175,7 +175,70 @@ fn a_reset_is_heard_and_frees_the_window() {
     for _ in 0..100 {
         world.step();
     }
-    assert!(world.ends[0].streams.get(&id).is_some_and(|s| s.reset));
+    assert!(world.ends[0].streams.get(&id).is_some_and(|s| s.incoming.is_broken() && s.outgoing.is_abandoned()));
     assert!(world.ends[1].streams.is_empty());
     assert_eq!(world.ends[1].data_read, world.ends[1].data_received);
+    assert_eq!(world.ends[1].data_received, world.ends[0].data_sent);
+}
+
+#[test]
+fn who_answers_and_hangs_up_is_heard_to_the_end() {
+    let mut world = World::new(4, 0.1, 20.0);
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"GET /");
+    while world.ends[1].accepted.is_empty() {
+        world.step();
+    }
+    // As a server that closes after its answer, while the asker has not closed its half.
+    let answer = vec![7; 200_000];
+    let stream = world.ends[1].streams.get_mut(&id).unwrap();
+    stream.outgoing.write(&answer);
+    stream.outgoing.finish();
+    world.ends[1].release(id);
+    let (mut heard, mut buffer) = (Vec::new(), vec![0; 50_000]);
+    while world.ends[0].streams.get(&id).is_some_and(|s| !s.incoming.is_over()) {
+        let stream = world.ends[0].streams.get_mut(&id).unwrap();
+        let count = stream.incoming.read(&mut buffer);
+        heard.extend_from_slice(&buffer[..count]);
+        assert!(world.step(), "stuck after {} bytes", heard.len());
+    }
+    let stream = world.ends[0].streams.get_mut(&id).unwrap();
+    assert!(heard == answer && stream.incoming.is_at_end() && stream.outgoing.is_abandoned());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A visitor that breaks off downloads must not use up the tunnel's credit by it, or the tunnel stalls.
+    #[test]
+    fn streams_that_are_given_up_leave_no_debt(seed: u64, loss in 0.0f64..0.2, steps in prop::collection::vec((0usize..2, 0usize..200, any::<bool>()), 1..12)) {
+        let mut world = World::new(seed, loss, 30.0);
+        for (end, wait, finishes) in steps {
+            let id = world.ends[0].open().unwrap();
+            world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(&[1; 50_000]);
+            while world.ends[1].accepted.pop_front().is_none() {
+                prop_assert!(world.step());
+            }
+            world.ends[1].streams.get_mut(&id).unwrap().outgoing.write(&[2; 900_000]);
+            if finishes {
+                world.ends[end].streams.get_mut(&id).unwrap().outgoing.finish();
+            }
+            for _ in 0..wait {
+                world.step();
+            }
+            world.ends[end].release(id);
+            for _ in 0..wait {
+                world.step();
+            }
+            world.ends[1 - end].release(id);
+        }
+        while world.ends.iter().any(|e| !e.streams.is_empty()) {
+            prop_assert!(world.step(), "streams are left over");
+        }
+        for (here, there) in [(0, 1), (1, 0)] {
+            prop_assert_eq!(world.ends[here].closed, None);
+            prop_assert_eq!(world.ends[here].data_sent, world.ends[there].data_received);
+            prop_assert_eq!(world.ends[here].data_read, world.ends[here].data_received);
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub(super) struct Outgoing {
     fin: bool,
     fin_sent: bool,
     fin_acked: bool,
+    /// Nothing more is sent, not even what was written.
+    abandoned: bool,
     pub(super) waker: Option<Waker>,
 }
 
@@ -47,9 +49,38 @@ impl Outgoing {
         self.fin
     }
 
-    /// Whether all of it, the end included, has arrived.
+    /// Whether the other end knows all: what was written and its end, or that no more comes.
     pub(super) fn is_done(&self) -> bool {
-        self.fin && self.fin_acked && self.data.is_empty()
+        self.fin_acked && (self.abandoned || (self.fin && self.data.is_empty()))
+    }
+
+    /// Sends nothing any more; whether it did until now.
+    pub(super) fn abandon(&mut self) -> bool {
+        if self.abandoned || self.is_done() {
+            return false;
+        }
+        self.abandoned = true;
+        self.fin_acked = false;
+        self.data.clear();
+        self.again.clear();
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// The other end knows that no more comes.
+    pub(super) fn abandon_acked(&mut self) {
+        self.fin_acked |= self.abandoned;
+    }
+
+    /// How many bytes were sent at least once: what counts against the credit.
+    pub(super) fn size(&self) -> u64 {
+        self.next
     }
 
     fn end(&self) -> u64 {
@@ -58,6 +89,9 @@ impl Outgoing {
 
     /// Whether there is something to send, given so many bytes of the tunnel's credit.
     pub(super) fn wants(&self, credit: u64) -> bool {
+        if self.abandoned {
+            return false;
+        }
         !self.again.is_empty()
             || (self.next < self.end().min(self.allowed) && credit > 0)
             || (self.fin && !self.fin_sent && self.next == self.end())
@@ -65,6 +99,9 @@ impl Outgoing {
 
     /// The next piece to send: start, bytes, whether it is the last, and how many of the bytes are new.
     pub(super) fn take(&mut self, room: usize, credit: u64) -> Option<(u64, Vec<u8>, bool, u64)> {
+        if self.abandoned {
+            return None;
+        }
         while let Some((start, end)) = self.again.pop_front() {
             let start = start.max(self.base);
             if start >= end {
@@ -95,6 +132,9 @@ impl Outgoing {
     }
 
     pub(super) fn acked(&mut self, start: u64, end: u64, fin: bool) {
+        if self.abandoned {
+            return;
+        }
         self.fin_acked |= fin;
         self.acked.insert(start, end);
         let prefix = self.acked.prefix().min(self.end());
@@ -108,6 +148,9 @@ impl Outgoing {
     }
 
     pub(super) fn lost(&mut self, start: u64, end: u64, fin: bool) {
+        if self.abandoned {
+            return;
+        }
         self.again.extend(self.acked.missing(start, end));
         if fin && !self.fin_acked {
             self.fin_sent = false;
@@ -123,6 +166,12 @@ pub(super) struct Incoming {
     read: u64,
     highest: u64,
     end: Option<u64>,
+    /// The end is one that the other side meant: all was written.
+    fin: bool,
+    /// The other end gave up; what is missing up to the end does not come again.
+    broken: bool,
+    /// Nobody reads here any more: what comes is counted and dropped.
+    ignored: bool,
     /// How far we let the other end go.
     allowed: u64,
     pub(super) waker: Option<Waker>,
@@ -146,9 +195,14 @@ impl Incoming {
         }
         if fin {
             self.end = Some(end);
+            self.fin = true;
         }
         let moved = end.saturating_sub(self.highest);
         self.highest = self.highest.max(end);
+        if self.ignored {
+            self.read = self.highest;
+            return Ok(moved);
+        }
         for (start, end) in self.got.missing(offset.max(self.read), end) {
             let from = usize::try_from(start - offset).unwrap_or(usize::MAX);
             let to = usize::try_from(end - offset).unwrap_or(usize::MAX);
@@ -182,13 +236,55 @@ impl Incoming {
 
     /// Whether everything up to the end has been read.
     pub(super) fn is_at_end(&self) -> bool {
-        self.end == Some(self.read)
+        self.fin && self.end == Some(self.read)
+    }
+
+    /// The other end gave up after `size` bytes; returns what [`Self::take`] does.
+    pub(super) fn give_up(&mut self, size: u64) -> Result<u64, Overrun> {
+        if size > self.allowed || size < self.highest || self.end.is_some_and(|known| known != size) {
+            return Err(Overrun);
+        }
+        let moved = size - self.highest;
+        self.highest = size;
+        self.broken = true;
+        self.end = Some(size);
+        if self.ignored {
+            self.read = size;
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        Ok(moved)
+    }
+
+    /// Reads nothing any more; returns the bytes that are dropped by it.
+    pub(super) fn ignore(&mut self) -> u64 {
+        let dropped = self.unread();
+        self.ignored = true;
+        self.pieces.clear();
+        self.read = self.highest;
+        dropped
+    }
+
+    pub(super) fn is_ignored(&self) -> bool {
+        self.ignored
+    }
+
+    /// Whether the other end gave up, not all has come, and what has come in order was read.
+    pub(super) fn is_broken(&self) -> bool {
+        let whole = self.fin && self.end.is_some_and(|end| self.got.prefix() >= end);
+        self.broken && !whole && !self.pieces.contains_key(&self.read)
+    }
+
+    /// Whether nothing can come any more.
+    pub(super) fn is_over(&self) -> bool {
+        if self.ignored { self.end.is_some_and(|end| self.highest >= end) } else { self.is_at_end() || self.is_broken() }
     }
 
     /// A new limit for the other end, when it has used half of the window.
     pub(super) fn new_limit(&mut self, window: u64) -> Option<u64> {
         let limit = self.read + window;
-        if self.end.is_none() && limit - self.allowed.min(limit) >= window / 2 {
+        if self.end.is_none() && !self.ignored && limit - self.allowed.min(limit) >= window / 2 {
             self.allowed = limit;
             return Some(limit);
         }
