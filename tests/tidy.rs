@@ -77,6 +77,7 @@ fn crates_build_only_on_those_below_them() {
 fn no_file_outgrows_its_room() {
     let long: Vec<String> = files(&["rs", "ts", "svelte", "kt", "swift", "mjs"])
         .iter()
+        .filter(|p| !read(p).starts_with("// Generated"))
         .map(|p| (p, read(p).lines().count()))
         .filter(|(_, lines)| *lines > MAX_LINES)
         .map(|(p, lines)| format!("{} has {lines} lines", p.display()))

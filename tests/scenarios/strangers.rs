@@ -149,9 +149,13 @@ async fn the_control_socket_takes_no_nonsense_and_is_its_owners_alone() -> Resul
     let socket = node.profile().join("control.sock");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket)?.permissions());
     assert_eq!(mode & 0o077, 0, "others can open the control socket");
-    for nonsense in
-        [&b"hello\n"[..], b"{\"ask\":\"status\",\"more\":1}\n", b"{\"ask\":\"publish\",\"cpu\":NaN}\n", &[0xff; 100], b"\n"]
-    {
+    for nonsense in [
+        &b"hello\n"[..],
+        b"{\"ask\":\"join\",\"ticket\":\"x\",\"more\":1}\n",
+        b"{\"ask\":\"publish\",\"cpu\":NaN}\n",
+        &[0xff; 100],
+        b"\n",
+    ] {
         let mut stream = UnixStream::connect(&socket)?;
         stream.write_all(nonsense)?;
         stream.shutdown(std::net::Shutdown::Write)?;

@@ -1,3 +1,5 @@
+//! Reservations, confirmations and steps, in and out of order.
+
 use super::*;
 use fogbank_model::{BundleId, ContainerSpec, Image, Level};
 use fogbank_wire::{BundlePermit, Signed};

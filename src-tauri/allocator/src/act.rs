@@ -1,19 +1,18 @@
 //! Seeing and acting: the loop that looks at the fog, decides, and does what was decided, one small idempotent step at a time.
 
 use crate::{
-    availability::runs_low,
     decide::{Action, decide},
+    look::look,
     place::snapshot_for,
-    registry::{Inner, Member, PROBE},
-    roles::from_bits,
+    registry::{Inner, Member},
     service,
     start::{SERIAL, Shared, now},
-    world::{SeenContainer, SeenDevice, SeenInstance, World},
+    world::{SeenContainer, SeenInstance, World},
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, MixId, Resources};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, MixId};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, Report, ServiceProof, Signed, call, decode};
+use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, ServiceProof, Signed, call, decode};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
@@ -25,8 +24,6 @@ use tokio::time::sleep;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Changes in quick succession are looked at together.
 const SETTLE: Duration = Duration::from_millis(5);
-/// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
-const COME_BACK: Duration = Duration::from_secs(11);
 /// A reservation is confirmed within moments or not at all.
 const RESERVATION: DurationMs = DurationMs::from_s(30);
 /// A permit to fetch a bundle: a large one over a slow line, and then it is asked for again.
@@ -37,8 +34,6 @@ const DRAIN: DurationMs = DurationMs::from_s(90);
 const FIRST_REST: Duration = Duration::from_millis(500);
 /// A fog that is full is asked again at least this often.
 const LONGEST_REST: Duration = Duration::from_secs(10);
-/// What ended is shown for an hour.
-const SHOWN: DurationMs = DurationMs::from_s(3600);
 /// Leases and descriptors are renewed at half of the leases' day.
 const RENEW: Duration = Duration::from_secs(12 * 3600);
 /// Devices that are asked to keep a copy get this long before they are asked again.
@@ -426,98 +421,4 @@ fn send(member: Member, request: DeviceRequest) {
 fn instance_device(world: &World, instance: InstanceId) -> Option<DeviceId> {
     let all = world.containers.iter().flat_map(|c| &c.instances);
     all.map(|i| &i.instance).find(|i| i.id == instance && i.state.is_live()).map(|i| i.device)
-}
-
-/// Everything at this moment.
-pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
-    let clock = Instant::now();
-    let members = shared.registry.snapshot(clock);
-    let devices = shared.store.devices().await?;
-    let containers = shared.store.containers().await?;
-    let instances = shared.store.instances(now().plus(DurationMs(-SHOWN.0))).await?;
-    let devices = devices.into_iter().map(|kept| {
-        let here = members.here.get(&kept.id);
-        let gone = members.gone.get(&kept.id);
-        let lost = here.is_none() && gone.is_none_or(|g| clock.duration_since(g.since) >= PROBE);
-        let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
-        let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
-        let draining = report.and_then(|(r, _)| {
-            let battery = runs_low(r.power).then(|| "its battery runs low".to_owned());
-            r.drain.clone().or(battery)
-        });
-        SeenDevice {
-            id: kept.id,
-            owner: kept.owner,
-            name: kept.name,
-            granted: from_bits(kept.granted),
-            connected: here.is_some(),
-            lost,
-            open: here.is_some_and(|m| m.roles.agent) && report.is_some_and(|(r, _)| r.offer.open),
-            draining,
-            lent: kept.lent,
-            held: kept.held,
-            power: report.map(|(r, _)| r.power),
-            why: report.map_or_else(|| "has not reported".to_owned(), |(r, _)| r.offer.why.clone()),
-            bundles: report.map(|(r, _)| r.bundles.clone()).unwrap_or_default(),
-            listed: fresh.map(|(r, _)| r.instances.iter().map(|i| i.instance).collect()),
-        }
-    });
-    let containers = containers.into_iter().map(|kept| SeenContainer {
-        publisher: kept.publisher,
-        deleting: kept.deleting,
-        rests: false,
-        instances: instances
-            .iter()
-            .filter(|i| i.instance.container == kept.container.id)
-            .map(|i| SeenInstance { instance: i.instance.clone(), expires: i.expires, introduction_key: i.introduction_key })
-            .collect(),
-        container: kept.container,
-    });
-    Ok(World {
-        now: now(),
-        devices: devices.collect(),
-        containers: containers.collect(),
-        settling: shared.started.elapsed() < COME_BACK,
-    })
-}
-
-/// A device's report: what it lends, and how far its instances are.
-pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<(), Refusal> {
-    let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
-    let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
-    shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
-    let instances = shared.store.instances(now()).await.map_err(failed)?;
-    for said in &report.instances {
-        let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance && i.instance.device == member.device) else {
-            continue;
-        };
-        if kept.introduction_key.is_none()
-            && let Some(key) = &said.introduction_key
-        {
-            shared.store.set_introduction_key(said.instance, key).await.map_err(failed)?;
-        }
-        for to in steps(kept.instance.state, said.state) {
-            match shared.store.move_instance(said.instance, to, &said.reason, now()).await {
-                Ok(()) => {}
-                // Two reports of one device may cross; the machine keeps the order.
-                Err(StoreError::Move(error)) => tracing::debug!(%error, "a report came out of order"),
-                Err(error) => return Err(failed(error)),
-            }
-        }
-    }
-    shared.registry.reported(member.device, report, Instant::now());
-    Ok(())
-}
-
-/// The moves from what is kept to what a device says: none are left out of the history.
-fn steps(from: InstanceState, to: InstanceState) -> Vec<InstanceState> {
-    use InstanceState::{Fetching, Ready, Reserved, Starting};
-    const WAY: [InstanceState; 4] = [Reserved, Fetching, Starting, Ready];
-    match (WAY.iter().position(|s| *s == from), WAY.iter().position(|s| *s == to)) {
-        (Some(a), Some(b)) if a < b => WAY[a + 1..=b].to_vec(),
-        // An older report than the last move.
-        (Some(_), Some(_)) => Vec::new(),
-        _ if from == to => Vec::new(),
-        _ => vec![to],
-    }
 }

@@ -1,10 +1,11 @@
 //! What members may ask, and the answers.
 
 use crate::{
-    act::{look, take_report},
     availability::guess,
+    look::look,
     place::snapshot_of,
     registry::Member,
+    report::take_report,
     roles::from_bits,
     start::{Shared, make_invite, now},
     world::{SeenContainer, World},

@@ -54,9 +54,15 @@ impl FogHost {
     /// Starts the allocator. A port of 0 takes a free one; see [`Self::port`].
     pub(crate) async fn start(profile: &Profile, own: &OwnFog, listen: IpAddr) -> Result<Self, FogError> {
         let key = load_key(profile)?;
-        let endpoint = net::bind(key.clone(), SocketAddr::new(listen, own.port)).await.map_err(FogError::Net)?;
-        let config = AllocatorConfig::new(profile.path("fog.sqlite"), key, own.name.clone(), own.test);
+        let config = AllocatorConfig::new(profile.path("fog.sqlite"), key.clone(), own.name.clone(), own.test);
         let allocator = Allocator::start(config).await.map_err(FogError::Allocator)?;
+        let endpoint = match net::bind(key, SocketAddr::new(listen, own.port)).await {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                allocator.shutdown().await;
+                return Err(FogError::Net(error));
+            }
+        };
         let greeting = allocator.clone();
         let accepting = tokio::spawn(door::open(endpoint.clone(), move |connection, purpose, reply| {
             let allocator = greeting.clone();

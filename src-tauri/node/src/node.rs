@@ -5,7 +5,10 @@
 use crate::{
     answers,
     container_keys::ContainerKeys,
-    control::{ControlError, ControlReply, ControlRequest, StatusDto, server::ControlServer},
+    control::{
+        ControlError, ControlReply, ControlRequest, StatusDto,
+        server::{Answer, ControlServer},
+    },
     directory::DirectoryHub,
     door,
     fog::FogHost,
@@ -96,8 +99,6 @@ impl Node {
         let profile = Arc::new(profile);
         let identity = Identity::load(&profile).map_err(StartError::Identity)?;
         let settings = Settings::load(&profile).map_err(StartError::Settings)?;
-        let endpoint = net::bind(identity.device.clone(), SocketAddr::new(options.listen, 0)).await.map_err(StartError::Net)?;
-        let bundles = Bundles::open(&profile.path("bundles")).await.map_err(StartError::Bundles)?;
         let visitor = watch::Sender::new(None);
         let proxy = match options.proxy {
             ProxyPort::Off => None,
@@ -106,6 +107,8 @@ impl Node {
                 Some(Proxy::bind(addr, visitor.subscribe()).await.map_err(StartError::Proxy)?)
             }
         };
+        let bundles = Bundles::open(&profile.path("bundles")).await.map_err(StartError::Bundles)?;
+        let endpoint = net::bind(identity.device.clone(), SocketAddr::new(options.listen, 0)).await.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();
         let inner = Arc::new(Inner {
             ground: Ground { profile: profile.clone(), identity, listen: options.listen, hub: hub.clone() },
@@ -123,16 +126,20 @@ impl Node {
             ended: CancellationToken::new(),
             options,
         });
-        inner.align().await?;
         let answering = inner.clone();
-        let server = ControlServer::open(
-            profile.root(),
-            Arc::new(move |request| {
-                let inner = answering.clone();
-                Box::pin(async move { inner.call(request).await })
-            }),
-        )
-        .map_err(StartError::Control)?;
+        let answer: Answer = Arc::new(move |request| {
+            let inner = answering.clone();
+            Box::pin(async move { inner.call(request).await })
+        });
+        let aligned = inner.align().await;
+        let opened = aligned.and_then(|()| ControlServer::open(profile.root(), answer).map_err(StartError::Control));
+        let server = match opened {
+            Ok(server) => server,
+            Err(error) => {
+                inner.stop().await;
+                return Err(error);
+            }
+        };
         let serving = inner.clone();
         let accepting = tokio::spawn(door::open(endpoint, move |connection, purpose, reply| {
             let inner = serving.clone();

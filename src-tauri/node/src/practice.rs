@@ -8,6 +8,7 @@ use crate::{
 };
 use fogbank_agent::Share;
 use fogbank_wire::Ticket;
+use futures_util::future::join_all;
 use std::{net::Ipv4Addr, path::PathBuf};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,9 +52,7 @@ async fn run(folder: PathBuf, ticket: String, stop: CancellationToken) {
     }
     tracing::info!(nodes = nodes.len(), "the practice fog runs");
     stop.cancelled().await;
-    for node in nodes {
-        node.shutdown().await;
-    }
+    join_all(nodes.iter().map(Node::shutdown)).await;
 }
 
 async fn one(folder: &std::path::Path, n: usize, ticket: &str) -> Result<Node, String> {

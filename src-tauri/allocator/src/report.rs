@@ -1,0 +1,67 @@
+//! Taking a device's report: what it lends now, and how far its instances are.
+
+use crate::{
+    registry::Member,
+    start::{Shared, now},
+};
+use fogbank_model::{InstanceState, Resources};
+use fogbank_store::StoreError;
+use fogbank_wire::{Refusal, Report};
+use std::time::Instant;
+
+/// A device's report: what it lends, and how far its instances are.
+pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<(), Refusal> {
+    let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
+    let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
+    shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
+    let instances = shared.store.instances(now()).await.map_err(failed)?;
+    for said in &report.instances {
+        let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance && i.instance.device == member.device) else {
+            continue;
+        };
+        if kept.introduction_key.is_none()
+            && let Some(key) = &said.introduction_key
+        {
+            shared.store.set_introduction_key(said.instance, key).await.map_err(failed)?;
+        }
+        for to in steps(kept.instance.state, said.state) {
+            match shared.store.move_instance(said.instance, to, &said.reason, now()).await {
+                Ok(()) => {}
+                // Two reports of one device may cross; the machine keeps the order.
+                Err(StoreError::Move(error)) => tracing::debug!(%error, "a report came out of order"),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    shared.registry.reported(member.device, report, Instant::now());
+    Ok(())
+}
+
+/// The moves from what is kept to what a device says: none are left out of the history.
+fn steps(from: InstanceState, to: InstanceState) -> Vec<InstanceState> {
+    use InstanceState::{Fetching, Ready, Reserved, Starting};
+    const WAY: [InstanceState; 4] = [Reserved, Fetching, Starting, Ready];
+    match (WAY.iter().position(|s| *s == from), WAY.iter().position(|s| *s == to)) {
+        (Some(a), Some(b)) if a < b => WAY[a + 1..=b].to_vec(),
+        // An older report than the last move.
+        (Some(_), Some(_)) => Vec::new(),
+        _ if from == to => Vec::new(),
+        _ => vec![to],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use InstanceState::{Draining, Ended, Fetching, Ready, Reserved, Starting, Unready};
+
+    #[test]
+    fn no_step_is_left_out_and_none_goes_back() {
+        assert_eq!(steps(Reserved, Ready), [Fetching, Starting, Ready]);
+        assert_eq!(steps(Starting, Ready), [Ready]);
+        assert!(steps(Ready, Fetching).is_empty(), "an older report than the last move");
+        assert!(steps(Draining, Draining).is_empty());
+        assert_eq!(steps(Ready, Unready), [Unready]);
+        assert_eq!(steps(Fetching, Ended), [Ended]);
+    }
+}
