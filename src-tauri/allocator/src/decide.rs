@@ -147,7 +147,7 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     let to = |to, reason: String| Action::MoveContainer { container: c.id, to, reason };
     match c.state {
         ContainerState::Starting | ContainerState::Migrating if ready >= wanted && holders >= HOLDERS => {
-            actions.push(to(ContainerState::Running, format!("{ready} of {wanted} copies ready")));
+            actions.push(to(ContainerState::Running, "every copy serves".to_owned()));
         }
         ContainerState::Starting | ContainerState::Migrating => {
             let reason = if ready < wanted {
