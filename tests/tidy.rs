@@ -108,6 +108,22 @@ fn only_the_host_port_knows_tauri() {
 }
 
 #[test]
+fn what_the_pages_are_made_of_is_permissive() {
+    // MPL-2.0 is copyleft by the file, as in deny.toml.
+    const SHIPPED: [&str; 7] = ["MIT", "Apache-2.0", "ISC", "0BSD", "BSD-3-Clause", "MPL-2.0", "MIT OR Apache-2.0"];
+    // Its package names no licence; the file LICENSE in it is MIT.
+    const LOOKED_AT: &str = "node_modules/svelte-toolbelt";
+    let lock: Value = serde_json::from_str(&read(Path::new("ui/package-lock.json"))).unwrap();
+    for (name, package) in lock["packages"].as_object().unwrap().iter().filter(|(name, _)| !name.is_empty()) {
+        let licence = package["license"].as_str().unwrap_or(if name == LOOKED_AT { "MIT" } else { "none" });
+        assert!(!licence.contains("GPL"), "{name} is under {licence}");
+        let shipped = package["dev"] != true && package["devOptional"] != true;
+        let same = |l: &&str| *l == licence || licence == "Apache-2.0 OR MIT";
+        assert!(!shipped || SHIPPED.iter().any(same), "{name} is shipped and under {licence}");
+    }
+}
+
+#[test]
 fn lock_files_name_no_host_but_the_public_index() {
     let cargo = read(Path::new("Cargo.lock"));
     let sources = cargo.lines().filter(|l| l.starts_with("source = "));

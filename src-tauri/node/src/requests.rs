@@ -11,7 +11,7 @@ use crate::{
 };
 use fogbank_betanet::{
     address::{FogLink, Via},
-    client::VisitState,
+    client::{Visit, VisitState},
     directory::{Directory, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
@@ -206,15 +206,17 @@ impl Inner {
         };
         let gate = gate(directory.as_deref(), self.ground.own_mix(), visiting.map(|v| &v.uplink));
         let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();
-        let visits = visits.into_iter().map(|visit| VisitDto {
+        let visit = |visit: Visit| VisitDto {
             onion: visit.onion.to_string(),
             words: match (visit.state, visit.round_trip) {
+                (VisitState::Opening, _) if !gate.waiting.is_empty() => gate.waiting.clone(),
                 (VisitState::Opening, _) => "opening".to_owned(),
                 (VisitState::Open, Some(trip)) => format!("open, {} ms there and back", trip.as_millis()),
                 (VisitState::Open, None) => "open".to_owned(),
                 (VisitState::Failed { why }, _) => why,
             },
-        });
+        };
+        let visits = visits.into_iter().map(visit).collect();
         let counters = |uplink: Option<&Uplink>| uplink.map(|u| u.counters().by_name()).unwrap_or_default();
         let mut host_counters: BTreeMap<String, u64> = counters(hosting.map(|l| &l.uplink));
         if let Some(lending) = hosting {
@@ -229,7 +231,7 @@ impl Inner {
             needed: count(gate.needed),
             waiting: gate.waiting,
             mixes: count(directory.map_or(0, |d| d.mixes.len())),
-            visits: visits.collect(),
+            visits,
             mix_counters: parts.relay.map(|r| r.mixnode.counters().by_name()).unwrap_or_default(),
             visit_counters: counters(visiting.map(|v| &v.uplink)),
             host_counters,

@@ -3,6 +3,7 @@
 use crate::process::{Process, wait_for};
 use anyhow::{Result, bail};
 use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto, RoleDto};
+use futures_util::future::join_all;
 use std::{
     ops::ControlFlow::{Break, Continue},
     path::{Path, PathBuf},
@@ -127,20 +128,18 @@ impl Fog {
         }
     }
 
-    /// Ends every process, the allocator last.
+    /// Ends every process, side by side, the allocator last.
     ///
     /// # Errors
     /// When one had to be killed.
     pub async fn end(mut self) -> Result<()> {
-        let mut result = Ok(());
-        let processes = self.visitor.iter_mut().chain(&mut self.publisher).chain(&mut self.devices);
-        for process in processes.chain(std::iter::once(&mut self.allocator)) {
-            if !process.has_ended()
-                && let Err(error) = process.quit().await
-            {
-                result = Err(error);
-            }
-        }
-        result
+        let members = self.visitor.iter_mut().chain(&mut self.publisher).chain(&mut self.devices);
+        let ended = join_all(members.map(end)).await;
+        let last = end(&mut self.allocator).await;
+        ended.into_iter().chain([last]).collect()
     }
+}
+
+async fn end(process: &mut Process) -> Result<()> {
+    if process.has_ended() { Ok(()) } else { process.quit().await }
 }

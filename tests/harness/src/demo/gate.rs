@@ -35,6 +35,7 @@ pub(crate) async fn fail_closed(fog: &mut Fog, online: &Online, began: Instant) 
     say(began, format_args!("the address waits instead of connecting: {words}"));
     let network = visitor.network().await?;
     let visit = network.visits.iter().find(|v| v.onion == online.onion).context("the visitor does not list the address")?;
+    ensure!(visit.words.contains("waiting"), "the visitor does not say that the address waits: {}", visit.words);
     say(began, format_args!("  the visitor shows: {}", visit.words));
     Ok(())
 }
