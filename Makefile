@@ -10,7 +10,6 @@ help: ## These lines
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 run: ## Open the app (without a display: run the demo)
-	@tools/setup run
 	@tools/run
 
 demo: ## The main job without a window: SITE=folder, KEEP=1 stays up

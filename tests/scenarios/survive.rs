@@ -47,7 +47,9 @@ async fn the_allocator_goes_on_from_the_store_after_a_kill_at_each_transition() 
 
 /// A fog whose allocator is killed at transitions `first`, `first + LANES`, … until a container runs without a kill; says how often.
 async fn lane(first: usize) -> Result<usize> {
-    let folder = tempfile::tempdir()?;
+    let mut folder = tempfile::tempdir()?;
+    // For a look at the logs when it fails.
+    folder.disable_cleanup(std::env::var_os("KEEP_LOGS").is_some());
     let root = folder.path();
     site(&root.join("site"))?;
     let mut allocator = Process::start(root, "allocator", false).await?;

@@ -6,7 +6,7 @@ use crate::{
     place::snapshot_for,
     registry::{Inner, Member},
     service,
-    start::{SERIAL, Shared, now},
+    start::{DIRECTORY, Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
 use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, MixId};
@@ -103,21 +103,16 @@ impl Actor {
     async fn directory(&self) -> Result<(), StoreError> {
         let clock = Instant::now();
         let members = self.shared.registry.snapshot(clock);
-        let due = {
-            let signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
-            signer.due(&members, clock).map(|entries| (entries, signer.next_serial()))
-        };
-        let Some((entries, serial)) = due else { return Ok(()) };
-        // Kept before it is handed out: after a restart serials go on rising.
-        self.shared.store.set_meta(SERIAL, &serial.to_be_bytes()).await?;
-        let count = entries.len();
         let signed = {
             let mut signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(entries) = signer.due(&members, self.shared.settling(), clock) else { return Ok(()) };
             signer.sign(entries, now(), clock)
         };
         match signed {
             Ok(signed) => {
-                tracing::info!(mixes = count, serial, "a new directory");
+                // Kept before it is handed out: after a restart serials go on rising.
+                self.shared.store.set_meta(DIRECTORY, &signed.bytes).await?;
+                tracing::info!(mixes = signed.directory.mixes.len(), serial = signed.directory.serial, "a new directory");
                 for member in members.here.into_values() {
                     send(member, DeviceRequest::Directory(signed.bytes.as_ref().clone()));
                 }
@@ -410,7 +405,7 @@ impl Actor {
 }
 
 /// Tells a device something whose answer changes nothing.
-fn send(member: Member, request: DeviceRequest) {
+pub(crate) fn send(member: Member, request: DeviceRequest) {
     tokio::spawn(async move {
         if let Err(error) = call(&member.connection, &request).await {
             tracing::debug!(%error, device = member.device.short(), "a device did not hear");

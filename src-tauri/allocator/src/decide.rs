@@ -63,7 +63,7 @@ fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
         let instance = &i.instance;
         let reason = match world.device(instance.device) {
             None => "its device was removed".to_owned(),
-            Some(d) if d.lost && !world.settling => format!("{} is gone without a word", d.name),
+            Some(d) if d.lost => format!("{} is gone without a word", d.name),
             // What a device once reported it goes on listing until the end is acknowledged.
             Some(d) if instance.state != InstanceState::Reserved && forgot(d, instance.id) => format!("{} was restarted", d.name),
             Some(_) => {

@@ -1,4 +1,7 @@
 //! Signing the directory: a new one whenever the set of mixes changes, and every ten minutes.
+//!
+//! Invariants: serials rise, over restarts too; a restart of the allocator alone changes nothing for those who browse: mixes that have not come
+//! back yet stay listed while the fog settles.
 
 use crate::registry::{Inner, Member};
 use fogbank_betanet::directory::{Directory, MixEntry};
@@ -29,30 +32,39 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// `serial` is the last one used.
-    pub(crate) fn new(key: SecretKey, test: bool, shared_random: [u8; 32], serial: u64) -> Self {
-        Self { key, test, shared_random, serial, current: None }
+    /// `kept` is the last directory that was handed out.
+    pub(crate) fn new(key: SecretKey, test: bool, shared_random: [u8; 32], kept: Option<Vec<u8>>) -> Self {
+        let fog = FogId(*key.public().as_bytes());
+        let kept = kept.and_then(|bytes| match Directory::open(&bytes, &fog) {
+            Ok(directory) => Some(Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) }),
+            Err(error) => {
+                tracing::warn!(%error, "the last directory can't be read; a new one is made");
+                None
+            }
+        });
+        let serial = kept.as_ref().map_or(0, |k| k.directory.serial);
+        Self { key, test, shared_random, serial, current: kept.map(|k| (k, Instant::now())) }
     }
 
     pub(crate) fn current(&self) -> Option<Signed> {
         self.current.as_ref().map(|(signed, _)| signed.clone())
     }
 
-    /// The serial that the next directory will have; to be kept before that is handed out.
-    pub(crate) fn next_serial(&self) -> u64 {
-        self.serial + 1
-    }
-
-    /// Whether a new one is due for these members, and its mixes.
-    pub(crate) fn due(&self, members: &Inner, clock: Instant) -> Option<Vec<MixEntry>> {
+    /// Whether a new one is due for these members, and its mixes. While the fog settles, those listed before that are not here yet stay.
+    pub(crate) fn due(&self, members: &Inner, settling: bool, clock: Instant) -> Option<Vec<MixEntry>> {
         let mut entries: Vec<MixEntry> = members.mixes(clock).into_iter().filter_map(entry).collect();
+        if settling && let Some((current, _)) = &self.current {
+            let before = current.directory.mixes.iter();
+            let missing: Vec<MixEntry> = before.filter(|m| !entries.iter().any(|e| e.id == m.id)).cloned().collect();
+            entries.extend(missing);
+        }
         entries.sort_by_key(|e| e.id);
         entries.dedup_by_key(|e| e.id);
         let same = self.current.as_ref().is_some_and(|(c, at)| c.directory.mixes == entries && clock.duration_since(*at) < RENEW);
         (!same).then_some(entries)
     }
 
-    /// Signs a new one.
+    /// Signs a new one, which is the current one from then on.
     pub(crate) fn sign(
         &mut self,
         entries: Vec<MixEntry>,

@@ -11,10 +11,14 @@ use fogbank_model::DurationMs;
 use fogbank_store::StoreError;
 use std::time::{Duration, Instant};
 
-/// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
-const COME_BACK: Duration = Duration::from_secs(11);
 /// What ended is shown for an hour.
 const SHOWN: DurationMs = DurationMs::from_s(3600);
+
+/// Whether a member that is not connected is lost. One that has not come back since the allocator started is given time; one that was here and
+/// went (`away` since) is not.
+fn lost(away: Option<Duration>, settling: bool) -> bool {
+    away.map_or(!settling, |away| away >= PROBE)
+}
 
 /// Everything at this moment.
 pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
@@ -26,7 +30,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     let devices = devices.into_iter().map(|kept| {
         let here = members.here.get(&kept.id);
         let gone = members.gone.get(&kept.id);
-        let lost = here.is_none() && gone.is_none_or(|g| clock.duration_since(g.since) >= PROBE);
+        let lost = here.is_none() && lost(gone.map(|g| clock.duration_since(g.since)), shared.settling());
         let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
         let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
         let draining = report.and_then(|(r, _)| {
@@ -61,10 +65,19 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             .collect(),
         container: kept.container,
     });
-    Ok(World {
-        now: now(),
-        devices: devices.collect(),
-        containers: containers.collect(),
-        settling: shared.started.elapsed() < COME_BACK,
-    })
+    Ok(World { now: now(), devices: devices.collect(), containers: containers.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_restart_members_get_time_to_come_back() {
+        assert!(!lost(None, true) && lost(None, false));
+        for settling in [true, false] {
+            assert!(!lost(Some(PROBE / 2), settling), "a short interruption");
+            assert!(lost(Some(PROBE), settling), "it was here and went");
+        }
+    }
 }

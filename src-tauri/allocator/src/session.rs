@@ -1,6 +1,7 @@
 //! One member's connection: let in or refused, its requests answered, its end noticed.
 
 use crate::{
+    act::send,
     api,
     registry::Member,
     roles::{from_bits, to_bits},
@@ -8,7 +9,8 @@ use crate::{
 };
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{
-    Enrol, Greeting, MAX_FRAME_BYTES, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
+    DeviceRequest, Enrol, Greeting, MAX_FRAME_BYTES, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame,
+    write_frame,
 };
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use std::{
@@ -42,6 +44,10 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
             tracing::info!(name, "a member connected");
             shared.wake.notify_one();
             if greeted {
+                // What mixes there are is news to whoever was away; later directories are sent when they are made.
+                if let (Some(signed), Some(member)) = (shared.directory(), shared.registry.member(device)) {
+                    send(member, DeviceRequest::Directory(signed.bytes.as_ref().clone()));
+                }
                 serve(&shared, &connection, device).await;
             }
             shared.registry.left(device, &connection, Instant::now());

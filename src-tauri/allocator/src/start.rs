@@ -19,7 +19,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,11 @@ impl Shared {
         FogId(*self.config.key.public().as_bytes())
     }
 
+    /// The allocator started only just now: who is not here yet may still come.
+    pub(crate) fn settling(&self) -> bool {
+        self.started.elapsed() < COME_BACK
+    }
+
     pub(crate) fn directory(&self) -> Option<Signed> {
         self.signer.lock().unwrap_or_else(PoisonError::into_inner).current()
     }
@@ -87,7 +92,9 @@ pub struct Allocator {
 }
 
 const SHARED_RANDOM: &str = "shared random";
-pub(crate) const SERIAL: &str = "directory serial";
+pub(crate) const DIRECTORY: &str = "directory";
+/// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
+const COME_BACK: Duration = Duration::from_secs(11);
 
 impl Allocator {
     /// Opens the store and begins to act.
@@ -105,9 +112,8 @@ impl Allocator {
                 random
             }
         };
-        let kept = store.meta(SERIAL).await.map_err(StartError::Store)?;
-        let serial = kept.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-        let signer = Signer::new(config.key.clone(), config.test, shared_random, serial);
+        let kept = store.meta(DIRECTORY).await.map_err(StartError::Store)?;
+        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept);
         let shared = Arc::new(Shared {
             config,
             store,

@@ -53,8 +53,6 @@ pub(crate) struct World {
     pub(crate) now: fogbank_model::UnixMs,
     pub(crate) devices: Vec<SeenDevice>,
     pub(crate) containers: Vec<SeenContainer>,
-    /// The allocator started only just now: who is not here yet may still come.
-    pub(crate) settling: bool,
 }
 
 impl World {

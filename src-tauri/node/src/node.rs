@@ -72,6 +72,8 @@ pub(crate) struct Inner {
     visitor: watch::Sender<Option<Visitor>>,
     /// Changes of what runs happen one after another.
     changing: AsyncMutex<Background>,
+    /// Requests that change settings are answered one after another, so that none undoes another's.
+    pub(crate) editing: AsyncMutex<()>,
 }
 
 #[derive(Default)]
@@ -123,6 +125,7 @@ impl Node {
             proxy: proxy.as_ref().map(Proxy::addr),
             progress: Progress::default(),
             changing: AsyncMutex::default(),
+            editing: AsyncMutex::default(),
             ended: CancellationToken::new(),
             options,
         });

@@ -31,6 +31,18 @@ impl Inner {
     async fn answer(&self, request: ControlRequest) -> Result<ControlReply, ControlError> {
         use ControlRequest as Ask;
         let done = |()| ControlReply::Done;
+        let edits = matches!(
+            request,
+            Ask::StartFog { .. }
+                | Ask::Practice
+                | Ask::Join { .. }
+                | Ask::Leave
+                | Ask::Visit { .. }
+                | Ask::Lend { .. }
+                | Ask::Relay { .. }
+                | Ask::Pause { .. }
+        );
+        let _editing = if edits { Some(self.editing.lock().await) } else { None };
         match request {
             Ask::Status => Ok(ControlReply::Status(Box::new(self.status().await))),
             Ask::StartFog { name, test } => self.start_fog(&name, test, false).await.map(done),

@@ -38,3 +38,23 @@ async fn the_second_window_attaches_and_leaves_the_node_running() {
     assert_eq!(device(&third).await, id, "the install has kept its key");
     third.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_side_by_side_do_not_undo_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = NodeOptions { listen: Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, ..NodeOptions::default() };
+    let node = Session::open(folder.path(), options).await.unwrap();
+    node.call(ControlRequest::StartFog { name: "Ours".to_owned(), test: true }).await;
+    for on in [true, false, true] {
+        let answers = tokio::join!(
+            node.call(ControlRequest::Lend { on }),
+            node.call(ControlRequest::Pause { on }),
+            node.call(ControlRequest::Relay { on }),
+        );
+        assert_eq!(answers, (ControlReply::Done, ControlReply::Done, ControlReply::Done));
+        let ControlReply::Status(status) = node.call(ControlRequest::Status).await else { panic!("no status") };
+        assert_eq!((status.lend.is_some(), status.relays), (on, on));
+        assert_eq!(status.lend.map(|l| l.paused), on.then_some(true));
+    }
+    node.shutdown().await;
+}

@@ -59,7 +59,7 @@ impl Introductions {
         };
         let key = (under.blinded, under.said.instance);
         if self.revoked.contains_key(&key) {
-            return None;
+            return surbs.into_iter().next().map(|surb| (surb, FromMix::Refused("the lease was taken back".to_owned())));
         }
         let fresh = !self.registered.contains_key(&key);
         if fresh && self.registered.len() >= MAX_REGISTRATIONS {

@@ -103,6 +103,7 @@ pub(crate) async fn drain_host(fog: &mut Fog, online: &Online, site: &Site, bega
     let count = after.load(SeqCst);
     figures.at_most("demo.drain_failed", f64::from(failed), "requests", 0.0);
     say(began, format_args!("{} requests, {count} begun after the drain was asked for, {failed} failed", requests + 1));
+    ensure!(failed == 0, "{failed} requests failed in the drain");
     ensure!(count >= AFTER, "only {count} requests began after the drain was asked for");
     let relayed = forwarded(fog, index).await? - relayed_before;
     ensure!(relayed > 0, "the drained device stopped relaying");
