@@ -5,6 +5,7 @@
 //! Deliberately absent: what is said through a tunnel, which mixes can't read.
 
 use fogbank_model::{InstanceId, Level, MixId};
+use fogbank_sphinx::Geometry;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
 
@@ -157,6 +158,9 @@ pub enum MessageError {
     /// More SURBs than [`MAX_SURBS`].
     #[error("a message with too many SURBs")]
     TooManySurbs,
+    /// Something of another length in a SURB's place.
+    #[error("a message with a SURB of another length")]
+    SurbLength,
 }
 
 macro_rules! message {
@@ -176,7 +180,8 @@ macro_rules! message {
             /// When they are none, or of another version.
             pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
                 let message: Self = decode(bytes)?;
-                if message.surbs() > MAX_SURBS { Err(MessageError::TooManySurbs) } else { Ok(message) }
+                message.check()?;
+                Ok(message)
             }
         }
     };
@@ -187,10 +192,18 @@ message!(FromMix);
 message!(Meeting);
 
 impl ToMix {
-    fn surbs(&self) -> usize {
+    /// What a mix keeps is bounded by number and by length.
+    fn check(&self) -> Result<(), MessageError> {
         match self {
-            Self::Register { surbs, .. } | Self::Mailbox { surbs, .. } => surbs.len(),
-            _ => 0,
+            Self::Register { surbs, .. } | Self::Mailbox { surbs, .. } if surbs.len() > MAX_SURBS => {
+                Err(MessageError::TooManySurbs)
+            }
+            Self::Register { surbs, .. } | Self::Mailbox { surbs, .. }
+                if surbs.iter().any(|surb| surb.len() != Geometry::SURB_BYTES) =>
+            {
+                Err(MessageError::SurbLength)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -202,14 +215,14 @@ impl FromMix {
         lengths.fold(FRONT, |sum, length| sum + 3 + length)
     }
 
-    fn surbs(&self) -> usize {
-        0
+    fn check(&self) -> Result<(), MessageError> {
+        Ok(())
     }
 }
 
 impl Meeting {
-    fn surbs(&self) -> usize {
-        0
+    fn check(&self) -> Result<(), MessageError> {
+        Ok(())
     }
 }
 

@@ -142,6 +142,12 @@ impl Introductions {
         instance: InstanceId,
         hello: Vec<u8>,
     ) -> Result<Vec<Answer>, &'static str> {
+        let registration =
+            self.registered.get_mut(&(blinded, instance)).filter(|r| r.expires > now).ok_or("not registered here")?;
+        if registration.stock.len() <= RESERVE {
+            return Err("the instance has left no way to reach it");
+        }
+        // Counted only now, so that knocking at doors that are not there shuts no other.
         if clock.duration_since(self.second.0) >= Duration::from_secs(1) {
             self.second = (clock, 0);
         }
@@ -149,11 +155,6 @@ impl Introductions {
             return Err("too many introductions at once");
         }
         self.second.1 += 1;
-        let registration =
-            self.registered.get_mut(&(blinded, instance)).filter(|r| r.expires > now).ok_or("not registered here")?;
-        if registration.stock.len() <= RESERVE {
-            return Err("the instance has left no way to reach it");
-        }
         let surb = registration.stock.pop_front().ok_or("the instance has left no way to reach it")?;
         let mut answers = vec![(surb, FromMix::Introduction { hello, stock: left(&registration.stock) })];
         if registration.stock.len() <= RESERVE

@@ -32,8 +32,8 @@ use tokio::{
 const WORKER_QUEUE: usize = 512;
 /// Packets held back by their delay at once: at a mean of 50 ms this is 160,000 packets a second.
 const MAX_DELAYED: usize = 8_192;
-/// The longest delay that a sender may ask for.
-const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The longest delay that a sender may ask for: ten means of the slowest level. Longer ones would let one sender hold all places.
+const MAX_DELAY: Duration = Duration::from_millis(500);
 /// Links to other mixes at once.
 const MAX_LINKS: usize = 256;
 /// A link without packets is closed after this; the next packet opens it again.

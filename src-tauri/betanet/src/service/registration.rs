@@ -109,6 +109,8 @@ impl Keeper {
         // When to register again, and since when an acknowledgement is awaited.
         let mut next = Instant::now();
         let mut awaited: Option<Instant> = None;
+        // A point that keeps asking for more gets it no faster than PAUSE allows.
+        let mut refilled = Instant::now();
         loop {
             tokio::select! {
                 () = sleep_until(next.into()) => {
@@ -137,11 +139,17 @@ impl Keeper {
                         }
                         Ok(FromMix::Introduction { hello, stock }) => {
                             self.desk.introduction(self.blinded, hello);
-                            if stock <= LOW {
+                            if stock <= LOW && refilled.elapsed() >= PAUSE {
+                                refilled = Instant::now();
                                 self.register(false).await;
                             }
                         }
-                        Ok(FromMix::Restock { .. }) => self.register(false).await,
+                        Ok(FromMix::Restock { .. }) if refilled.elapsed() >= PAUSE => {
+                            refilled = Instant::now();
+                            self.register(false).await;
+                        }
+                        // Asked again too soon: the whole stock is renewed a little later.
+                        Ok(FromMix::Restock { .. }) => next = next.min(Instant::now() + PAUSE),
                         Ok(FromMix::Refused(why)) => {
                             tracing::debug!(why, "an introduction point refused a registration");
                             self.mark(false);

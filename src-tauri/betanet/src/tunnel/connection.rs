@@ -1,7 +1,7 @@
 //! The tunnel's state machine: datagrams in, datagrams out, streams in between. No clock, no I/O: time is passed in.
 
 use super::{
-    CloseReason, KEEP_ALIVE, MAX_STREAMS, SILENCE, Side, TunnelConfig, TunnelCounters,
+    CloseReason, KEEP_ALIVE, MAX_STREAMS, NO_PROGRESS, SEND_BUFFER, SILENCE, Side, TunnelConfig, TunnelCounters,
     frames::{Frame, MAX_ACK_BYTES, MAX_ACK_RANGES, STREAM_HEAD_BYTES},
     handshake::Keys,
     ranges::Ranges,
@@ -60,6 +60,8 @@ pub(super) struct Connection {
     close_to_send: bool,
     last_heard: Instant,
     waiting_since: Option<Instant>,
+    /// Since when nothing that was sent has been acknowledged, while something is outstanding.
+    stuck_since: Option<Instant>,
     last_sent: Instant,
     counters: TunnelCounters,
 }
@@ -93,6 +95,7 @@ impl Connection {
             close_to_send: false,
             last_heard: now,
             waiting_since: None,
+            stuck_since: None,
             last_sent: now,
             counters: TunnelCounters::default(),
         }
@@ -222,9 +225,16 @@ impl Connection {
         }
         if self.recovery.is_idle() {
             self.waiting_since = None;
+            self.stuck_since = None;
         } else {
             self.waiting_since = Some(now);
         }
+    }
+
+    /// How much more all streams together may hold for sending.
+    pub(super) fn send_room(&self) -> usize {
+        let held: u64 = self.streams.values().map(|s| s.outgoing.held()).sum();
+        usize::try_from(SEND_BUFFER.saturating_sub(held)).unwrap_or(usize::MAX)
     }
 
     fn handle_frame(&mut self, now: Instant, frame: Frame) {
@@ -237,7 +247,11 @@ impl Connection {
             }
             Frame::Ack { delay_ms, ranges } => {
                 let delay = Duration::from_millis(delay_ms.into());
-                for carried in self.recovery.acked(now, delay, &ranges) {
+                let acked = self.recovery.acked(now, delay, &ranges);
+                if !acked.is_empty() {
+                    self.stuck_since = Some(now);
+                }
+                for carried in acked {
                     let (Carried::Stream { id, .. } | Carried::Reset { id }) = carried else { continue };
                     let Some(stream) = self.streams.get_mut(&id) else { continue };
                     match carried {
@@ -245,6 +259,12 @@ impl Connection {
                         _ => stream.outgoing.abandon_acked(),
                     }
                     self.reap(id);
+                }
+                // Room that one stream gave back may be what another waits for.
+                for stream in self.streams.values_mut() {
+                    if let Some(waker) = stream.outgoing.waker.take() {
+                        waker.wake();
+                    }
                 }
             }
             Frame::MaxStreamData { id, max } => {
@@ -329,6 +349,7 @@ impl Connection {
     fn rest(&mut self) -> Option<Vec<u8>> {
         if self.recovery.is_idle() {
             self.waiting_since = None;
+            self.stuck_since = None;
         }
         None
     }
@@ -389,6 +410,7 @@ impl Connection {
         if !carried.is_empty() {
             self.recovery.sent(now, number, carried);
             self.waiting_since.get_or_insert(now);
+            self.stuck_since.get_or_insert(now);
         }
         Some(datagram)
     }
@@ -401,12 +423,14 @@ impl Connection {
         let keep_alive = (!self.streams.is_empty()).then(|| self.last_sent + KEEP_ALIVE);
         let ack = self.ack_since.map(|since| since + ACK_DELAY);
         let silence = self.waiting_since.map(|since| since + SILENCE);
-        [self.recovery.deadline(), keep_alive, ack, silence].into_iter().flatten().min()
+        let stuck = self.stuck_since.map(|since| since + NO_PROGRESS);
+        [self.recovery.deadline(), keep_alive, ack, silence, stuck].into_iter().flatten().min()
     }
 
     /// Does what time has brought.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if self.waiting_since.is_some_and(|since| now >= since + SILENCE) {
+        let silent = self.waiting_since.is_some_and(|since| now >= since + SILENCE);
+        if silent || self.stuck_since.is_some_and(|since| now >= since + NO_PROGRESS) {
             return self.close(CloseReason::Silent);
         }
         for carried in self.recovery.lost_by(now) {

@@ -252,7 +252,9 @@ impl AsyncWrite for Stream {
         if stream.outgoing.is_finished() || stream.outgoing.is_abandoned() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let count = stream.outgoing.room(self.tunnel.window).min(bytes.len());
+        let own = stream.outgoing.room(self.tunnel.window);
+        let count = own.min(connection.send_room()).min(bytes.len());
+        let Some(stream) = connection.streams.get_mut(&self.id) else { return Poll::Ready(Err(broken())) };
         if count == 0 && !bytes.is_empty() {
             stream.outgoing.waker = Some(context.waker().clone());
             return Poll::Pending;

@@ -27,6 +27,11 @@ use tokio::sync::mpsc;
 pub const MAX_STREAMS: usize = 256;
 /// Nothing heard for so long while something is outstanding, and the other end is taken for gone: ten round trips at the slowest level.
 pub const SILENCE: Duration = Duration::from_secs(4);
+/// Something is outstanding and datagrams come, but none acknowledges anything for so long: the other end lets us hold what we sent. Far above
+/// any path's loss.
+pub const NO_PROGRESS: Duration = Duration::from_secs(30);
+/// Bytes that all streams of a tunnel together hold until they are acknowledged: 256 datagrams under way are 2 MB.
+pub const SEND_BUFFER: u64 = 2 << 20;
 /// While streams are open, something is sent at least this often, so that silence is noticed.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 

@@ -30,7 +30,8 @@ impl Ranges {
     pub(super) fn missing(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
         let mut at = start;
         let mut parts = Vec::new();
-        for r in self.0.iter().filter(|r| r.1 > start && r.0 < end) {
+        let first = self.0.partition_point(|r| r.1 <= start);
+        for r in self.0[first..].iter().take_while(|r| r.0 < end) {
             if r.0 > at {
                 parts.push((at, r.0));
             }
@@ -40,6 +41,11 @@ impl Ranges {
             parts.push((at, end));
         }
         parts
+    }
+
+    /// How many ranges there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The end of the range that begins at zero.

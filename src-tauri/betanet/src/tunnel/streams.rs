@@ -6,6 +6,12 @@ use std::{
     task::Waker,
 };
 
+/// Gaps in what has come of one stream. An honest peer has 256 datagrams under way, so it leaves no more than that; one that sends single
+/// bytes with gaps between them would else fill memory with their bookkeeping.
+const MAX_GAPS: usize = 1_024;
+/// Pieces that follow one another are joined up to this.
+const MAX_PIECE_BYTES: usize = 64 << 10;
+
 /// Bytes on their way out.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
@@ -29,6 +35,11 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new(allowed: u64) -> Self {
         Self { allowed, ..Self::default() }
+    }
+
+    /// Bytes that are held until they are acknowledged.
+    pub(super) fn held(&self) -> u64 {
+        self.data.len() as u64
     }
 
     /// Room for so many more bytes within this window.
@@ -206,14 +217,29 @@ impl Incoming {
         for (start, end) in self.got.missing(offset.max(self.read), end) {
             let from = usize::try_from(start - offset).unwrap_or(usize::MAX);
             let to = usize::try_from(end - offset).unwrap_or(usize::MAX);
-            self.pieces.insert(start, data[from..to].to_vec());
+            self.keep(start, &data[from..to]);
         }
         self.got.insert(offset, end);
+        if self.got.len() > MAX_GAPS || self.pieces.len() > 2 * MAX_GAPS {
+            return Err(Overrun);
+        }
         let readable = self.pieces.contains_key(&self.read) || self.is_at_end();
         if readable && let Some(waker) = self.waker.take() {
             waker.wake();
         }
         Ok(moved)
+    }
+
+    /// Keeps a piece; one that follows another joins it, so that many small ones cost no more than one.
+    fn keep(&mut self, start: u64, data: &[u8]) {
+        if let Some((at, before)) = self.pieces.range_mut(..start).next_back()
+            && at + before.len() as u64 == start
+            && before.len() + data.len() <= MAX_PIECE_BYTES
+        {
+            before.extend_from_slice(data);
+        } else {
+            self.pieces.insert(start, data.to_vec());
+        }
     }
 
     /// Reads what is there in order.
@@ -323,6 +349,18 @@ mod tests {
             prop_assert_eq!(out, data);
             prop_assert!(incoming.is_at_end());
         }
+    }
+
+    #[test]
+    fn crumbs_cost_no_more_than_a_loaf() {
+        let mut incoming = Incoming::new(1 << 20);
+        for at in 0..100_000 {
+            incoming.take(at, vec![7], false).unwrap();
+        }
+        assert!(incoming.pieces.len() <= 2, "{}", incoming.pieces.len());
+        let mut gaps = Incoming::new(1 << 20);
+        let refused = (0..10_000u64).position(|n| gaps.take(2 * n, vec![7], false).is_err());
+        assert_eq!(refused, Some(MAX_GAPS));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The links to the guards, each from an endpoint of its own, and the directory that says who they are.
 
-use super::{Shared, UplinkStatus, lock};
+use super::{STALE, Shared, UplinkStatus, lock};
 use crate::{
-    directory::{Directory, MixEntry, mix_id},
+    directory::{Directory, MixEntry, clock, mix_id},
     link::{Frame, Link, LinkState, bind},
     mixnode::KnownDirectory,
 };
@@ -156,6 +156,9 @@ async fn align(shared: &Arc<Shared>, directory: &Directory) {
 
 fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
     let Some(directory) = directory else { return UplinkStatus::Starting };
+    if !directory.fresh(clock()) {
+        return UplinkStatus::Waiting { reason: STALE.to_owned(), usable: 0, needed: Directory::NEEDED };
+    }
     match directory.usable(&shared.exclude) {
         Err(why) => UplinkStatus::Waiting { reason: why.to_string(), usable: why.mixes, needed: why.needed },
         Ok(usable) => {

@@ -8,7 +8,7 @@ mod guards;
 mod surbs;
 
 use crate::{
-    directory::{Directory, NotPrivate},
+    directory::{Directory, NotPrivate, clock},
     link::Frame,
     message::{FromMix, MessageError, ToMix},
     mixnode::KnownDirectory,
@@ -34,6 +34,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Why nothing is sent while the directory is older than a day.
+const STALE: &str = "waiting for a list of mixes of today: the last one has expired, or this computer's clock is wrong";
 /// Replies waiting for one reader: all SURBs of a mailbox at once.
 const INBOX: usize = 512;
 /// One answer is waited for so long: six hops at the slowest level take half a second.
@@ -85,6 +87,9 @@ pub enum SendError {
     /// No directory yet.
     #[error("the list of mixes is not here yet")]
     NoDirectory,
+    /// The directory has expired.
+    #[error("{STALE}")]
+    Stale,
     /// Too few mixes.
     #[error(transparent)]
     NotPrivate(NotPrivate),
@@ -352,6 +357,9 @@ impl Uplink {
     /// The directory, when there are mixes enough.
     fn private(&self) -> Result<Arc<Directory>, SendError> {
         let directory = self.shared.directory.borrow().clone().ok_or(SendError::NoDirectory)?;
+        if !directory.fresh(clock()) {
+            return Err(SendError::Stale);
+        }
         directory.usable(&self.shared.exclude).map_err(SendError::NotPrivate)?;
         Ok(directory)
     }
@@ -393,7 +401,8 @@ impl Shared {
 
     fn adopt(&self, fresh: Arc<Directory>) {
         self.directory.send_if_modified(|known| {
-            let newer = known.as_ref().is_none_or(|k| k.serial < fresh.serial);
+            // An old one that somebody replays would bring back mixes, leases and records of its time.
+            let newer = fresh.fresh(clock()) && known.as_ref().is_none_or(|k| k.serial < fresh.serial);
             if newer {
                 *known = Some(fresh);
             }

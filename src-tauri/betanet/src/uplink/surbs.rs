@@ -24,6 +24,11 @@ pub(super) struct SurbsOut {
 
 impl SurbsOut {
     pub(super) fn insert(&mut self, id: [u8; 16], out: Out) {
+        if self.order.len() >= MAX_OUT {
+            // Those that came back give their places first.
+            let Self { out, order } = self;
+            order.retain(|id| out.contains_key(id));
+        }
         while self.order.len() >= MAX_OUT {
             if let Some(oldest) = self.order.pop_front() {
                 self.out.remove(&oldest);
