@@ -24,7 +24,9 @@ async fn serves(node: &Process, onion: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let mut folder = tempfile::tempdir()?;
+    // For a look at the logs when it fails.
+    folder.disable_cleanup(std::env::var_os("KEEP_LOGS").is_some());
     let site = folder.path().join("site");
     std::fs::create_dir_all(&site)?;
     std::fs::write(site.join("index.html"), "practice")?;

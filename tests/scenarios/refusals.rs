@@ -72,7 +72,7 @@ async fn folders_and_requirements_that_cannot_be() -> Result<()> {
     let unknown = "a".repeat(26);
     refused(publisher, ControlRequest::Stop { id: unknown }, &["no container"]).await;
     refused(publisher, ControlRequest::Stop { id: "..".to_owned() }, &["container id"]).await;
-    refused(publisher, ControlRequest::Restart { id: id.clone() }, &[]).await;
+    refused(publisher, ControlRequest::Restart { id: id.clone() }, &["only one that has stopped"]).await;
     refused(&fog.devices[0], publish(&good, SMALL, 2), &["publish"]).await;
     refused(&fog.devices[0], ControlRequest::Invite { roles: vec![RoleDto::Publish], valid_s: 60 }, &["administer"]).await;
     refused(&fog.devices[0], ControlRequest::Delete { id }, &["no container"]).await;

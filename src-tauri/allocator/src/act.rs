@@ -15,10 +15,10 @@ use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, ServiceProof, Signed, call, decode};
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Looked at this often even when nothing happens, so that time's work (probes, expiries) is done.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -39,11 +39,19 @@ const RENEW: Duration = Duration::from_secs(12 * 3600);
 /// Devices that are asked to keep a copy get this long before they are asked again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
+/// Unknown instances are ended on one device this often.
+const STRAYS_AGAIN: Duration = Duration::from_secs(5);
+/// A device answers within moments: what it is asked begins work and does not wait for it.
+const ANSWER: Duration = Duration::from_secs(3);
+/// A device that did not answer is left alone for so long.
+const MUTE: Duration = Duration::from_secs(30);
+
 /// What was handed out for an instance or a container, and when.
 struct Handed {
     points: Vec<MixId>,
     period: fogbank_betanet::address::Period,
-    ring: Vec<MixId>,
+    /// The mixes of the directory in their present lives: one that restarted has forgotten what it held, and has another packet key.
+    ring: Vec<(MixId, [u8; 32])>,
     at: Instant,
 }
 
@@ -54,11 +62,26 @@ pub(crate) struct Actor {
     leased: HashMap<InstanceId, (Handed, InstanceState)>,
     described: HashMap<ContainerId, Handed>,
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
+    /// When a device was last asked to end what nobody knows.
+    strays: HashMap<DeviceId, Instant>,
+    /// When this round began.
+    round: Instant,
+    /// Devices that did not answer: not asked again for a while, so that one mute device does not hold all others up.
+    mute: Mutex<HashMap<DeviceId, Instant>>,
 }
 
 impl Actor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, rests: HashMap::new(), leased: HashMap::new(), described: HashMap::new(), kept_asked: HashMap::new() }
+        Self {
+            shared,
+            rests: HashMap::new(),
+            leased: HashMap::new(),
+            described: HashMap::new(),
+            kept_asked: HashMap::new(),
+            strays: HashMap::new(),
+            round: Instant::now(),
+            mute: Mutex::default(),
+        }
     }
 
     /// Looks and acts until the allocator is shut down.
@@ -82,6 +105,9 @@ impl Actor {
         self.directory().await?;
         let mut world = look(&self.shared).await?;
         let clock = Instant::now();
+        self.round = clock;
+        self.kept_asked.retain(|_, at| at.elapsed() < KEEP_AGAIN);
+        self.strays.retain(|_, at| at.elapsed() < STRAYS_AGAIN);
         for container in &mut world.containers {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
         }
@@ -151,10 +177,19 @@ impl Actor {
                 }
                 Ok(())
             }
+            Action::End { device, instance } if instance_device(world, instance).is_none() => {
+                // Nobody waits for the end of what nobody knows; it is asked for again as long as it is listed.
+                let recently = self.strays.get(&device).is_some_and(|at| *at != self.round && at.elapsed() < STRAYS_AGAIN);
+                if !recently && let Some(member) = self.shared.registry.member(device) {
+                    self.strays.insert(device, self.round);
+                    send(member, DeviceRequest::End(instance));
+                }
+                Ok(())
+            }
             Action::End { device, instance } => {
                 self.revoke(world, kept, instance);
                 let ended = self.ask(device, DeviceRequest::End(instance)).await;
-                if ended.is_ok() && instance_device(world, instance).is_some() {
+                if ended.is_ok() {
                     store.move_instance(instance, InstanceState::Ended, "stopped", now()).await?;
                     self.shared.wake.notify_one();
                 }
@@ -170,6 +205,7 @@ impl Actor {
             }
             Action::Forget { container } => {
                 self.described.remove(&container);
+                self.rests.remove(&container);
                 store.forget(container).await
             }
         }
@@ -331,7 +367,7 @@ impl Actor {
                 self.shared.store.set_points(id, &points).await?;
             }
             let period = fogbank_betanet::address::Period::at(now());
-            let ring: Vec<MixId> = directory.mixes.iter().map(|m| m.id).collect();
+            let ring: Vec<(MixId, [u8; 32])> = directory.mixes.iter().map(|m| (m.id, m.packet_key)).collect();
             let fresh = |h: &Handed| h.points == points && h.period == period && h.at.elapsed() < RENEW;
             let stale: Vec<&SeenInstance> = container
                 .instances
@@ -390,11 +426,25 @@ impl Actor {
     async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), Refusal> {
         let away = |words: String| Refusal::new(fogbank_wire::RefusalKind::Failed, words);
         let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
-        match call(&member.connection, &request).await {
-            Ok(DeviceReply::Done) => Ok(()),
-            Ok(DeviceReply::Refused(refusal)) => Err(refusal),
-            Err(error) => Err(away(error.to_string())),
+        if self.muted(|mute| mute.get(&device).is_some_and(|at| at.elapsed() < MUTE)) {
+            return Err(away("the device did not answer a moment ago".to_owned()));
         }
+        match timeout(ANSWER, call(&member.connection, &request)).await {
+            Ok(Ok(DeviceReply::Done)) => Ok(()),
+            Ok(Ok(DeviceReply::Refused(refusal))) => Err(refusal),
+            Ok(Err(error)) => Err(away(error.to_string())),
+            Err(_) => {
+                self.muted(|mute| {
+                    mute.retain(|_, at| at.elapsed() < MUTE);
+                    mute.insert(device, Instant::now());
+                });
+                Err(away("the device does not answer".to_owned()))
+            }
+        }
+    }
+
+    fn muted<T>(&self, act: impl FnOnce(&mut HashMap<DeviceId, Instant>) -> T) -> T {
+        act(&mut self.mute.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn rest(&mut self, id: ContainerId) {

@@ -18,6 +18,11 @@ use fogbank_wire::{
     RefusalKind, encode,
 };
 
+/// Containers of one person.
+const MAX_OWN: usize = 256;
+/// Containers of one fog: what one allocator is meant to hold.
+const MAX_CONTAINERS: usize = 10_000;
+
 /// Answers one request of a member.
 pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeRequest) -> NodeReply {
     let result = match request {
@@ -109,6 +114,10 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     let proof = encode(&request.proof).map_err(|e| invalid(e.to_string()))?;
     let world = look(shared).await.map_err(failed)?;
     let known = world.containers.iter().any(|c| c.container.id == request.id);
+    let own = world.containers.iter().filter(|c| c.container.owner == member.owner).count();
+    if !known && (own >= MAX_OWN || world.containers.len() >= MAX_CONTAINERS) {
+        return Err(invalid(format!("you have {own} containers here, of {MAX_OWN} that one person may have: delete one first")));
+    }
     if !known && let Some(infeasible) = room(&snapshot_of(&world, &request.spec), &shared.config.policy).infeasible {
         return Ok(NodeReply::Infeasible(infeasible));
     }
@@ -179,7 +188,12 @@ async fn stop(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeR
 }
 
 async fn restart(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
-    theirs(shared, member, id).await?;
+    let (_, seen, _) = theirs(shared, member, id).await?;
+    let state = seen.container.state;
+    if !matches!(state, ContainerState::Stopped | ContainerState::Failed) {
+        let words = format!("the container is {}: only one that has stopped or failed can be started again", state.name());
+        return Err(Refusal::new(RefusalKind::WrongState, words));
+    }
     let restarted = shared.store.move_container(id, ContainerState::Pending, "its publisher started it again", now()).await;
     restarted.map(|()| NodeReply::Done).map_err(failed)
 }

@@ -2,9 +2,13 @@
 
 use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
 use fogbank_model::{ContainerId, ContainerState, DeviceId, InstanceId, InstanceState};
+use std::collections::HashSet;
 
 /// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
 pub(crate) const HOLDERS: usize = 2;
+
+/// Instances that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds nobody up.
+const STRAYS: usize = 8;
 
 /// One thing to do. Each can be done twice without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,17 +200,10 @@ fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>)
 
 /// Instances that devices list and nobody wants (any more).
 fn strangers(world: &World, actions: &mut Vec<Action>) {
+    let live: HashSet<InstanceId> = world.containers.iter().flat_map(live).map(|i| i.instance.id).collect();
     for device in world.devices.iter().filter(|d| d.connected) {
-        for listed in device.listed.iter().flatten() {
-            let known = world
-                .containers
-                .iter()
-                .flat_map(|c| &c.instances)
-                .any(|i| i.instance.id == *listed && i.instance.state.is_live());
-            if !known {
-                actions.push(Action::End { device: device.id, instance: *listed });
-            }
-        }
+        let unknown = device.listed.iter().flatten().filter(|listed| !live.contains(listed));
+        actions.extend(unknown.take(STRAYS).map(|listed| Action::End { device: device.id, instance: *listed }));
     }
 }
 

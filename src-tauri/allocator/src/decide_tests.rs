@@ -151,3 +151,11 @@ fn stopping_ends_everything_then_stops() {
     let ended = world(ContainerState::Stopping, vec![]);
     assert!(moved(&decide(&ended), ContainerState::Stopped));
 }
+
+#[test]
+fn a_device_that_lists_strays_without_end_is_asked_for_a_few_at_a_time() {
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)]);
+    let strays = (0..10_000u16).map(|n| InstanceId([&n.to_be_bytes()[..], &[200; 14]].concat().try_into().unwrap()));
+    w.devices[3].listed.as_mut().unwrap().extend(strays);
+    assert_eq!(decide(&w).len(), STRAYS);
+}

@@ -4,7 +4,7 @@
 //! back yet stay listed while the fog settles.
 
 use crate::registry::{Inner, Member};
-use fogbank_betanet::directory::{Directory, MixEntry};
+use fogbank_betanet::directory::{Directory, MAX_MIXES, MixEntry};
 use fogbank_model::{FogId, UnixMs};
 use iroh::SecretKey;
 use std::{
@@ -60,6 +60,7 @@ impl Signer {
         }
         entries.sort_by_key(|e| e.id);
         entries.dedup_by_key(|e| e.id);
+        entries.truncate(MAX_MIXES);
         let same = self.current.as_ref().is_some_and(|(c, at)| c.directory.mixes == entries && clock.duration_since(*at) < RENEW);
         (!same).then_some(entries)
     }

@@ -50,7 +50,8 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             held: kept.held,
             power: report.map(|(r, _)| r.power),
             why: report.map_or_else(|| "has not reported".to_owned(), |(r, _)| r.offer.why.clone()),
-            bundles: report.map(|(r, _)| r.bundles.clone()).unwrap_or_default(),
+            // Only who was let in to host is believed to hold what others look for.
+            bundles: report.filter(|_| here.is_some_and(|m| m.roles.agent)).map(|(r, _)| r.bundles.clone()).unwrap_or_default(),
             listed: fresh.map(|(r, _)| r.instances.iter().map(|i| i.instance).collect()),
         }
     });

@@ -9,8 +9,16 @@ use fogbank_store::StoreError;
 use fogbank_wire::{Refusal, Report};
 use std::time::Instant;
 
+/// Instances in one report: 64 that live and 256 that ended (the agent's limits), and room.
+const MAX_INSTANCES: usize = 512;
+/// Bundles in one report.
+const MAX_BUNDLES: usize = 4_096;
+/// A reason is one sentence; each is kept and shown.
+const MAX_WORDS_CHARS: usize = 256;
+
 /// A device's report: what it lends, and how far its instances are.
 pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<(), Refusal> {
+    let report = bounded(report)?;
     let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
     let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
     shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
@@ -37,6 +45,23 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
     Ok(())
 }
 
+/// What a device says is bounded before it is kept: words are cut, and lists longer than an honest device's are refused.
+fn bounded(mut report: Report) -> Result<Report, Refusal> {
+    if report.instances.len() > MAX_INSTANCES || report.bundles.len() > MAX_BUNDLES {
+        let words = format!("a report of {} instances and {} bundles is too long", report.instances.len(), report.bundles.len());
+        return Err(Refusal::new(fogbank_wire::RefusalKind::Invalid, words));
+    }
+    let cut = |words: &mut String| {
+        if let Some((at, _)) = words.char_indices().nth(MAX_WORDS_CHARS) {
+            words.truncate(at);
+        }
+    };
+    report.instances.iter_mut().for_each(|i| cut(&mut i.reason));
+    report.drain.iter_mut().for_each(cut);
+    cut(&mut report.offer.why);
+    Ok(report)
+}
+
 /// The moves from what is kept to what a device says: none are left out of the history.
 fn steps(from: InstanceState, to: InstanceState) -> Vec<InstanceState> {
     use InstanceState::{Fetching, Ready, Reserved, Starting};
@@ -54,6 +79,23 @@ fn steps(from: InstanceState, to: InstanceState) -> Vec<InstanceState> {
 mod tests {
     use super::*;
     use InstanceState::{Draining, Ended, Fetching, Ready, Reserved, Starting, Unready};
+
+    #[test]
+    fn long_words_are_cut_and_long_lists_refused() {
+        let offer =
+            fogbank_wire::Offer { capacity: Resources::ZERO, lent: Resources::ZERO, open: true, why: "ü".repeat(10_000) };
+        let report = Report {
+            offer,
+            power: fogbank_wire::Power::Mains,
+            instances: vec![],
+            bundles: vec![],
+            drain: Some("x".repeat(1_000_000)),
+        };
+        let taken = bounded(report.clone()).unwrap();
+        assert_eq!((taken.offer.why.chars().count(), taken.drain.unwrap().len()), (MAX_WORDS_CHARS, MAX_WORDS_CHARS));
+        let bundles = vec![fogbank_model::BundleId([0; 32]); MAX_BUNDLES + 1];
+        assert!(bounded(Report { bundles, ..report }).is_err());
+    }
 
     #[test]
     fn no_step_is_left_out_and_none_goes_back() {

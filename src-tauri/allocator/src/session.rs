@@ -7,10 +7,10 @@ use crate::{
     roles::{from_bits, to_bits},
     start::{Shared, hash, now},
 };
+use fogbank_betanet::directory::check_mix;
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{
-    DeviceRequest, Enrol, Greeting, MAX_FRAME_BYTES, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame,
-    write_frame,
+    DeviceRequest, Enrol, Greeting, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
 };
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use std::{
@@ -27,6 +27,10 @@ const MAX_REQUESTS: usize = 32;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// A name in lists.
 const MAX_NAME_CHARS: usize = 64;
+/// Devices of one fog: what one allocator is meant to hold.
+const MAX_DEVICES: usize = 100_000;
+/// The longest request: a report of 512 instances and 4,096 bundles, or a container with the records of 400 days.
+const MAX_REQUEST_BYTES: usize = 384 << 10;
 /// Addresses of one device.
 const MAX_ADDRS: usize = 8;
 
@@ -96,6 +100,13 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     if roles != enrol.roles {
         return Err(Refusal::new(RefusalKind::NotGranted, "the invite does not cover all that this device wants to do here"));
     }
+    if known.is_none() && shared.store.devices().await.map_err(failed)?.len() >= MAX_DEVICES {
+        return Err(Refusal::new(RefusalKind::Busy, format!("this fog has {MAX_DEVICES} devices and takes no more")));
+    }
+    let mix = enrol.mix.filter(|_| roles.mixnode);
+    if let Some(mix) = &mix {
+        check_mix(mix, device).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
+    }
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(failed)?;
     let mut addrs = enrol.addrs;
@@ -105,7 +116,7 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
         owner,
         name,
         roles,
-        mix: enrol.mix.filter(|_| roles.mixnode),
+        mix,
         addrs,
         connection: connection.clone(),
         report: None,
@@ -143,7 +154,7 @@ async fn serve(shared: &Arc<Shared>, connection: &Connection, device: DeviceId) 
 }
 
 async fn answer(shared: &Arc<Shared>, device: DeviceId, mut send: SendStream, mut recv: RecvStream) {
-    let reply = match timeout(REQUEST_DEADLINE, read_frame::<NodeRequest>(&mut recv, MAX_FRAME_BYTES)).await {
+    let reply = match timeout(REQUEST_DEADLINE, read_frame::<NodeRequest>(&mut recv, MAX_REQUEST_BYTES)).await {
         Ok(Ok(request)) => match shared.registry.member(device) {
             Some(member) => api::answer(shared, &member, request).await,
             None => NodeReply::Refused(Refusal::new(RefusalKind::UnknownKey, "this connection has been replaced")),

@@ -5,11 +5,17 @@
 //! Fail closed: [`Directory::usable`] decides whether there are mixes enough for an address to be opened at all.
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
-use fogbank_model::{DurationMs, FogId, MixId, OwnerId, UnixMs};
+use fogbank_model::{DeviceId, DurationMs, FogId, MixId, OwnerId, UnixMs};
+use fogbank_sphinx::MixPublic;
 use fogbank_wire::{FrameError, MixInfo, Signed, SignedError, decode, encode};
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt, net::SocketAddr, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    net::SocketAddr,
+    time::SystemTime,
+};
 
 /// Version of the format.
 pub const DIRECTORY_VERSION: u16 = 1;
@@ -42,8 +48,45 @@ pub struct MixEntry {
     pub addrs: Vec<SocketAddr>,
 }
 
+/// The mixes of a directory in their present lives: a mix that restarts keeps its id and has another packet key.
+pub(crate) fn lives(directory: Option<&Directory>) -> HashMap<MixId, [u8; 32]> {
+    directory.map(|d| d.mixes.iter().map(|m| (m.id, m.packet_key)).collect()).unwrap_or_default()
+}
+
+/// Whether a mix has gone or begun anew: packets and SURBs on their way through it are lost.
+pub(crate) fn lives_ended(before: &HashMap<MixId, [u8; 32]>, now: &HashMap<MixId, [u8; 32]>) -> bool {
+    before.iter().any(|(id, key)| now.get(id) != Some(key))
+}
+
+/// Why a mix is not listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotListed {
+    /// The mix key does not say that it relays on this device under this packet key.
+    #[error("the mix key does not confirm that it relays on this device: start Fogbank again on it")]
+    NotIts,
+    /// Packets can't be built for its packet key: one such mix would spoil every path that draws it.
+    #[error("the packet key of the mix is of small order")]
+    PacketKey,
+    /// It listens nowhere.
+    #[error("the mix says no address at which it can be reached")]
+    Addrs,
+}
+
+/// Whether a mix may be listed as this device's.
+///
+/// # Errors
+/// When not, and why.
+pub fn check_mix(info: &MixInfo, device: DeviceId) -> Result<(), NotListed> {
+    info.check(device).map_err(|_| NotListed::NotIts)?;
+    if !MixPublic(info.packet_key).is_sound() {
+        return Err(NotListed::PacketKey);
+    }
+    let reachable = |a: &SocketAddr| a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast();
+    if info.addrs.is_empty() || !info.addrs.iter().all(reachable) { Err(NotListed::Addrs) } else { Ok(()) }
+}
+
 impl MixEntry {
-    /// The entry of a mix as it asked to be listed.
+    /// The entry of a mix that [`check_mix`] let in.
     pub fn new(info: &MixInfo, owner: OwnerId) -> Self {
         let addrs = info.addrs.iter().copied().take(MAX_MIX_ADDRS).collect();
         Self { id: mix_id(&info.key), key: info.key, packet_key: info.packet_key, owner, addrs }

@@ -290,6 +290,10 @@ mod tests {
         assert!(matches!(ToMix::decode(&[&bytes[..], &[0]].concat()), Err(MessageError::Malformed)));
         let many = ToMix::Register { lease: vec![], surbs: vec![vec![]; MAX_SURBS + 1], flush: false };
         assert!(matches!(ToMix::decode(&many.encode().unwrap()), Err(MessageError::TooManySurbs)));
+        for length in [0, Geometry::SURB_BYTES - 1, 7_700] {
+            let hoard = ToMix::Register { lease: vec![], surbs: vec![vec![0; length]], flush: false };
+            assert!(matches!(ToMix::decode(&hoard.encode().unwrap()), Err(MessageError::SurbLength)), "{length}");
+        }
     }
 
     #[test]

@@ -313,7 +313,7 @@ impl Inner {
     async fn align_relay(&self, relays: bool, background: &mut Background) -> Result<(), StartError> {
         let running = self.parts().relay.is_some();
         if relays && !running {
-            let relay = Relay::start(&self.ground).await.map_err(StartError::Mix)?;
+            let relay = Relay::start(&self.ground).await?;
             self.lock_parts().relay = Some(Arc::new(relay));
         } else if !relays && running {
             let gone = self.lock_parts().relay.take();

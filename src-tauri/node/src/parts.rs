@@ -6,6 +6,7 @@ use crate::{
     identity::Identity,
     profile::Profile,
     settings::VisitedFog,
+    start::StartError,
 };
 use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
@@ -59,11 +60,13 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) async fn start(ground: &Ground) -> Result<Self, link::LinkBindError> {
-        let endpoint = link::bind(ground.identity.mix.clone(), SocketAddr::new(ground.listen, 0)).await?;
+    pub(crate) async fn start(ground: &Ground) -> Result<Self, StartError> {
+        let endpoint =
+            link::bind(ground.identity.mix.clone(), SocketAddr::new(ground.listen, 0)).await.map_err(StartError::Mix)?;
         let addrs = crate::net::reachable(&endpoint);
         let mixnode = Mixnode::start(endpoint, ground.hub.subscribe());
-        let info = MixInfo { key: mixnode.key(), packet_key: mixnode.packet_key(), addrs };
+        let info = MixInfo::new(&ground.identity.mix, ground.identity.device_id(), mixnode.packet_key(), addrs);
+        let info = info.map_err(StartError::MixStatement)?;
         Ok(Self { mixnode, info })
     }
 

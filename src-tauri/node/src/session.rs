@@ -7,7 +7,15 @@ use crate::{
         client::{Client, ClientError},
     },
 };
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// A node is reachable within this after it has locked its profile, and its profile free within this after its socket has gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two looks.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A way to the node of a profile.
 pub enum Session {
@@ -37,13 +45,21 @@ impl Session {
     /// # Errors
     /// When neither works.
     pub async fn open(root: &Path, options: NodeOptions) -> Result<Self, SessionError> {
-        match Profile::open(root) {
-            Ok(profile) => {
-                let node = Node::start(profile, options).await.map_err(SessionError::Start)?;
-                Ok(Self::Hosted(Box::new(node)))
+        let began = Instant::now();
+        loop {
+            match Profile::open(root) {
+                Ok(profile) => {
+                    let node = Node::start(profile, options).await.map_err(SessionError::Start)?;
+                    return Ok(Self::Hosted(Box::new(node)));
+                }
+                Err(ProfileError::InUse { .. }) => match Client::connect(root).await {
+                    Ok(client) => return Ok(Self::Attached(client)),
+                    // Who has the profile starts or ends just now.
+                    Err(_) if began.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
+                    Err(error) => return Err(SessionError::Silent(error)),
+                },
+                Err(error) => return Err(SessionError::Profile(error)),
             }
-            Err(ProfileError::InUse { .. }) => Client::connect(root).await.map(Self::Attached).map_err(SessionError::Silent),
-            Err(error) => Err(SessionError::Profile(error)),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{fog::FogError, identity::IdentityError, net::NetError, settings::SettingsError};
 use fogbank_agent::{Share, bundle::OpenError};
 use fogbank_betanet::{link::LinkBindError, proxy::ProxyError};
+use fogbank_wire::FrameError;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
@@ -80,6 +81,9 @@ pub enum StartError {
     /// Its mix.
     #[error("the mix can't listen: {0}")]
     Mix(#[source] LinkBindError),
+    /// Its mix's statement about itself.
+    #[error("the mix can't say whose it is: {0}")]
+    MixStatement(#[source] FrameError),
     /// Its control socket.
     #[error("the control socket can't be made: {0}")]
     Control(#[source] io::Error),

@@ -15,6 +15,14 @@ pub struct MixSecret([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MixPublic(pub [u8; 32]);
 
+impl MixPublic {
+    /// Whether packets can be built for it: a key of small order gives everybody the same "secret", so nothing is built for one.
+    pub fn is_sound(&self) -> bool {
+        // Any scalar shows it: clamping makes each a multiple of eight, the order of every small subgroup.
+        x25519([9; 32], self.0) != [0; 32]
+    }
+}
+
 impl MixSecret {
     /// A fresh key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {

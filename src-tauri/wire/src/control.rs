@@ -3,7 +3,7 @@
 //! A node keeps one connection to its allocator. Each request is one bidirectional stream: a frame out, a frame back.
 //! Leases, descriptors, period records and directories are betanet's and travel here as bytes that it signs and checks.
 
-use crate::{BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, OwnerCertificate, Signed, Ticket};
+use crate::{BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, MixInfo, OwnerCertificate, Signed, Ticket};
 use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, Onion, Resources, UnixMs,
 };
@@ -46,17 +46,6 @@ impl Roles {
             admin: self.admin || other.admin,
         }
     }
-}
-
-/// A mix's public part, as it asks to be listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MixInfo {
-    /// Its mix key: the iroh endpoint id that it relays under. Never its device key.
-    pub key: [u8; 32],
-    /// Its packet key (X25519).
-    pub packet_key: [u8; 32],
-    /// Where it listens.
-    pub addrs: Vec<SocketAddr>,
 }
 
 /// How a node presents itself to its allocator.

@@ -10,6 +10,7 @@ mod certificate;
 mod control;
 mod frame;
 mod hello;
+mod mix;
 mod permit;
 mod signed;
 mod ticket;
@@ -17,11 +18,12 @@ mod views;
 
 pub use certificate::OwnerCertificate;
 pub use control::{
-    Assignment, Capacity, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MixInfo, NodeReply, NodeRequest,
-    Offer, Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
+    Assignment, Capacity, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, NodeReply, NodeRequest, Offer,
+    Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
 };
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
+pub use mix::MixInfo;
 pub use permit::BundlePermit;
 pub use signed::{Signed, SignedError};
 pub use ticket::{Ticket, TicketError};

@@ -8,7 +8,7 @@
 mod stock;
 
 use crate::{
-    directory::Directory,
+    directory::{lives, lives_ended},
     message::{FromMix, MAX_SURBS, MailboxId, RELAY_OVERHEAD_BYTES, ToMix},
     tunnel::DatagramPipe,
     uplink::{Inbox, Reply, Uplink},
@@ -16,7 +16,6 @@ use crate::{
 use fogbank_model::{Level, MixId};
 use fogbank_sphinx::Geometry;
 use std::{
-    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -126,7 +125,7 @@ struct Sender {
 impl Sender {
     async fn run(self, mut outgoing: mpsc::Receiver<Vec<u8>>, mut first: Option<Vec<u8>>) {
         let mut directories = self.uplink.directory();
-        let mut mixes = ids(directories.borrow_and_update().as_deref());
+        let mut mixes = lives(directories.borrow_and_update().as_deref());
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
@@ -155,11 +154,12 @@ impl Sender {
                     if changed.is_err() {
                         break;
                     }
-                    let now = ids(directories.borrow_and_update().as_deref());
-                    if !now.contains(&self.place.at) {
+                    let now = lives(directories.borrow_and_update().as_deref());
+                    // A mix that restarted has forgotten the mailboxes.
+                    if now.get(&self.place.at) != mixes.get(&self.place.at) {
                         break;
                     }
-                    if mixes.iter().any(|mix| !now.contains(mix)) {
+                    if lives_ended(&mixes, &now) {
                         self.shared.stock(Stock::void);
                         self.send(None, true).await;
                         self.refill().await;
@@ -205,8 +205,4 @@ impl Sender {
         }
         sent.is_ok()
     }
-}
-
-fn ids(directory: Option<&Directory>) -> HashSet<MixId> {
-    directory.map(|d| d.mixes.iter().map(|m| m.id).collect()).unwrap_or_default()
 }

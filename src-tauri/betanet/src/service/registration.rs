@@ -5,7 +5,7 @@
 
 use super::introduction::Desk;
 use crate::{
-    directory::Directory,
+    directory::{lives, lives_ended},
     lease::Lease,
     message::{FromMix, RELAY_OVERHEAD_BYTES, ToMix},
     uplink::{Inbox, Reply, Uplink},
@@ -103,7 +103,7 @@ impl Keeper {
 
     async fn keep(&mut self, replies: &mut mpsc::Receiver<Reply>) {
         let mut directories = self.uplink.directory();
-        let mut mixes = ids(directories.borrow_and_update().as_deref());
+        let mut mixes = lives(directories.borrow_and_update().as_deref());
         let mut pause = PAUSE;
         let mut lost = 0u32;
         // When to register again, and since when an acknowledgement is awaited.
@@ -170,12 +170,11 @@ impl Keeper {
                     if changed.is_err() {
                         return;
                     }
-                    let now = ids(directories.borrow_and_update().as_deref());
-                    let there = now.contains(&self.point);
-                    if !there {
+                    let now = lives(directories.borrow_and_update().as_deref());
+                    if !now.contains_key(&self.point) {
                         self.mark(false);
-                    } else if !mixes.contains(&self.point) || mixes.iter().any(|mix| !now.contains(mix)) {
-                        // The point is back, or a way to or from it may have died.
+                    } else if mixes.get(&self.point) != now.get(&self.point) || lives_ended(&mixes, &now) {
+                        // The point is back or has begun anew, or a way to or from it may have died.
                         next = next.min(Instant::now() + PAUSE);
                     }
                     mixes = now;
@@ -206,8 +205,4 @@ impl Keeper {
         let place = (self.blinded, self.point);
         self.registered.send_if_modified(|set| if registered { set.0.insert(place) } else { set.0.remove(&place) });
     }
-}
-
-fn ids(directory: Option<&Directory>) -> HashSet<MixId> {
-    directory.map(|d| d.mixes.iter().map(|m| m.id).collect()).unwrap_or_default()
 }

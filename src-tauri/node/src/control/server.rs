@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     sync::Semaphore,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
@@ -87,12 +87,15 @@ pub(super) fn name_of(path: &Path) -> io::Result<Name<'static>> {
 
 async fn accept(listener: Listener, answer: Answer) {
     let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
+    // They end with the door.
+    let mut serving = JoinSet::new();
     loop {
+        while serving.try_join_next().is_some() {}
         let Ok(permit) = clients.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
                 let answer = answer.clone();
-                tokio::spawn(async move {
+                serving.spawn(async move {
                     let _permit = permit;
                     if let Err(error) = serve(stream, answer).await {
                         tracing::debug!(%error, "a control client left");
