@@ -32,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const WAITING_WORDS: usize = 256;
 /// Copies being made for others at once. Further ones are refused and asked for again.
 const MAX_KEEPING: usize = 8;
+/// Bundles in a report: what an allocator takes.
+const MAX_LISTED: usize = 4_096;
 /// At the end instances get this long to close their connections.
 const GOODBYE: Duration = Duration::from_secs(2);
 const MB: u64 = 1_000_000;
@@ -199,6 +201,13 @@ impl<P: Publish> Actor<P> {
         assignment.spec.check().map_err(|e| invalid(e.to_string()))?;
         let Image::Site { bundle, bytes, files } = assignment.spec.image;
         self.check_permit(&assignment.permit, bundle, now)?;
+        // The owner's word holds for what was reserved before it, too.
+        if let Some(why) = self.will.closed()
+            && self.table.get(assignment.instance).is_some_and(|slot| slot.state == InstanceState::Reserved)
+        {
+            self.table.release(assignment.instance);
+            return Err(Refusal::new(RefusalKind::WrongState, format!("this device takes nothing new: {why}")));
+        }
         if self.table.confirm(&assignment, bytes, now)? == Confirmed::Already {
             return Ok(());
         }
@@ -362,7 +371,7 @@ impl<P: Publish> Actor<P> {
             offer: self.offer(),
             power,
             instances: self.table.reports(),
-            bundles: self.config.bundles.held().borrow().keys().copied().collect(),
+            bundles: self.config.bundles.held().borrow().keys().copied().take(MAX_LISTED).collect(),
             drain: self.will.drain.clone(),
         };
         self.report.send_if_modified(|report| {

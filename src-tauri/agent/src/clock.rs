@@ -12,6 +12,9 @@ use std::{
     time::SystemTime,
 };
 
+/// How wrong a clock is believed to be.
+const MOST_AHEAD_MS: i64 = 24 * 3_600_000;
+
 /// This device's clock, set right by what the allocator said last. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct FogClock {
@@ -24,9 +27,18 @@ impl FogClock {
         own().plus(DurationMs(self.ahead_ms.load(Ordering::Relaxed)))
     }
 
-    /// The allocator said its time just now.
+    /// The allocator said its time just now. A clock that is more than a day off is one of the two's fault, and not followed: else an allocator
+    /// could choose what counts as expired.
     pub fn learn(&self, theirs: UnixMs) {
-        self.ahead_ms.store(theirs.since(own()).0, Ordering::Relaxed);
+        let ahead_ms = theirs.since(own()).0;
+        if ahead_ms.abs() <= MOST_AHEAD_MS {
+            self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        } else {
+            tracing::warn!(
+                hours = ahead_ms / 3_600_000,
+                "the allocator's clock and this computer's are more than a day apart: set them right"
+            );
+        }
     }
 }
 
@@ -45,5 +57,7 @@ mod tests {
         clock.clone().learn(own().plus(DurationMs::from_s(3600)));
         let ahead = clock.now().since(own()).0;
         assert!((3_590_000..=3_610_000).contains(&ahead), "{ahead}");
+        clock.learn(own().plus(DurationMs::from_s(5 * 365 * 24 * 3600)));
+        assert!(clock.now().since(own()).0 <= 3_610_000, "years ahead");
     }
 }

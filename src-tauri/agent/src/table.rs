@@ -79,8 +79,12 @@ impl Table {
             if slot.container != claim.container || slot.given != claim.given || !slot.state.is_live() {
                 return refuse(RefusalKind::Invalid, "this instance is another one here".to_owned());
             }
-            slot.expires = expires;
-            return Ok(());
+            if slot.state == InstanceState::Reserved && closed.is_some() {
+                self.slots.remove(&claim.instance);
+            } else {
+                slot.expires = expires;
+                return Ok(());
+            }
         }
         if let Some(why) = closed {
             return refuse(RefusalKind::WrongState, format!("this device takes nothing new: {why}"));

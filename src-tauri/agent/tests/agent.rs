@@ -33,6 +33,7 @@ use tokio::{
 const SOME: Resources = Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 20, bandwidth_kbps: 500 };
 const ONE: InstanceId = InstanceId([1; 16]);
 const TWO: InstanceId = InstanceId([2; 16]);
+const THREE: InstanceId = InstanceId([3; 16]);
 const CONTAINER: ContainerId = ContainerId([9; 16]);
 
 /// Visitors' way in: a place where instances are found as soon as they have a lease.
@@ -305,8 +306,14 @@ async fn reservations_end_by_themselves_and_older_plans_are_fenced_off() {
 async fn the_owners_word_closes_the_device() {
     let scene = Scene::start().await;
     scene.serve(ONE, DAY).await;
+    let bundle = scene.publisher.import(site(&[("index.html", b"more")]).path()).await;
+    scene.done(scene.reserve(THREE, 60_000, 1)).await;
     scene.agent.pause(true);
     let report = scene.report("it is closed", |r| !r.offer.open).await;
+    // What was reserved before is neither started nor kept warm.
+    let (kind, words) = scene.refused(scene.confirm(THREE, bundle.id, bundle.bytes)).await;
+    assert!(kind == RefusalKind::WrongState && words.contains("paused"), "{words}");
+    assert_eq!(scene.refused(scene.reserve(THREE, 60_000, 1)).await.0, RefusalKind::WrongState);
     assert!(report.offer.lent == Resources::ZERO && report.offer.why.contains("owner"), "{report:?}");
     let (kind, words) = scene.refused(scene.reserve(TWO, 10_000, 1)).await;
     assert!(kind == RefusalKind::WrongState && words.contains("paused"), "{words}");

@@ -160,7 +160,7 @@ async fn ranges_and_conditions() {
     let served = Served::new(site(&[("index.html", b"front"), ("c.bin", &content)]).path()).await;
     let whole = served.get("/c.bin").await;
     let tag = whole.header("etag").unwrap().to_owned();
-    assert!(tag.starts_with('"') && tag.len() > 40 && whole.body == content);
+    assert!(tag.starts_with('"') && tag.len() == 34 && whole.body == content);
     assert_eq!((whole.header("accept-ranges"), whole.header("last-modified")), (Some("bytes"), None));
 
     for (range, expected) in

@@ -204,6 +204,7 @@ impl Actor {
                 Ok(())
             }
             Action::Forget { container } => {
+                self.forget_copies(world, container);
                 self.described.remove(&container);
                 self.rests.remove(&container);
                 store.forget(container).await
@@ -346,6 +347,20 @@ impl Actor {
         let request = DeviceRequest::Keep { bundle: container.bundle(), bytes, sources, permit };
         if let Err(refusal) = self.ask(device, request).await {
             tracing::info!(%refusal, "a device would not keep a copy");
+        }
+    }
+
+    /// Devices that hold a deleted container's content need it no longer, unless another container has the same.
+    fn forget_copies(&self, world: &World, id: ContainerId) {
+        let Some(gone) = world.containers.iter().find(|c| c.container.id == id) else { return };
+        let bundle = gone.bundle();
+        if world.containers.iter().any(|c| c.container.id != id && c.bundle() == bundle) {
+            return;
+        }
+        for device in world.devices.iter().filter(|d| d.bundles.contains(&bundle)) {
+            if let Some(member) = self.shared.registry.member(device.id) {
+                send(member, DeviceRequest::Forget(bundle));
+            }
         }
     }
 

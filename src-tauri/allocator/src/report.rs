@@ -51,11 +51,8 @@ fn bounded(mut report: Report) -> Result<Report, Refusal> {
         let words = format!("a report of {} instances and {} bundles is too long", report.instances.len(), report.bundles.len());
         return Err(Refusal::new(fogbank_wire::RefusalKind::Invalid, words));
     }
-    let cut = |words: &mut String| {
-        if let Some((at, _)) = words.char_indices().nth(MAX_WORDS_CHARS) {
-            words.truncate(at);
-        }
-    };
+    // Shown in other people's windows and terminals, so nothing that steers those comes through.
+    let cut = |words: &mut String| *words = words.chars().filter(|c| !c.is_control()).take(MAX_WORDS_CHARS).collect();
     report.instances.iter_mut().for_each(|i| cut(&mut i.reason));
     report.drain.iter_mut().for_each(cut);
     cut(&mut report.offer.why);

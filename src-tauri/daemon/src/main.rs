@@ -45,15 +45,20 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
+/// Text without what would steer the terminal: names and reasons come from other people.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
 /// Prints a reply for people, or as JSON; a refusal becomes the error.
 fn answer(request: &ControlRequest, reply: ControlReply, json: bool) -> anyhow::Result<()> {
     if let ControlReply::Failed(error) = reply {
-        bail!("{}{}{}", error.what, if error.todo.is_empty() { "" } else { "\n" }, error.todo);
+        bail!("{}{}{}", shown(&error.what), if error.todo.is_empty() { "" } else { "\n" }, shown(&error.todo));
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&reply).context("the answer is no JSON")?);
     } else {
-        print!("{}", show::words(request, &reply));
+        print!("{}", shown(&show::words(request, &reply)));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Invariant: an identity is on disk before anyone hears of its address, so that no crash loses an address that is in use.
 //! Deliberately absent: encryption at rest and export (they come with the backup of all keys).
 
-use crate::profile::{Profile, write_private};
+use crate::profile::{Profile, sync_folder, write_private};
 use data_encoding::BASE32_NOPAD;
 use fogbank_betanet::proof::{ContainerIdentity, ProofError};
 use fogbank_model::{BundleId, ContainerId, FogId};
@@ -64,6 +64,9 @@ impl ContainerKeys {
         let path = self.file(id);
         let failed = |source| KeyError::File { path: path.clone(), source };
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
+        for folder in self.folder.ancestors().skip(1).take(2) {
+            sync_folder(folder).map_err(failed)?;
+        }
         let seed = BASE32_NOPAD.encode(identity.seed().as_slice()).to_lowercase();
         let kept = Kept { version: VERSION, seed, bundle };
         let text = Zeroizing::new(serde_json::to_vec_pretty(&kept).map_err(|e| failed(e.into()))?);

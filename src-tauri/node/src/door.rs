@@ -19,6 +19,11 @@ where
 {
     let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     while let Some(incoming) = endpoint.accept().await {
+        // A spoofed address gets a small answer and no place here: who means it comes back with the token.
+        if !incoming.remote_addr_validated() {
+            let _ = incoming.retry();
+            continue;
+        }
         let Ok(stranger) = strangers.clone().acquire_owned().await else { return };
         let greet = greet.clone();
         tokio::spawn(async move {

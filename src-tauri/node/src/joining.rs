@@ -10,6 +10,7 @@ use crate::{
     settings::{Membership, OwnFog, Settings, VisitedFog},
 };
 use fogbank_betanet::address::FogLink;
+use fogbank_model::BundleId;
 use fogbank_wire::{NodeReply, NodeRequest, Ticket, Welcome};
 use std::{io, time::Duration};
 use tokio::time::timeout;
@@ -117,9 +118,20 @@ impl Inner {
         self.change(|s| {
             s.fog = None;
             s.membership = None;
-            (s.lend, s.relay, s.paused) = (false, false, false);
+            (s.lend, s.relay, s.paused, s.draining) = (false, false, false, false);
         })
         .await?;
+        // Nothing of this fog is there for the next one to see: neither others' content nor what was published here.
+        let held: Vec<BundleId> = self.bundles.held().borrow().keys().copied().collect();
+        for id in held {
+            let dropped = async {
+                self.bundles.disown(id).await?;
+                self.bundles.forget(id).await
+            };
+            if let Err(error) = dropped.await {
+                tracing::warn!(%error, bundle = id.short(), "content of the fog that was left stays for now");
+            }
+        }
         if before.fog.is_some() {
             let profile = &self.ground.profile;
             let removed = remove(|| std::fs::remove_dir_all(profile.path(PRACTICE)))

@@ -334,7 +334,7 @@ impl Inner {
             (Some(fog), None) => {
                 let lending =
                     Lending::start(&self.ground, fog, self.endpoint.clone(), self.bundles.clone(), self.options.share).await;
-                lending.agent.pause(settings.paused);
+                wish(&lending, settings);
                 let (mut from, to) = (lending.agent.reports(), self.reports.clone());
                 background.reporting = Some(tokio::spawn(async move {
                     loop {
@@ -346,7 +346,7 @@ impl Inner {
                 }));
                 self.lock_parts().lending = Some(Arc::new(lending));
             }
-            (Some(_), Some(lending)) => lending.agent.pause(settings.paused),
+            (Some(_), Some(lending)) => wish(&lending, settings),
             (None, Some(lending)) => {
                 self.lock_parts().lending = None;
                 if let Some(reporting) = background.reporting.take() {
@@ -479,6 +479,12 @@ impl Inner {
         self.endpoint.close().await;
         self.bundles.shutdown().await;
     }
+}
+
+/// Tells the agent what its owner wants.
+fn wish(lending: &Lending, settings: &Settings) {
+    lending.agent.pause(settings.paused);
+    lending.agent.drain(settings.draining.then(|| "its owner asked to move everything away".to_owned()));
 }
 
 fn nothing_lent(why: &str) -> Report {

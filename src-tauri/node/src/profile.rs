@@ -88,8 +88,10 @@ impl Profile {
 /// When it can't be written; the old file is then as it was.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
+    // A left-over one may be a link, or readable by others.
+    let _ = std::fs::remove_file(&fresh);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -97,10 +99,16 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let mut file = options.open(&fresh)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&fresh, path));
+    let written = written.and_then(|()| path.parent().map_or(Ok(()), sync_folder));
     if written.is_err() {
         let _ = std::fs::remove_file(&fresh);
     }
     written
+}
+
+/// Makes a folder's names survive a power cut; where folders can't be synced, the system sees to it.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Takes everyone else's permissions away; on systems without modes the user's own folder protects it.

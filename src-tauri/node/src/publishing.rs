@@ -10,6 +10,7 @@ use crate::{
     node::Inner,
 };
 use fogbank_agent::bundle::{self, Limits, check_folder};
+use fogbank_betanet::directory::clock;
 use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, FogId, Image};
 use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest};
 use std::{
@@ -133,6 +134,10 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
     let imported = inner.bundles.import(&folder, &Limits::default(), told).await;
     let imported = imported.map_err(|e| answers::invalid(e.to_string(), "Nothing was put online."))?;
 
+    if inner.settings().membership.is_none_or(|m| m.fog != membership.fog) {
+        let _ = inner.bundles.disown(imported.id).await;
+        return Err(answers::invalid("this node left the fog meanwhile", "Nothing was put online."));
+    }
     on_its_way.step("asking the allocator", imported.bytes, imported.bytes);
     let spec = spec(Image::Site { bundle: imported.id, bytes: imported.bytes, files: imported.files });
     match create(inner, membership.fog, spec, imported.id).await {
@@ -141,6 +146,7 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
         Err((error, _)) if error.kind == ControlErrorKind::AllocatorAway => Err(error),
         Err((error, id)) => {
             forget(inner, membership.fog, id).await;
+            let _ = inner.bundles.disown(imported.id).await;
             Err(error)
         }
     }
@@ -156,7 +162,8 @@ async fn create(
     let id = ContainerId(rand::random());
     let failed = |error: String| (answers::failed(error, "Nothing was put online."), id);
     let identity = inner.keys(fog).create(id, bundle).map_err(|error| failed(error.to_string()))?;
-    let now = inner.bundles.clock().now();
+    // By the own clock: the allocator does not choose for which days it may sign.
+    let now = clock();
     let proof = identity.pre_sign(now, DAYS_AHEAD, &mut rand::rng()).map_err(|error| failed(error.to_string()))?;
     let onion = identity.onion().to_string();
     let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec, proof }));

@@ -19,9 +19,6 @@ use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, Duratio
 use fogbank_wire::{NodeReply, NodeRequest, Ticket};
 use std::collections::BTreeMap;
 
-/// The reason that the allocator is given when the owner asks to drain.
-const OWNER_DRAINS: &str = "its owner asked to move everything away";
-
 impl Inner {
     /// Answers one request.
     pub(crate) async fn call(&self, request: ControlRequest) -> ControlReply {
@@ -41,6 +38,7 @@ impl Inner {
                 | Ask::Lend { .. }
                 | Ask::Relay { .. }
                 | Ask::Pause { .. }
+                | Ask::Drain { .. }
         );
         let _editing = if edits { Some(self.editing.lock().await) } else { None };
         match request {
@@ -66,13 +64,12 @@ impl Inner {
                 self.change(|s| s.relay = on).await.map(done)
             }
             Ask::Pause { on } => self.change(|s| s.paused = on).await.map(done),
-            Ask::Drain { on } => match self.parts().lending {
-                Some(lending) => {
-                    lending.agent.drain(on.then(|| OWNER_DRAINS.to_owned()));
-                    Ok(ControlReply::Done)
+            Ask::Drain { on } => {
+                if on && self.parts().lending.is_none() {
+                    return Err(answers::invalid("this device does not lend, so there is nothing to move away", ""));
                 }
-                None => Err(answers::invalid("this device does not lend, so there is nothing to move away", "")),
-            },
+                self.change(|s| s.draining = on).await.map(done)
+            }
             Ask::Invite { roles, valid_s } => {
                 let request = NodeRequest::Invite { roles: answers::roles(&roles), valid: DurationMs::from_s(valid_s.into()) };
                 match self.ask(&request).await? {

@@ -22,6 +22,9 @@ pub(crate) struct Settings {
     pub relay: bool,
     /// Whether its owner paused lending.
     pub paused: bool,
+    /// Whether its owner asked to move everything away.
+    #[serde(default)]
+    pub draining: bool,
     /// Fogs that this node visits without being a member.
     pub visits: Option<VisitedFog>,
 }
@@ -104,7 +107,7 @@ impl Settings {
     }
 
     fn new(name: String) -> Self {
-        Self { name, fog: None, membership: None, lend: false, relay: false, paused: false, visits: None }
+        Self { name, fog: None, membership: None, lend: false, relay: false, paused: false, draining: false, visits: None }
     }
 
     /// Keeps them.

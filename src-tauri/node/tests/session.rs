@@ -58,3 +58,20 @@ async fn requests_side_by_side_do_not_undo_each_other() {
     }
     node.shutdown().await;
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_profile_has_its_socket_where_nobody_else_can_put_one() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("a folder with a long name".repeat(6)).join("profile");
+    let options = NodeOptions { listen: Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, ..NodeOptions::default() };
+    let node = Session::open(&deep, options).await.unwrap();
+    let attached = Session::open(&deep, options).await.unwrap();
+    assert!(!attached.is_hosted());
+    assert_eq!(device(&attached).await, device(&node).await);
+    let own = std::fs::metadata(&deep).unwrap().uid();
+    let place = std::fs::symlink_metadata(std::env::temp_dir().join(format!("fogbank-{own}"))).unwrap();
+    assert!(place.is_dir() && place.uid() == own && place.mode() & 0o077 == 0, "{place:?}");
+    node.shutdown().await;
+}

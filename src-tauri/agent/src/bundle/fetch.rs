@@ -8,7 +8,7 @@
 //! [`SILENCE`] is left for the next, and what it gave stays. One fetch of a bundle runs at a time.
 //! Deliberately absent: fetching from several sources side by side (copies are small and sources few).
 
-use super::{Bundles, Held, Kind, Limits, ManifestError, ReadError, hash, import::full};
+use super::{Bundles, Held, Kind, Limits, ManifestError, ReadError, SALT_BYTES, hash, import::full};
 use fogbank_model::{BundleId, DeviceId};
 use fogbank_wire::{ALPN, BundlePermit, CallError, Purpose, Signed, greet};
 use futures_util::StreamExt as _;
@@ -174,6 +174,11 @@ impl Bundles {
         let _turn = turn.lock().await;
         let here = self.shared.held.borrow().get(&id).copied();
         if let Some(held) = here {
+            // What is here may be more than this time was agreed on and paid for.
+            let (amount, limit) = (held.bytes, wanted.limits.max_bytes);
+            if amount > limit {
+                return Err(FetchError::Content(ManifestError::TooMuch { what: "bytes", amount, limit }));
+            }
             self.hold(id, kind, held).await.map_err(unkept)?;
             return Ok(Fetched { moved_bytes: 0, bytes: held.bytes, files: held.files });
         }
@@ -238,7 +243,8 @@ impl Bundles {
         })?;
 
         let sizes = manifest.sizes(hashes.len());
-        let content: u64 = sizes.iter().sum();
+        let blob = |size: u64| size + SALT_BYTES as u64;
+        let content: u64 = sizes.iter().copied().map(blob).sum();
         let local = self
             .store()
             .remote()
@@ -248,11 +254,19 @@ impl Bundles {
         let missing_bytes = (content + lists).saturating_sub(local.local_bytes()).min(content);
         if !local.is_complete() {
             let mut told = |moved_bytes| progress(FetchProgress { moved_bytes, missing_bytes });
-            self.get(&connection.0, local.missing(), (content, wanted.silence), moved, &mut told).await?;
+            // Every byte was checked against its hash: what is too much is the bundle's own lie, and no other source gives less.
+            let got = self.get(&connection.0, local.missing(), (content, wanted.silence), moved, &mut told).await;
+            got.map_err(|fault| match fault {
+                Fault::Source(SourceFault::TooMuch { limit }) => {
+                    let error = ManifestError::TooMuch { what: "bytes of content", amount: limit + 1, limit };
+                    Fault::Fatal(FetchError::Content(error))
+                }
+                other => other,
+            })?;
         }
         for (hash, size) in hashes.iter().zip(sizes) {
             match self.store().blobs().status(*hash).await.map_err(|e| store(e.into()))? {
-                BlobStatus::Complete { size: real } if real == size => {}
+                BlobStatus::Complete { size: real } if real == blob(size) => {}
                 BlobStatus::Complete { .. } => {
                     return Err(Fault::Fatal(FetchError::Content(ManifestError::Wrong("a file has another size"))));
                 }

@@ -1,10 +1,10 @@
 //! A folder becomes a bundle: listed, read file by file, hashed, and kept.
 //!
-//! Invariants: nothing is kept unless everything was read as it was listed; equal folders give equal ids; a refusal leaves nothing behind but
-//! blobs that the next garbage collection takes.
+//! Invariants: nothing is kept unless everything was read as it was listed; what two bundles have in common can't be told from their hashes;
+//! a refusal leaves nothing behind but blobs that the next garbage collection takes.
 
 use super::{
-    BundleId, Bundles, Held, Kind, Limits,
+    BundleId, Bundles, Held, Kind, Limits, SALT_BYTES,
     manifest::{Manifest, Part},
     path::NameFault,
     store_fault,
@@ -32,7 +32,7 @@ const PIECE_BYTES: usize = 256 << 10;
 /// A bundle that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportedBundle {
-    /// Its id: equal for equal content.
+    /// Its id.
     pub id: BundleId,
     /// Bytes of all files together.
     pub bytes: u64,
@@ -172,8 +172,8 @@ pub fn check_folder(folder: &Path, limits: &Limits) -> Result<(u32, u64), Import
 }
 
 impl Bundles {
-    /// Makes a bundle of a folder and keeps it as this node's own, until [`Bundles::disown`]. A folder that was imported before gives the
-    /// same bundle.
+    /// Makes a bundle of a folder and keeps it as this node's own, until [`Bundles::disown`]. The same folder gives another bundle each time:
+    /// its id is not to be guessed from its content.
     ///
     /// # Errors
     /// When the folder is not fit to be published, or can't be read or kept. Nothing is kept then.
@@ -187,11 +187,12 @@ impl Bundles {
         let seen = blocking(move || walk(&root, &bounds)).await?;
         let total_bytes = seen.iter().map(|s| s.mark.bytes).sum();
         let done = Arc::new(AtomicU64::new(0));
+        let salt: [u8; SALT_BYTES] = rand::random();
         let tell = || progress(ImportProgress { done_bytes: done.load(Ordering::Relaxed), total_bytes });
         tell();
         // The tags hold what was read until the bundle's own tag does.
         let mut tags: Vec<(Seen, TempTag)> = Vec::with_capacity(seen.len());
-        let mut reading = stream::iter(seen).map(|seen| self.add(seen, done.clone())).buffered(AT_ONCE);
+        let mut reading = stream::iter(seen).map(|seen| self.add(seen, salt, done.clone())).buffered(AT_ONCE);
         while let Some(added) = reading.try_next().await? {
             tags.push(added);
             tell();
@@ -229,7 +230,7 @@ impl Bundles {
     }
 
     /// Reads one file into the store.
-    async fn add(&self, seen: Seen, done: Arc<AtomicU64>) -> Result<(Seen, TempTag), ImportError> {
+    async fn add(&self, seen: Seen, salt: [u8; SALT_BYTES], done: Arc<AtomicU64>) -> Result<(Seen, TempTag), ImportError> {
         let blobs = self.store().blobs();
         let fault = |error| ImportError::Store { source: store_fault(error) };
         let opened = seen.clone();
@@ -243,7 +244,7 @@ impl Bundles {
         if first.len() as u64 == seen.mark.bytes {
             let opened = seen.clone();
             blocking(move || unchanged(&file, &opened)).await?;
-            let tag = blobs.add_bytes(first).temp_tag().await.map_err(fault)?;
+            let tag = blobs.add_bytes([&salt[..], &first].concat()).temp_tag().await.map_err(fault)?;
             return Ok((seen, tag));
         }
         // The reader stands in a channel's stead between the file and the store: pieces are read when the store asks for more.
@@ -270,7 +271,8 @@ impl Bundles {
             unchanged(&file, &opened)
         });
         let pieces = stream::unfold(take, |mut take| async move { take.recv().await.map(|piece| (piece, take)) });
-        let adding = blobs.add_stream(pieces).await.temp_tag().await;
+        let salted = stream::once(async move { Ok(Bytes::copy_from_slice(&salt)) }).chain(pieces);
+        let adding = blobs.add_stream(salted).await.temp_tag().await;
         reading.await.map_err(|e| ImportError::Store { source: io::Error::other(e) })??;
         Ok((seen, adding.map_err(fault)?))
     }

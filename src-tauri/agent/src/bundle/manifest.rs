@@ -75,6 +75,9 @@ pub enum ManifestError {
     Wrong(&'static str),
 }
 
+/// Content types in one manifest: the guesses are a fixed table of some hundreds.
+const MAX_TYPES: u64 = 1_024;
+
 /// A file as the manifest is built from it.
 pub(crate) struct Part {
     pub(crate) path: String,
@@ -115,10 +118,18 @@ impl Manifest {
         if theirs != VERSION {
             return Err(ManifestError::Version { theirs });
         }
-        let (manifest, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(|_| ManifestError::Unreadable)?;
+        // A manifest is its parts one after another (postcard), so lists are counted before room is made for them.
+        let types = counted(bytes, "content types", MAX_TYPES)?;
+        let (types, rest): (Vec<String>, _) = postcard::take_from_bytes(types).map_err(|_| ManifestError::Unreadable)?;
+        let (files, _) = postcard::take_from_bytes::<u64>(rest).map_err(|_| ManifestError::Unreadable)?;
+        if files > limits.max_files.into() {
+            return Err(ManifestError::TooMuch { what: "files", amount: files, limit: limits.max_files.into() });
+        }
+        let (entries, rest) = postcard::take_from_bytes(rest).map_err(|_| ManifestError::Unreadable)?;
         if !rest.is_empty() {
             return Err(ManifestError::Unreadable);
         }
+        let manifest = Self { version: theirs, types, entries };
         manifest.check(blobs, limits)?;
         Ok(manifest)
     }
@@ -194,6 +205,13 @@ impl Manifest {
         }
         sizes
     }
+}
+
+/// The list behind the version, when it has no more elements than that.
+fn counted<'b>(bytes: &'b [u8], what: &'static str, limit: u64) -> Result<&'b [u8], ManifestError> {
+    let (_, list) = postcard::take_from_bytes::<u16>(bytes).map_err(|_| ManifestError::Unreadable)?;
+    let (amount, _) = postcard::take_from_bytes::<u64>(list).map_err(|_| ManifestError::Unreadable)?;
+    if amount > limit { Err(ManifestError::TooMuch { what, amount, limit }) } else { Ok(list) }
 }
 
 const UNKNOWN: &str = "application/octet-stream";

@@ -1,7 +1,7 @@
 //! Bundles: the content of sites, named by its hash, made from folders, fetched from peers, served to those with a permit, and forgotten.
 //!
 //! ```text
-//! sequence (its hash is the id) = hash of the manifest, hashes of the files' contents
+//! sequence (its hash is the id) = hash of the manifest, hashes of the files' contents, each behind the bundle's salt
 //! tags:  own/<id>    this node published it      keep/<id>   the allocator wants a copy here
 //!        cache/<id>  fetched for an instance     part/<id>   a fetch that is not done
 //! ```
@@ -13,6 +13,7 @@
 
 mod fetch;
 mod import;
+mod in_use;
 mod manifest;
 mod path;
 mod serve;
@@ -20,6 +21,7 @@ mod walk;
 
 pub use fetch::{FetchError, FetchProgress, Fetched, SILENCE, SourceFault, Sources, Wanted};
 pub use import::{ImportError, ImportProgress, ImportedBundle, check_folder};
+pub(crate) use in_use::InUse;
 pub use manifest::{Entry, INDEX, Manifest, ManifestError};
 pub use path::{MAX_PART_BYTES, MAX_PATH_BYTES, NameFault, check_path};
 pub use serve::ServeError;
@@ -46,6 +48,9 @@ use std::{
 };
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
+/// Random bytes at the beginning of each blob of a file, the same within one bundle. They make the hashes of a bundle's blobs its own: without
+/// them whoever knows a file of a site could publish a bundle that names it, and see by which devices "have" it already who hosts the site.
+pub(crate) const SALT_BYTES: usize = 32;
 /// The largest bundle.
 pub const MAX_BUNDLE_BYTES: u64 = 4 << 30;
 /// The most files in one.
@@ -301,12 +306,6 @@ impl Bundles {
         Ok(())
     }
 
-    /// Keeps a bundle from going while the guard lives; `None` when it is not here.
-    pub(crate) fn use_it(&self, id: BundleId) -> Option<InUse> {
-        let known = self.shared.held.send_if_modified(|held| held.get_mut(&id).map(|h| h.uses += 1).is_some());
-        known.then(|| InUse { bundles: self.clone(), id })
-    }
-
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
     }
@@ -408,49 +407,6 @@ impl Bundles {
 pub(crate) enum ReadError {
     Store(io::Error),
     Manifest(ManifestError),
-}
-
-/// A bundle in use.
-#[derive(Debug)]
-pub(crate) struct InUse {
-    bundles: Bundles,
-    id: BundleId,
-}
-
-impl InUse {
-    pub(crate) fn bundles(&self) -> &Bundles {
-        &self.bundles
-    }
-
-    pub(crate) fn id(&self) -> BundleId {
-        self.id
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        let mut gone = false;
-        self.bundles.shared.held.send_if_modified(|all| {
-            let Some(held) = all.get_mut(&self.id) else { return false };
-            held.uses = held.uses.saturating_sub(1);
-            gone = held.uses == 0 && !(held.own || held.kept || held.cached);
-            if gone {
-                all.remove(&self.id);
-            }
-            true
-        });
-        // Outside a runtime the process ends, and the tag is an unfinished fetch's at the next start.
-        if let (true, Ok(runtime)) = (gone, tokio::runtime::Handle::try_current()) {
-            let (bundles, id) = (self.bundles.clone(), self.id);
-            runtime.spawn(async move {
-                if !bundles.has(id)
-                    && let Err(error) = bundles.untag(Kind::Part, id).await
-                {
-                    tracing::warn!(%error, "a bundle that is not needed stays for now");
-                }
-            });
-        }
-    }
 }
 
 /// Forgets fetches that were given up.

@@ -125,6 +125,11 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
     let mut peers = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
         while peers.try_join_next().is_some() {}
+        // A spoofed address gets a small answer and no place here: who means it comes back with the token.
+        if !incoming.remote_addr_validated() {
+            let _ = incoming.retry();
+            continue;
+        }
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             incoming.refuse();
             continue;

@@ -134,9 +134,9 @@ pub struct UplinkCounters {
     pub packets_out: u64,
     /// Replies taken.
     pub packets_in: u64,
-    /// Replies that were changed on the way, or by no SURB of ours.
+    /// Replies that were changed on the way.
     pub garbled: u64,
-    /// Replies that nobody had room for.
+    /// Replies that nobody had room for or waited for any more.
     pub dropped: u64,
 }
 
@@ -378,7 +378,7 @@ impl Shared {
     fn deliver(&self, bytes: &[u8]) {
         let Some((id, body)) = bytes.split_first_chunk::<{ Geometry::ID_BYTES }>() else { return };
         let Some(out) = lock(&self.surbs).take(id) else {
-            self.counts.garbled.fetch_add(1, Relaxed);
+            self.counts.dropped.fetch_add(1, Relaxed);
             return;
         };
         let Ok(payload) = open_reply(out.secret, body) else {

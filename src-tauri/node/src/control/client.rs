@@ -47,7 +47,7 @@ impl Client {
     /// # Errors
     /// When none answers at the profile's socket.
     pub async fn connect(profile: &Path) -> Result<Self, ClientError> {
-        let client = Self { path: socket_path(profile) };
+        let client = Self { path: socket_path(profile).map_err(ClientError::Broken)? };
         match client.stream().await {
             Ok(_) => Ok(client),
             Err(_) => Err(ClientError::NotRunning { profile: profile.to_owned() }),
@@ -75,6 +75,12 @@ impl Client {
     }
 
     async fn stream(&self) -> io::Result<Stream> {
-        Stream::connect(name_of(&self.path)?).await
+        let stream = Stream::connect(name_of(&self.path)?).await?;
+        // Tickets and links go over it: to this user's own node only, whoever else may listen at that path.
+        #[cfg(unix)]
+        if stream.peer_creds()?.euid() != Some(rustix::process::geteuid().as_raw()) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another user listens there"));
+        }
+        Ok(stream)
     }
 }

@@ -44,7 +44,7 @@ impl ControlServer {
     /// # Errors
     /// When the socket can't be made.
     pub fn open(root: &Path, answer: Answer) -> io::Result<Self> {
-        let path = socket_path(root);
+        let path = socket_path(root)?;
         let _ = std::fs::remove_file(&path);
         let listener = ListenerOptions::new().name(name_of(&path)?).create_tokio()?;
         #[cfg(unix)]
@@ -64,15 +64,38 @@ impl Drop for ControlServer {
     }
 }
 
-/// Where a profile's socket is. Socket paths end at about 100 bytes on some systems, so deep profiles get a short one in the temporary
-/// folder, named by a hash of the profile's path.
-pub(super) fn socket_path(root: &Path) -> PathBuf {
+/// Where a profile's socket is. Socket paths end at about 100 bytes on some systems, so deep profiles get a short one, named by a hash of the
+/// profile's path, in a folder that is this user's alone.
+pub(super) fn socket_path(root: &Path) -> io::Result<PathBuf> {
     let path = root.join("control.sock");
-    if path.as_os_str().len() < 100 {
-        return path;
+    if path.as_os_str().len() < 100 || cfg!(windows) {
+        return Ok(path);
     }
     let hash = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
-    std::env::temp_dir().join(format!("fogbank-{}.sock", &hash[..16]))
+    Ok(own_folder()?.join(format!("{}.sock", &hash[..16])))
+}
+
+/// A folder in the temporary one that nobody else can have made or can look into.
+#[cfg(unix)]
+fn own_folder() -> io::Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let uid = rustix::process::geteuid().as_raw();
+    let folder = std::env::temp_dir().join(format!("fogbank-{uid}"));
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let is = std::fs::symlink_metadata(&folder)?;
+    if is.is_dir() && is.uid() == uid && is.mode() & 0o077 == 0 {
+        Ok(folder)
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is not this user's alone", folder.display())))
+    }
+}
+
+#[cfg(not(unix))]
+fn own_folder() -> io::Result<PathBuf> {
+    Ok(std::env::temp_dir())
 }
 
 pub(super) fn name_of(path: &Path) -> io::Result<Name<'static>> {
