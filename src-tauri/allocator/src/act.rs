@@ -91,12 +91,18 @@ impl Actor {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = async {}, if !*shared.ready.borrow() => {}
                 () = shared.wake.notified() => sleep(SETTLE).await,
                 () = sleep(LOOK_EVERY) => {}
             }
-            if let Err(error) = self.round().await {
-                tracing::error!(%error, "the fog's store failed; trying again");
-                sleep(LOOK_EVERY).await;
+            match self.round().await {
+                Ok(()) => {
+                    shared.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the fog's store failed; trying again");
+                    sleep(LOOK_EVERY).await;
+                }
             }
         }
     }

@@ -21,8 +21,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
+
+/// The first look at the store takes milliseconds for thousands of containers; a disk that hangs is said to.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// What an allocator is made from.
 #[derive(Clone)]
@@ -55,6 +62,9 @@ pub enum StartError {
     /// Its database can't be read.
     #[error(transparent)]
     Store(StoreError),
+    /// It could not take up what it did before.
+    #[error("the fog's database did not answer within {} s: see the log, and start again", FIRST_LOOK.as_secs())]
+    NotReady,
 }
 
 /// What all parts of an allocator share.
@@ -67,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     pub(crate) started: Instant,
     pub(crate) stop: CancellationToken,
+    /// Whether the fog has been looked at and acted on once since the start.
+    pub(crate) ready: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -97,7 +109,7 @@ pub(crate) const DIRECTORY: &str = "directory";
 const COME_BACK: Duration = Duration::from_secs(11);
 
 impl Allocator {
-    /// Opens the store and begins to act.
+    /// Starts in order: the store, what it keeps of directory and signing, the acting task; then waits until that has looked at the fog once.
     ///
     /// # Errors
     /// When the database is damaged, of a newer version, or can't be used.
@@ -122,9 +134,21 @@ impl Allocator {
             wake: Notify::new(),
             started: Instant::now(),
             stop: CancellationToken::new(),
+            ready: watch::Sender::new(false),
         });
         let acting = tokio::spawn(Actor::new(shared.clone()).run());
-        Ok(Self { shared, acting: Arc::new(Mutex::new(Some(acting))) })
+        let allocator = Self { shared, acting: Arc::new(Mutex::new(Some(acting))) };
+        let mut ready = allocator.shared.ready.subscribe();
+        if timeout(FIRST_LOOK, ready.wait_for(|ready| *ready)).await.is_err() {
+            allocator.shutdown().await;
+            return Err(StartError::NotReady);
+        }
+        Ok(allocator)
+    }
+
+    /// Whether it has taken up from its store what it did before. Members are let in only then.
+    pub fn is_ready(&self) -> bool {
+        *self.shared.ready.borrow()
     }
 
     /// Runs a control connection to its end.

@@ -218,7 +218,7 @@ impl Inner {
         let visit = |visit: Visit| VisitDto {
             onion: visit.onion.to_string(),
             words: match (visit.state, visit.round_trip) {
-                (VisitState::Opening, _) if !gate.waiting.is_empty() => gate.waiting.clone(),
+                (VisitState::Opening | VisitState::Open, _) if !gate.waiting.is_empty() => gate.waiting.clone(),
                 (VisitState::Opening, _) => "opening".to_owned(),
                 (VisitState::Open, Some(trip)) => format!("open, {} ms there and back", trip.as_millis()),
                 (VisitState::Open, None) => "open".to_owned(),
