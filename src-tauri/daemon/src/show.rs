@@ -73,8 +73,10 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
     writeln!(out, "needs     {}; {} files, {} bytes", amounts(&detail.requirements), detail.files, detail.bytes)?;
     writeln!(out, "held by   {} devices besides the publisher", detail.holders)?;
     writeln!(out, "placement {}", detail.placement)?;
+    let began_ms = detail.history.first().map_or(0, |step| step.at_ms);
     for step in &detail.history {
-        writeln!(out, "  {}  {:<10} {}", step.at_ms, step.state, step.reason)?;
+        let after_s = (step.at_ms - began_ms) as f64 / 1e3;
+        writeln!(out, "  after {after_s:>9.3} s  {:<10} {}", step.state, step.reason)?;
     }
     for i in &detail.instances {
         writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
