@@ -62,3 +62,13 @@ fn answer(request: &ControlRequest, reply: ControlReply, json: bool) -> anyhow::
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        assert_eq!(shown("lid closed\n\u{1b}]0;owned\u{7}"), "lid closed\n\u{fffd}]0;owned\u{fffd}");
+    }
+}

@@ -149,5 +149,11 @@ mod tests {
         write_private(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // A link that lies where the fresh file will be is not followed.
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, b"mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, path.with_extension("new")).unwrap();
+        write_private(&path, b"three").unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), std::fs::read(&elsewhere).unwrap()), (b"three".to_vec(), b"mine".to_vec()));
     }
 }

@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_counted_before_room_is_made_for_them() {
+        // As many content types as fit: they would take thirty times their bytes in memory.
+        let types = vec!["x"; 200_000];
+        let hostile = postcard::to_stdvec(&(VERSION, types, Vec::<Entry>::new())).unwrap();
+        let refused = Manifest::decode(&hostile, 0, &Limits::default());
+        assert!(matches!(refused, Err(ManifestError::TooMuch { what: "content types", amount: 200_000, .. })), "{refused:?}");
+        let claims = postcard::to_stdvec(&(VERSION, Vec::<String>::new(), u64::MAX)).unwrap();
+        let refused = Manifest::decode(&claims, 0, &Limits::default());
+        assert!(matches!(refused, Err(ManifestError::TooMuch { what: "files", .. })), "{refused:?}");
+    }
+
+    #[test]
     fn there_and_back_with_types() {
         let parts = vec![part("a/app.js", 5, 0), part("index.html", 7, 1), part("x.unheardof", 7, 1)];
         let manifest = read(parts, 2, &Limits::default()).unwrap();
