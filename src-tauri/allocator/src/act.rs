@@ -59,7 +59,7 @@ struct Handed {
 pub(crate) struct Actor {
     shared: Arc<Shared>,
     rests: HashMap<ContainerId, (Instant, Duration)>,
-    leased: HashMap<InstanceId, (Handed, InstanceState)>,
+    leased: HashMap<InstanceId, Handed>,
     described: HashMap<ContainerId, Handed>,
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
     /// When a device was last asked to end what nobody knows.
@@ -396,7 +396,7 @@ impl Actor {
                 .filter(|i| {
                     i.introduction_key.is_some() && matches!(i.instance.state, InstanceState::Starting | InstanceState::Ready)
                 })
-                .filter(|i| !self.leased.get(&i.instance.id).is_some_and(|(h, _)| fresh(h)))
+                .filter(|i| !self.leased.get(&i.instance.id).is_some_and(&fresh))
                 .collect();
             // Descriptors lie on mixes by the whole directory, so they follow each change of it.
             let describe = !self.described.get(&id).is_some_and(|h| fresh(h) && h.ring == ring);
@@ -418,7 +418,7 @@ impl Actor {
                 let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, now()) else { continue };
                 if self.ask(i.instance.device, DeviceRequest::Lease { instance: i.instance.id, leases }).await.is_ok() {
                     let handed = Handed { points: points.clone(), period, ring: Vec::new(), at: Instant::now() };
-                    self.leased.insert(i.instance.id, (handed, i.instance.state));
+                    self.leased.insert(i.instance.id, handed);
                 }
             }
         }

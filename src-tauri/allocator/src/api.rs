@@ -39,7 +39,8 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         NodeRequest::Restart(id) => restart(shared, member, id).await,
         NodeRequest::Delete(id) => delete(shared, member, id).await,
         NodeRequest::Invite { roles, valid } => match administrator(shared, member).await {
-            Ok(()) => make_invite(shared, roles, valid, member_addrs(shared)).await.map(NodeReply::Ticket),
+            // The asker's node knows where its allocator is, and fills the addresses in.
+            Ok(()) => make_invite(shared, roles, valid, Vec::new()).await.map(NodeReply::Ticket),
             Err(refusal) => Err(refusal),
         },
         NodeRequest::Devices => match administrator(shared, member).await {
@@ -49,11 +50,6 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
     };
     shared.wake.notify_one();
     result.unwrap_or_else(NodeReply::Refused)
-}
-
-/// The asker's node knows where its allocator is, and fills this in.
-fn member_addrs(_: &Shared) -> Vec<std::net::SocketAddr> {
-    Vec::new()
 }
 
 fn failed(error: StoreError) -> Refusal {
