@@ -1,7 +1,7 @@
 //! The header: α, γ, the epoch bit and β, built from the last hop to the first and peeled from the first to the last.
 
 use crate::{
-    BuildError, Geometry, Hop, MAX_HOPS, Refusal,
+    BuildError, Epoch, Geometry, Hop, MAX_HOPS, Refusal,
     keys::{HopKeys, MixSecret},
     lioness::apply_stream,
 };
@@ -31,9 +31,6 @@ pub(crate) enum Command {
     Reply { client: [u8; ID], surb: [u8; ID] },
 }
 
-/// The key epoch's byte. Mixes have one packet key each so far; with two, its lowest bit says which.
-const EPOCH: u8 = 0;
-
 const FORWARD: u8 = 1;
 const ARRIVE: u8 = 2;
 const REPLY: u8 = 3;
@@ -45,8 +42,8 @@ pub(crate) struct Built {
     pub(crate) keys: Vec<HopKeys>,
 }
 
-/// Builds a header along a path; `last` is what the last hop is told.
-pub(crate) fn build(rng: &mut impl CryptoRng, path: &[Hop], last: Command) -> Result<Built, BuildError> {
+/// Builds a header along a path whose keys are all of one epoch; `last` is what the last hop is told.
+pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: Command) -> Result<Built, BuildError> {
     if path.is_empty() || path.len() > MAX_HOPS {
         return Err(BuildError::PathLength { hops: path.len() });
     }
@@ -78,18 +75,18 @@ pub(crate) fn build(rng: &mut impl CryptoRng, path: &[Hop], last: Command) -> Re
     write_route(&mut beta, last, path[before_last].delay_ms, &[0; ALPHA], &[0; GAMMA]);
     apply_stream(&keys[before_last].route, &mut beta[..BETA - filler.len()]);
     beta[BETA - filler.len()..].copy_from_slice(&filler);
-    let mut gamma = mac(&keys[before_last], EPOCH, &beta);
+    let mut gamma = mac(&keys[before_last], epoch.byte(), &beta);
     for i in (0..before_last).rev() {
         beta.copy_within(..BETA - ROUTE, ROUTE);
         write_route(&mut beta, Command::Forward { next: path[i + 1].id }, path[i].delay_ms, &alphas[i + 1], &gamma);
         apply_stream(&keys[i].route, &mut beta);
-        gamma = mac(&keys[i], EPOCH, &beta);
+        gamma = mac(&keys[i], epoch.byte(), &beta);
     }
 
     let mut header = [0; Geometry::HEADER_BYTES];
     header[..ALPHA].copy_from_slice(&alphas[0]);
     header[GAMMA_AT..EPOCH_AT].copy_from_slice(&gamma);
-    header[EPOCH_AT] = EPOCH;
+    header[EPOCH_AT] = epoch.byte();
     header[BETA_AT..].copy_from_slice(&beta);
     Ok(Built { header, keys })
 }

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | α | 32 | X25519 public key, made for this hop alone |
 //! | γ | 16 | keyed hash of epoch and β |
-//! | epoch | 1 | lowest bit: which of the mix's two live packet keys (0 so far) |
+//! | epoch | 1 | the lowest bit of the key epoch; other bits are zero |
 //! | β | 276 | four routing blocks of 69, under this hop's stream |
 //! | body | 7,867 | a wide block under one layer a hop still to come |
 //!
@@ -56,6 +56,22 @@ pub use surb::{Surb, SurbSecret, make_surb, open_reply, reply};
 
 /// Mixes on a path at most: three, and the mix or the client at the end.
 pub const MAX_HOPS: usize = 4;
+
+/// The number of a key epoch. A packet is built with keys of one epoch and shows its lowest bit, so that a mix with two live keys knows
+/// which to use without trying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
+
+impl Epoch {
+    /// What packets of this epoch show.
+    pub fn bit(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    fn byte(self) -> u8 {
+        u8::from(self.bit())
+    }
+}
 
 /// One step of a path, as the sender plans it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

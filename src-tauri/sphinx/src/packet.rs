@@ -1,7 +1,7 @@
 //! Building a forward packet, and unwrapping any packet at a mix.
 
 use crate::{
-    BuildError, Geometry, Hop, PACKET_BYTES, Refusal,
+    BuildError, Epoch, Geometry, Hop, PACKET_BYTES, Refusal,
     header::{self, Command, EPOCH_AT},
     keys::{HopKeys, MixSecret},
     lioness::Lioness,
@@ -42,7 +42,7 @@ impl Packet {
         &self.0
     }
 
-    /// The bit that tells which of its two live keys a mix should use.
+    /// The bit that tells which of its two live keys a mix should use: [`Epoch::bit`] of the sender's epoch.
     pub fn epoch_bit(&self) -> bool {
         self.0[EPOCH_AT] & 1 == 1
     }
@@ -58,12 +58,12 @@ impl fmt::Debug for Packet {
     }
 }
 
-/// Builds a packet for the last mix of a path.
+/// Builds a packet for the last mix of a path whose keys are all of one epoch.
 ///
 /// # Errors
 /// When the path is empty or too long, a key in it is of small order, or the payload is over [`Geometry::PAYLOAD_BYTES`].
-pub fn build(rng: &mut impl CryptoRng, path: &[Hop], payload: &[u8]) -> Result<Packet, BuildError> {
-    let built = header::build(rng, path, Command::Arrive)?;
+pub fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], payload: &[u8]) -> Result<Packet, BuildError> {
+    let built = header::build(rng, epoch, path, Command::Arrive)?;
     let mut packet = Packet::empty();
     let (head, body) = packet.parts();
     head.copy_from_slice(&built.header);

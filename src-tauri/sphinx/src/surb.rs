@@ -1,7 +1,7 @@
 //! Single-use reply blocks: a way back that its holder can use once and cannot read.
 
 use crate::{
-    BuildError, Geometry, Hop, Refusal,
+    BuildError, Epoch, Geometry, Hop, Refusal,
     header::{self, Command},
     lioness::Lioness,
     packet::{Packet, fill_body, read_body},
@@ -80,11 +80,12 @@ impl fmt::Debug for SurbSecret {
 /// When the path is empty or too long, or a key in it is of small order.
 pub fn make_surb(
     rng: &mut impl CryptoRng,
+    epoch: Epoch,
     path: &[Hop],
     client: [u8; Geometry::ID_BYTES],
     id: [u8; Geometry::ID_BYTES],
 ) -> Result<(Surb, SurbSecret), BuildError> {
-    let built = header::build(rng, path, Command::Reply { client, surb: id })?;
+    let built = header::build(rng, epoch, path, Command::Reply { client, surb: id })?;
     let mut key = [0; 32];
     rng.fill_bytes(&mut key);
     let hops = built.keys.iter().map(|k| k.body).collect();

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fogbank_sphinx::{
-    BuildError, Geometry, Hop, MAX_HOPS, MixPublic, MixSecret, PACKET_BYTES, Packet, Refusal, Surb, Unwrapped, build, make_surb,
-    open, open_reply, reply,
+    BuildError, Epoch, Geometry, Hop, MAX_HOPS, MixPublic, MixSecret, PACKET_BYTES, Packet, Refusal, Surb, Unwrapped, build,
+    make_surb, open, open_reply, reply,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
@@ -49,7 +49,7 @@ proptest! {
     fn arrives_over_any_number_of_hops(seed: u64, hops in 1usize..=MAX_HOPS, payload in proptest::collection::vec(any::<u8>(), 0..3000)) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mixes = mixes(&mut rng, hops);
-        let packet = build(&mut rng, &path(&mixes), &payload).unwrap();
+        let packet = build(&mut rng, Epoch(0), &path(&mixes), &payload).unwrap();
         prop_assert_eq!(walk(&mixes, packet).unwrap(), Unwrapped::Arrived { payload });
     }
 
@@ -57,7 +57,7 @@ proptest! {
     fn a_flipped_bit_is_refused_or_garbles_the_whole_payload(seed: u64, hop in 0usize..3, bit in 0usize..PACKET_BYTES * 8) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mixes = mixes(&mut rng, 4);
-        let mut packet = build(&mut rng, &path(&mixes), b"hello").unwrap();
+        let mut packet = build(&mut rng, Epoch(0), &path(&mixes), b"hello").unwrap();
         for (secret, _) in &mixes[..hop] {
             let Unwrapped::Forward { packet: next, .. } = open(secret, packet).unwrap().peel().unwrap() else { panic!() };
             packet = next;
@@ -78,7 +78,7 @@ proptest! {
     fn replies_come_back_over_any_number_of_hops(seed: u64, hops in 1usize..=3, payload in proptest::collection::vec(any::<u8>(), 0..3000)) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mixes = mixes(&mut rng, hops);
-        let (surb, secret) = make_surb(&mut rng, &path(&mixes), [7; 16], [9; 16]).unwrap();
+        let (surb, secret) = make_surb(&mut rng, Epoch(0), &path(&mixes), [7; 16], [9; 16]).unwrap();
         let surb = Surb::from_bytes(&surb.to_bytes()).unwrap();
         let (first, packet) = reply(surb, &payload).unwrap();
         prop_assert_eq!(first, mixes[0].1.id);
@@ -103,7 +103,7 @@ proptest! {
 fn a_point_of_small_order_is_refused() {
     let mut rng = StdRng::seed_from_u64(1);
     let mixes = mixes(&mut rng, 2);
-    let mut bytes = *build(&mut rng, &path(&mixes), b"x").unwrap().as_bytes();
+    let mut bytes = *build(&mut rng, Epoch(0), &path(&mixes), b"x").unwrap().as_bytes();
     for alpha in [[0; 32], {
         let mut one = [0; 32];
         one[0] = 1;
@@ -114,7 +114,7 @@ fn a_point_of_small_order_is_refused() {
         assert_eq!(refused, Some(Refusal::SmallOrder));
     }
     let bad = Hop { id: [1; 16], key: MixPublic([0; 32]), delay_ms: 0 };
-    assert!(matches!(build(&mut rng, &[bad], b"x"), Err(BuildError::BadKey { .. })));
+    assert!(matches!(build(&mut rng, Epoch(0), &[bad], b"x"), Err(BuildError::BadKey { .. })));
 }
 
 #[test]
@@ -122,10 +122,13 @@ fn limits_are_kept() {
     let mut rng = StdRng::seed_from_u64(2);
     let mixes = mixes(&mut rng, 5);
     let path = path(&mixes);
-    assert!(matches!(build(&mut rng, &path, b""), Err(BuildError::PathLength { hops: 5 })));
-    assert!(matches!(build(&mut rng, &[], b""), Err(BuildError::PathLength { hops: 0 })));
-    assert!(build(&mut rng, &path[..4], &vec![1; Geometry::PAYLOAD_BYTES]).is_ok());
-    assert!(matches!(build(&mut rng, &path[..4], &vec![1; Geometry::PAYLOAD_BYTES + 1]), Err(BuildError::PayloadLength { .. })));
+    assert!(matches!(build(&mut rng, Epoch(0), &path, b""), Err(BuildError::PathLength { hops: 5 })));
+    assert!(matches!(build(&mut rng, Epoch(0), &[], b""), Err(BuildError::PathLength { hops: 0 })));
+    assert!(build(&mut rng, Epoch(0), &path[..4], &vec![1; Geometry::PAYLOAD_BYTES]).is_ok());
+    assert!(matches!(
+        build(&mut rng, Epoch(0), &path[..4], &vec![1; Geometry::PAYLOAD_BYTES + 1]),
+        Err(BuildError::PayloadLength { .. })
+    ));
 }
 
 #[test]
@@ -133,8 +136,8 @@ fn the_replay_tag_is_the_packets_own() {
     let mut rng = StdRng::seed_from_u64(3);
     let mixes = mixes(&mut rng, 3);
     let path = path(&mixes);
-    let one = build(&mut rng, &path, b"x").unwrap();
-    let other = build(&mut rng, &path, b"x").unwrap();
+    let one = build(&mut rng, Epoch(0), &path, b"x").unwrap();
+    let other = build(&mut rng, Epoch(0), &path, b"x").unwrap();
     let tag = |packet: &Packet| open(&mixes[0].0, packet.clone()).unwrap().replay_tag();
     assert_eq!(tag(&one), tag(&one));
     assert_ne!(tag(&one), tag(&other));
@@ -148,7 +151,7 @@ fn the_replay_tag_is_the_packets_own() {
 fn a_packet_opens_for_its_mix_only() {
     let mut rng = StdRng::seed_from_u64(4);
     let mixes = mixes(&mut rng, 3);
-    let packet = build(&mut rng, &path(&mixes), b"x").unwrap();
+    let packet = build(&mut rng, Epoch(0), &path(&mixes), b"x").unwrap();
     assert_eq!(open(&mixes[1].0, packet.clone()).err(), Some(Refusal::Header));
     assert_eq!(open(&MixSecret::generate(&mut rng), packet).err(), Some(Refusal::Header));
 }
@@ -159,7 +162,7 @@ fn headers_show_no_hop_number() {
     let mut rng = StdRng::seed_from_u64(5);
     let mixes = mixes(&mut rng, 4);
     for hops in 1..=4 {
-        let mut packet = build(&mut rng, &path(&mixes[..hops]), b"").unwrap();
+        let mut packet = build(&mut rng, Epoch(0), &path(&mixes[..hops]), b"").unwrap();
         for (secret, _) in &mixes[..hops] {
             let zeros = packet.as_bytes()[49..Geometry::HEADER_BYTES].windows(4).filter(|w| *w == [0; 4]).count();
             assert_eq!(zeros, 0, "{hops} hops");
@@ -177,8 +180,8 @@ fn the_format_has_not_changed() {
     let secrets: Vec<_> = (1..=4u8).map(|n| MixSecret::from_bytes([n; 32])).collect();
     let path: Vec<_> =
         secrets.iter().map(|s| Hop { id: s.public().0[..16].try_into().unwrap(), key: s.public(), delay_ms: 15 }).collect();
-    let packet = build(&mut rng, &path, b"the same bytes for every implementation").unwrap();
-    let (surb, _) = make_surb(&mut rng, &path[..3], [1; 16], [2; 16]).unwrap();
+    let packet = build(&mut rng, Epoch(0), &path, b"the same bytes for every implementation").unwrap();
+    let (surb, _) = make_surb(&mut rng, Epoch(0), &path[..3], [1; 16], [2; 16]).unwrap();
     assert_eq!(
         blake3::hash(packet.as_bytes()).to_hex().as_str(),
         "e0d2d5f0e5518b407c0ff933a00b68422974d71f50b5da1270932f9b6b11e50b"
@@ -187,4 +190,18 @@ fn the_format_has_not_changed() {
         blake3::hash(&surb.to_bytes()).to_hex().as_str(),
         "63d41bee73df1cec9c4754ddcacc2537d3a8f91896981a7511785642744c46d7"
     );
+}
+
+#[test]
+fn a_packet_shows_its_epochs_bit_and_nobody_can_turn_it() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let mixes = mixes(&mut rng, 3);
+    for epoch in [Epoch(6), Epoch(7)] {
+        let packet = build(&mut rng, epoch, &path(&mixes), b"x").unwrap();
+        assert_eq!(packet.epoch_bit(), epoch.bit());
+        let mut turned = *packet.as_bytes();
+        turned[48] ^= 1;
+        assert_eq!(open(&mixes[0].0, Packet::from_bytes(&turned).unwrap()).err(), Some(Refusal::Header));
+        assert!(walk(&mixes, packet).is_ok());
+    }
 }

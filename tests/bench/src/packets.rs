@@ -2,7 +2,7 @@
 
 use crate::figure::Figure;
 use anyhow::Result;
-use fogbank_sphinx::{Hop, MixSecret, PACKET_BYTES, build, open_with};
+use fogbank_sphinx::{Epoch, Hop, MixSecret, PACKET_BYTES, build, open_with};
 use std::{
     hint::black_box,
     time::{Duration, Instant},
@@ -17,14 +17,14 @@ pub(crate) fn figures() -> Result<Vec<Figure>> {
     let mut rng = rand::rng();
     let secrets: Vec<_> = (0..4).map(|_| MixSecret::generate(&mut rng)).collect();
     let path: Vec<_> = secrets.iter().map(|s| Hop { id: [1; 16], key: s.public(), delay_ms: 0 }).collect();
-    let packet = build(&mut rng, &path, &[7; 2048])?;
+    let packet = build(&mut rng, Epoch(0), &path, &[7; 2048])?;
     let public = secrets[0].public();
 
     let mut rounds: Vec<[f64; 3]> = Vec::new();
     for _ in 0..ROUNDS {
         let exchange = time(|| x25519_dalek::x25519(black_box([7; 32]), black_box(public.0)));
         let unwrap = time(|| open_with(&secrets[0], &public, black_box(packet.clone())).and_then(|p| p.peel()));
-        let built = time(|| build(&mut rng, &path, black_box(&[7; 2048])));
+        let built = time(|| build(&mut rng, Epoch(0), &path, black_box(&[7; 2048])));
         rounds.push([exchange.as_secs_f64(), unwrap.as_secs_f64(), built.as_secs_f64()]);
     }
     let median = |of: &dyn Fn(&[f64; 3]) -> f64| {

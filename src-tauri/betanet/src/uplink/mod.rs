@@ -15,7 +15,7 @@ use crate::{
     paths::{Guards, NoPath, forward_path, rendezvous, reply_path},
 };
 use fogbank_model::{FogId, Level, MixId};
-use fogbank_sphinx::{BuildError, Geometry, Hop, build, make_surb, open_reply};
+use fogbank_sphinx::{BuildError, Epoch, Geometry, Hop, build, make_surb, open_reply};
 use guards::GuardLinks;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -294,7 +294,7 @@ impl Uplink {
             forward_path(&directory, &guards, &self.shared.exclude, &up, to, level, &mut rand::rng())
                 .map_err(SendError::NoPath)?
         };
-        let packet = build(&mut rand::rng(), &path, &payload).map_err(SendError::Build)?;
+        let packet = build(&mut rand::rng(), Epoch(0), &path, &payload).map_err(SendError::Build)?;
         let guard = path.first().map_or(to, |hop| MixId(hop.id));
         let queue = self.shared.links.queue(guard).ok_or(SendError::GuardGone)?;
         queue.send(Frame::Packet(packet.as_bytes().to_vec())).await.map_err(|_| SendError::GuardGone)?;
@@ -319,7 +319,7 @@ impl Uplink {
             let guard = path.last().map_or(from, |hop| MixId(hop.id));
             let client = self.shared.links.client_tag(guard).ok_or(SendError::GuardGone)?;
             let id: [u8; 16] = rand::random();
-            let (surb, secret) = make_surb(&mut rand::rng(), &path, client, id).map_err(SendError::Build)?;
+            let (surb, secret) = make_surb(&mut rand::rng(), Epoch(0), &path, client, id).map_err(SendError::Build)?;
             lock(&self.shared.surbs).insert(id, Out { secret, inbox: to.id, via: from });
             surbs.push(surb.to_bytes().to_vec());
             // Making one takes three key exchanges; others on this thread go on in between.
