@@ -1,7 +1,6 @@
 //! The agent's one task: it owns the table of instances, answers requests, starts and ends what runs, and makes the report.
 
 use crate::{
-    FogClock,
     agent::{AgentConfig, Listed},
     bundle::{Bundles, FetchError, Limits, SILENCE, Sources, Wanted},
     instance::{self, Job, Orders, Told},
@@ -10,6 +9,7 @@ use crate::{
     sensors::{self, Sample},
     table::{Claim, Confirmed, Table},
 };
+use fogbank_betanet::clock::FogClock;
 use fogbank_betanet::{lease::Lease, service::MAX_LEASES, tunnel::IntroductionKey};
 use fogbank_model::{BundleId, Image, InstanceId, InstanceState, UnixMs};
 use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Offer, Power, Refusal, RefusalKind, Report, Signed};

@@ -4,11 +4,11 @@
 //! ended stops by itself, so that one that is cut off from the allocator serves until then and no longer.
 
 use crate::{
-    FogClock,
     bundle::{Bundles, FetchError, FetchProgress, Wanted},
     publish::{Publish, Published},
     site::Site,
 };
+use fogbank_betanet::clock::FogClock;
 use fogbank_betanet::tunnel::IntroductionKey;
 use fogbank_model::{DurationMs, InstanceId, InstanceState, Level, UnixMs};
 use iroh::Endpoint;

@@ -10,7 +10,6 @@
 mod actor;
 mod agent;
 pub mod bundle;
-mod clock;
 mod instance;
 mod offer;
 mod publish;
@@ -19,6 +18,5 @@ pub mod site;
 mod table;
 
 pub use agent::{Agent, AgentConfig, Listed};
-pub use clock::FogClock;
 pub use offer::Share;
 pub use publish::{Publish, Published};

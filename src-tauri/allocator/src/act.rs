@@ -6,13 +6,15 @@ use crate::{
     place::snapshot_for,
     registry::{Inner, Member},
     service,
-    start::{DIRECTORY, Shared, now},
+    start::{DIRECTORY, MIX_HISTORY, Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
 use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, MixId};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, ServiceProof, Signed, call, decode};
+use fogbank_wire::{
+    Assignment, BundlePermit, DeviceReply, DeviceRequest, MixLife, Refusal, ServiceProof, Signed, call, decode, encode,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -50,8 +52,8 @@ const MUTE: Duration = Duration::from_secs(30);
 struct Handed {
     points: Vec<MixId>,
     period: fogbank_betanet::address::Period,
-    /// The mixes of the directory in their present lives: one that restarted has forgotten what it held, and has another packet key.
-    ring: Vec<(MixId, [u8; 32])>,
+    /// The mixes of the directory in their present lives: one that restarted has forgotten what it held.
+    ring: Vec<(MixId, MixLife)>,
     at: Instant,
 }
 
@@ -135,11 +137,14 @@ impl Actor {
     async fn directory(&self) -> Result<(), StoreError> {
         let clock = Instant::now();
         let members = self.shared.registry.snapshot(clock);
-        let signed = {
+        let (signed, history) = {
             let mut signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(entries) = signer.due(&members, self.shared.settling(), clock) else { return Ok(()) };
-            signer.sign(entries, now(), clock)
+            let Some(due) = signer.due(&members, self.shared.settling(), now(), clock) else { return Ok(()) };
+            (signer.sign(due.entries, now(), clock), due.history)
         };
+        if let Some(bytes) = history.and_then(|h| encode(&h).ok()) {
+            self.shared.store.set_meta(MIX_HISTORY, &bytes).await?;
+        }
         match signed {
             Ok(signed) => {
                 // Kept before it is handed out: after a restart serials go on rising.
@@ -388,7 +393,7 @@ impl Actor {
                 self.shared.store.set_points(id, &points).await?;
             }
             let period = fogbank_betanet::address::Period::at(now());
-            let ring: Vec<(MixId, [u8; 32])> = directory.mixes.iter().map(|m| (m.id, m.packet_key)).collect();
+            let ring: Vec<(MixId, MixLife)> = directory.mixes.iter().map(|m| (m.id, m.life)).collect();
             let fresh = |h: &Handed| h.points == points && h.period == period && h.at.elapsed() < RENEW;
             let stale: Vec<&SeenInstance> = container
                 .instances

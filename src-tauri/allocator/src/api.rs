@@ -10,12 +10,13 @@ use crate::{
     start::{Shared, make_invite, now},
     world::{SeenContainer, World},
 };
-use fogbank_model::{Container, ContainerId, ContainerState, InstanceState, Resources};
+use fogbank_betanet::{directory::check_mix, epoch};
+use fogbank_model::{Container, ContainerId, ContainerState, InstanceState, MixId, Resources};
 use fogbank_placement::capacity as room;
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
-    Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, NodeReply, NodeRequest, Refusal,
-    RefusalKind, encode,
+    Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, MixInfo, NodeReply, NodeRequest,
+    Refusal, RefusalKind, encode,
 };
 
 /// Containers of one person.
@@ -23,10 +24,14 @@ const MAX_OWN: usize = 256;
 /// Containers of one fog: what one allocator is meant to hold.
 const MAX_CONTAINERS: usize = 10_000;
 
+/// Mixes that one mix tells its measurements of: those it has links to.
+const MAX_PROBES: usize = 256;
+
 /// Answers one request of a member.
 pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeRequest) -> NodeReply {
     let result = match request {
         NodeRequest::Report(report) => take_report(shared, member, report).await.map(|()| NodeReply::Done),
+        NodeRequest::Relays { mix, probes } => relays(shared, member, *mix, probes),
         NodeRequest::Directory => Ok(match shared.directory() {
             Some(signed) => NodeReply::Directory(signed.bytes.as_ref().clone()),
             None => NodeReply::Refused(Refusal::new(RefusalKind::NotFound, "there is no directory yet")),
@@ -50,6 +55,17 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
     };
     shared.wake.notify_one();
     result.unwrap_or_else(NodeReply::Refused)
+}
+
+/// A member's mix says its further packet keys and what it measured of others.
+fn relays(shared: &Shared, member: &Member, mix: MixInfo, mut probes: Vec<(MixId, u16)>) -> Result<NodeReply, Refusal> {
+    if !member.roles.mixnode || member.mix.as_ref().is_none_or(|known| known.key != mix.key) {
+        return Err(Refusal::new(RefusalKind::WrongState, "this device relays under another mix key here: connect again"));
+    }
+    check_mix(&mix, member.device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
+    probes.truncate(MAX_PROBES);
+    shared.registry.relays(member.device, mix, probes);
+    Ok(NodeReply::Done)
 }
 
 fn failed(error: StoreError) -> Refusal {

@@ -1,10 +1,14 @@
-//! Signing the directory: a new one whenever the set of mixes changes, and every ten minutes.
+//! Signing the directory: a new one whenever the set of mixes changes, and every ten minutes. Packet keys of coming hours and measured
+//! reliability come with whatever directory is next.
 //!
 //! Invariants: serials rise, over restarts too; a restart of the allocator alone changes nothing for those who browse: mixes that have not come
 //! back yet stay listed while the fog settles.
 
-use crate::registry::{Inner, Member};
-use fogbank_betanet::directory::{Directory, MAX_MIXES, MixEntry};
+use crate::{
+    mixes::{MixHistory, entries},
+    registry::Inner,
+};
+use fogbank_betanet::directory::{Directory, MAX_MIXES, MixEntry, mix_id};
 use fogbank_model::{FogId, UnixMs};
 use iroh::SecretKey;
 use std::{
@@ -29,11 +33,19 @@ pub(crate) struct Signer {
     shared_random: [u8; 32],
     serial: u64,
     current: Option<(Signed, Instant)>,
+    history: MixHistory,
+}
+
+/// What a new directory is made of.
+pub(crate) struct Due {
+    pub(crate) entries: Vec<MixEntry>,
+    /// The mixes' history as it is to be kept, when that has changed.
+    pub(crate) history: Option<MixHistory>,
 }
 
 impl Signer {
     /// `kept` is the last directory that was handed out.
-    pub(crate) fn new(key: SecretKey, test: bool, shared_random: [u8; 32], kept: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(key: SecretKey, test: bool, shared_random: [u8; 32], kept: Option<Vec<u8>>, history: MixHistory) -> Self {
         let fog = FogId(*key.public().as_bytes());
         let kept = kept.and_then(|bytes| match Directory::open(&bytes, &fog) {
             Ok(directory) => Some(Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) }),
@@ -43,7 +55,7 @@ impl Signer {
             }
         });
         let serial = kept.as_ref().map_or(0, |k| k.directory.serial);
-        Self { key, test, shared_random, serial, current: kept.map(|k| (k, Instant::now())) }
+        Self { key, test, shared_random, serial, current: kept.map(|k| (k, Instant::now())), history }
     }
 
     pub(crate) fn current(&self) -> Option<Signed> {
@@ -51,8 +63,11 @@ impl Signer {
     }
 
     /// Whether a new one is due for these members, and its mixes. While the fog settles, those listed before that are not here yet stay.
-    pub(crate) fn due(&self, members: &Inner, settling: bool, clock: Instant) -> Option<Vec<MixEntry>> {
-        let mut entries: Vec<MixEntry> = members.mixes(clock).into_iter().filter_map(entry).collect();
+    pub(crate) fn due(&mut self, members: &Inner, settling: bool, now: UnixMs, clock: Instant) -> Option<Due> {
+        let relays = members.mixes(clock);
+        let ids = relays.iter().filter_map(|member| member.mix.as_ref()).map(|mix| mix_id(&mix.key));
+        let news = self.history.note(ids, now);
+        let mut entries = entries(&relays, &self.history, now);
         if settling && let Some((current, _)) = &self.current {
             let before = current.directory.mixes.iter();
             let missing: Vec<MixEntry> = before.filter(|m| !entries.iter().any(|e| e.id == m.id)).cloned().collect();
@@ -61,8 +76,12 @@ impl Signer {
         entries.sort_by_key(|e| e.id);
         entries.dedup_by_key(|e| e.id);
         entries.truncate(MAX_MIXES);
-        let same = self.current.as_ref().is_some_and(|(c, at)| c.directory.mixes == entries && clock.duration_since(*at) < RENEW);
-        (!same).then_some(entries)
+        let same = self.current.as_ref().is_some_and(|(current, at)| {
+            let before = &current.directory.mixes;
+            let alike = before.len() == entries.len() && before.iter().zip(&entries).all(|(a, b)| a.same_mix(b));
+            alike && clock.duration_since(*at) < RENEW
+        });
+        (!same).then(|| Due { entries, history: news.then(|| self.history.clone()) })
     }
 
     /// Signs a new one, which is the current one from then on.
@@ -80,8 +99,4 @@ impl Signer {
         self.current = Some((signed.clone(), clock));
         Ok(signed)
     }
-}
-
-fn entry(member: &Member) -> Option<MixEntry> {
-    member.mix.as_ref().map(|mix| MixEntry::new(mix, member.owner))
 }

@@ -15,6 +15,7 @@ mod availability;
 mod decide;
 mod directory;
 mod look;
+mod mixes;
 mod place;
 mod registry;
 mod report;

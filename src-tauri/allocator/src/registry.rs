@@ -1,6 +1,6 @@
 //! Who is connected, and what each member last said. Lives in memory only: after a restart members come back and say it again.
 
-use fogbank_model::{DeviceId, OwnerId};
+use fogbank_model::{DeviceId, MixId, OwnerId};
 use fogbank_wire::{MixInfo, Report, Roles};
 use iroh::endpoint::Connection;
 use std::{
@@ -23,6 +23,8 @@ pub(crate) struct Member {
     /// What it plays now.
     pub(crate) roles: Roles,
     pub(crate) mix: Option<MixInfo>,
+    /// What its mix measured of others: the share of probes through each that came back, per mille.
+    pub(crate) probes: Vec<(MixId, u16)>,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) connection: Connection,
     pub(crate) report: Option<(Report, Instant)>,
@@ -61,6 +63,7 @@ impl Registry {
         if member.report.is_none() {
             member.report = before.as_ref().and_then(|b| b.report.clone());
         }
+        member.probes = before.map(|b| b.probes).unwrap_or_default();
         inner.here.insert(member.device, member).map(|old| old.connection)
     }
 
@@ -77,6 +80,13 @@ impl Registry {
     pub(crate) fn reported(&self, device: DeviceId, report: Report, now: Instant) {
         if let Some(member) = self.lock().here.get_mut(&device) {
             member.report = Some((report, now));
+        }
+    }
+
+    /// A member's mix has further packet keys, and measured others.
+    pub(crate) fn relays(&self, device: DeviceId, mix: MixInfo, probes: Vec<(MixId, u16)>) {
+        if let Some(member) = self.lock().here.get_mut(&device) {
+            (member.mix, member.probes) = (Some(mix), probes);
         }
     }
 
@@ -102,7 +112,7 @@ impl Inner {
     }
 
     /// Where a mix's device is connected.
-    pub(crate) fn by_mix(&self, id: fogbank_model::MixId) -> Option<&Member> {
+    pub(crate) fn by_mix(&self, id: MixId) -> Option<&Member> {
         self.here.values().find(|m| m.mix.as_ref().is_some_and(|mix| fogbank_betanet::directory::mix_id(&mix.key) == id))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     roles::{from_bits, to_bits},
     start::{Shared, hash, now},
 };
-use fogbank_betanet::directory::check_mix;
+use fogbank_betanet::{directory::check_mix, epoch};
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{
     DeviceRequest, Enrol, Greeting, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
@@ -105,7 +105,7 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     }
     let mix = enrol.mix.filter(|_| roles.mixnode);
     if let Some(mix) = &mix {
-        check_mix(mix, device).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
+        check_mix(mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
     }
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(failed)?;
@@ -117,6 +117,7 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
         name,
         roles,
         mix,
+        probes: Vec::new(),
         addrs,
         connection: connection.clone(),
         report: None,

@@ -10,7 +10,7 @@ use crate::{
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
-use fogbank_wire::{Enrol, Refusal, RefusalKind, Roles, Ticket, VERSION};
+use fogbank_wire::{Enrol, Refusal, RefusalKind, Roles, Ticket, VERSION, decode};
 use iroh::{
     SecretKey,
     endpoint::{Connection, SendStream},
@@ -105,6 +105,7 @@ pub struct Allocator {
 
 const SHARED_RANDOM: &str = "shared random";
 pub(crate) const DIRECTORY: &str = "directory";
+pub(crate) const MIX_HISTORY: &str = "history of mixes";
 /// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
 const COME_BACK: Duration = Duration::from_secs(11);
 
@@ -125,7 +126,9 @@ impl Allocator {
             }
         };
         let kept = store.meta(DIRECTORY).await.map_err(StartError::Store)?;
-        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept);
+        let history = store.meta(MIX_HISTORY).await.map_err(StartError::Store)?;
+        let history = history.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
+        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, history);
         let shared = Arc::new(Shared {
             config,
             store,

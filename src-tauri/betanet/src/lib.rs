@@ -9,8 +9,10 @@
 
 pub mod address;
 pub mod client;
+pub mod clock;
 pub mod descriptor;
 pub mod directory;
+pub mod epoch;
 pub mod lease;
 pub mod link;
 pub mod message;

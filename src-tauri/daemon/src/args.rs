@@ -80,6 +80,15 @@ pub(crate) enum Command {
         /// on or off.
         switch: Switch,
     },
+    /// How much the relay may take: kilobytes a second, and gigabytes a month in and out. A limit that is not named is lifted.
+    RelayLimits {
+        /// Kilobytes a second.
+        #[arg(long, value_name = "KB", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
+        /// Gigabytes a month.
+        #[arg(long, value_name = "GB", value_parser = clap::value_parser!(u32).range(1..))]
+        month: Option<u32>,
+    },
     /// Pause lending.
     Pause,
     /// Go on lending.
@@ -221,6 +230,7 @@ impl Command {
             Self::Visit { link } => ControlRequest::Visit { link: link.clone() },
             Self::Lend { switch } => ControlRequest::Lend { on: *switch == Switch::On },
             Self::Relay { switch } => ControlRequest::Relay { on: *switch == Switch::On },
+            Self::RelayLimits { rate, month } => ControlRequest::RelayLimits { rate_kb_s: *rate, month_gb: *month },
             Self::Pause => ControlRequest::Pause { on: true },
             Self::Resume => ControlRequest::Pause { on: false },
             Self::Drain { undo } => ControlRequest::Drain { on: !undo },

@@ -1,6 +1,8 @@
 //! Answers in words, for a terminal.
 
-use fogbank_node::control::{Amounts, ContainerDetailDto, ControlReply, ControlRequest, NetworkDto, RoleDto, StatusDto};
+use fogbank_node::control::{
+    Amounts, ContainerDetailDto, ControlReply, ControlRequest, NetworkDto, RelayDto, RoleDto, StatusDto,
+};
 use std::fmt::Write;
 
 /// An answer as lines of text.
@@ -88,6 +90,7 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
     writeln!(out, "mixes    {} listed, {} usable, {} needed", network.mixes, network.usable, network.needed)?;
     let gate = if network.waiting.is_empty() { "addresses can be opened" } else { network.waiting.as_str() };
     writeln!(out, "gate     {gate}")?;
+    writeln!(out, "relay    {}", relay(&network.relay))?;
     for visit in &network.visits {
         writeln!(out, "visit    {}  {}", visit.onion, visit.words)?;
     }
@@ -99,6 +102,18 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The relay's limits in one line.
+fn relay(relay: &RelayDto) -> String {
+    let limit = |of: Option<u32>, unit: &str| of.map_or("no limit".to_owned(), |n| format!("{n} {unit}"));
+    let rests = if relay.rests { "; it rests until next month" } else { "" };
+    format!(
+        "{}, {}; {} MB relayed this month{rests}",
+        limit(relay.rate_kb_s, "KB/s"),
+        limit(relay.month_gb, "GB a month"),
+        relay.month_used_mb
+    )
 }
 
 fn amounts(a: &Amounts) -> String {

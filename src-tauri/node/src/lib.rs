@@ -22,6 +22,7 @@ mod parts;
 mod practice;
 mod profile;
 mod publishing;
+mod relaying;
 mod requests;
 mod session;
 mod settings;

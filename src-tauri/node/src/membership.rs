@@ -4,7 +4,7 @@
 //! Deliberately absent: what a request means (the [`Handler`]'s).
 
 use crate::{identity::Identity, net, settings::Membership};
-use fogbank_agent::FogClock;
+use fogbank_betanet::clock::FogClock;
 use fogbank_model::FogId;
 use fogbank_wire::{
     CallError, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
@@ -188,9 +188,18 @@ async fn enrol(config: &mut LinkConfig) -> Result<(Connection, Welcome), CallErr
     }
 }
 
+impl Part {
+    /// Whether only packet keys differ: no reason to present oneself anew.
+    fn differs_in_keys_only(&self, other: &Self) -> bool {
+        let rest = |part: &Self| (part.roles, part.mix.as_ref().map(|m| (m.key, m.life, m.addrs.clone())));
+        rest(self) == rest(other)
+    }
+}
+
 /// Reports and answers until the connection breaks or the node's part changes; says why it ended.
 async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Duration) -> String {
     let handler = config.handler.clone();
+    let mut told = config.part.borrow().clone();
     let answering = answer(connection.clone(), handler);
     tokio::pin!(answering);
     loop {
@@ -210,7 +219,19 @@ async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Durati
             why = &mut answering => return why,
             ended = reporting => if let Some(why) = ended { return why },
             changed = config.part.changed() => {
-                return if changed.is_ok() { "this node's roles changed".to_owned() } else { "this node ends".to_owned() };
+                if changed.is_err() {
+                    return "this node ends".to_owned();
+                }
+                let part = config.part.borrow_and_update().clone();
+                let Some(mix) = part.mix.clone().filter(|_| part.differs_in_keys_only(&told)) else {
+                    return "this node's roles changed".to_owned();
+                };
+                told = part;
+                match call(connection, &NodeRequest::Relays { mix: Box::new(mix), probes: Vec::new() }).await {
+                    Ok(NodeReply::Done) => {}
+                    Ok(other) => tracing::warn!(?other, "the allocator did not take new packet keys"),
+                    Err(error) => return format!("new packet keys were not taken: {error}"),
+                }
             }
         }
     }

@@ -19,11 +19,12 @@ use crate::{
     practice::PracticeFog,
     profile::Profile,
     publishing::Progress,
+    relaying::Month,
     settings::{Membership, OwnFog, Settings},
     start::{NodeOptions, ProxyPort, StartError},
 };
 use fogbank_agent::bundle::Bundles;
-use fogbank_betanet::{client::Visitor, proxy::Proxy};
+use fogbank_betanet::{client::Visitor, mixnode::Rate, proxy::Proxy};
 use fogbank_model::{FogId, Resources};
 use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Purpose, Refusal, RefusalKind, Report, Roles};
 use iroh::Endpoint;
@@ -40,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A mix that stops relaying passes on for so long what is on its way: the directory without it has reached everyone by then.
 const LAST_PACKETS: Duration = Duration::from_secs(2);
-/// How often a mix's replay tags are looked at.
+/// How often it is looked whether the mix has new packet keys, and what it has relayed.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 /// The practice fog's nodes live below this folder of the profile.
 pub(crate) const PRACTICE: &str = "practice";
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     part: watch::Sender<Part>,
     reports: watch::Sender<Report>,
     visitor: watch::Sender<Option<Visitor>>,
+    relayed: Mutex<Month>,
     /// Changes of what runs happen one after another.
     changing: AsyncMutex<Background>,
     /// Requests that change settings are answered one after another, so that none undoes another's.
@@ -113,7 +115,13 @@ impl Node {
         let endpoint = net::bind(identity.device.clone(), SocketAddr::new(options.listen, 0)).await.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();
         let inner = Arc::new(Inner {
-            ground: Ground { profile: profile.clone(), identity, listen: options.listen, hub: hub.clone() },
+            ground: Ground {
+                profile: profile.clone(),
+                identity,
+                listen: options.listen,
+                hub: hub.clone(),
+                clock: bundles.clock(),
+            },
             endpoint: endpoint.clone(),
             bundles,
             hub,
@@ -122,6 +130,7 @@ impl Node {
             part: watch::Sender::new(Part::default()),
             reports: watch::Sender::new(nothing_lent("this device does not lend")),
             visitor,
+            relayed: Mutex::new(Month::load(&profile)),
             proxy: proxy.as_ref().map(Proxy::addr),
             progress: Progress::default(),
             changing: AsyncMutex::default(),
@@ -184,19 +193,14 @@ impl Node {
     }
 }
 
-/// A mix whose replay tags are full is started anew with a fresh key.
+/// Keeps account of what was relayed, and tells the fog of new packet keys.
 async fn tend(inner: Arc<Inner>) {
     loop {
         tokio::time::sleep(TEND_EVERY).await;
-        if inner.parts().relay.as_ref().is_some_and(|r| r.mixnode.worn()) {
-            tracing::info!("the mix starts anew with a fresh packet key");
-            let worn = inner.lock_parts().relay.take();
-            if let Some(worn) = worn {
-                worn.shutdown().await;
-            }
-            if let Err(error) = inner.align().await {
-                tracing::warn!(%error, "the mix did not start anew");
-            }
+        inner.count_relayed();
+        // Starts, ends and tells what the month's account and the epoch ask for; usually nothing.
+        if let Err(error) = inner.align().await {
+            tracing::warn!(%error, "what runs does not follow the settings");
         }
     }
 }
@@ -247,24 +251,55 @@ impl Inner {
         let mut background = self.changing.lock().await;
         self.align_fog(&mut background).await?;
         let settings = self.settings();
+        let roles = self.played(&settings);
+        self.align_relay(roles.mixnode, settings.relay_limits.rate(), &mut background).await?;
+        self.align_lending(&settings, roles.agent, &mut background).await;
+        self.show_part()?;
+        self.align_membership(&settings);
+        self.align_visiting(&settings).await;
+        background.ending.retain(|t| !t.is_finished());
+        Ok(())
+    }
+
+    /// The roles that the owner wants and the fog grants; a mix rests when its month is used up.
+    fn played(&self, settings: &Settings) -> Roles {
         let granted = settings.membership.as_ref().map(|m| m.granted).unwrap_or_default();
-        let roles = Roles {
+        let within = self.relayed().within(settings.relay_limits);
+        Roles {
             agent: settings.lend && granted.agent,
-            mixnode: settings.relay && granted.mixnode,
+            mixnode: settings.relay && granted.mixnode && within,
             publisher: granted.publisher,
             admin: granted.admin,
+        }
+    }
+
+    /// What was relayed this month.
+    pub(crate) fn relayed(&self) -> Month {
+        *self.relayed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_relayed(&self) {
+        let counters = self.parts().relay.as_ref().map(|r| r.mixnode.counters());
+        let changed = {
+            let mut month = self.relayed.lock().unwrap_or_else(PoisonError::into_inner);
+            month.count(counters.as_ref(), self.ground.clock.now()).then_some(*month)
         };
-        self.align_relay(roles.mixnode, &mut background).await?;
-        self.align_lending(&settings, roles.agent, &mut background).await;
-        let fresh = Part { roles, mix: self.parts().relay.as_ref().map(|r| r.info.clone()) };
+        if let Some(month) = changed
+            && let Err(error) = month.save(&self.ground.profile)
+        {
+            tracing::warn!(%error, "what was relayed this month could not be kept");
+        }
+    }
+
+    /// Makes what is told to the allocator what runs.
+    fn show_part(&self) -> Result<(), StartError> {
+        let mix = self.parts().relay.as_ref().map(|r| r.info(&self.ground.identity)).transpose();
+        let fresh = Part { roles: self.played(&self.settings()), mix: mix.map_err(StartError::MixStatement)? };
         self.part.send_if_modified(|part| {
             let changed = *part != fresh;
             *part = fresh;
             changed
         });
-        self.align_membership(&settings);
-        self.align_visiting(&settings).await;
-        background.ending.retain(|t| !t.is_finished());
         Ok(())
     }
 
@@ -310,14 +345,16 @@ impl Inner {
         Ok(())
     }
 
-    async fn align_relay(&self, relays: bool, background: &mut Background) -> Result<(), StartError> {
-        let running = self.parts().relay.is_some();
-        if relays && !running {
-            let relay = Relay::start(&self.ground).await?;
-            self.lock_parts().relay = Some(Arc::new(relay));
-        } else if !relays && running {
-            let gone = self.lock_parts().relay.take();
-            if let Some(relay) = gone {
+    async fn align_relay(&self, relays: bool, rate: Rate, background: &mut Background) -> Result<(), StartError> {
+        match self.parts().relay {
+            Some(relay) if relays => relay.mixnode.set_rate(rate),
+            None if relays => {
+                let relay = Relay::start(&self.ground, rate).await?;
+                self.lock_parts().relay = Some(Arc::new(relay));
+            }
+            None => {}
+            Some(relay) => {
+                self.lock_parts().relay = None;
                 background.ending.push(tokio::spawn(async move {
                     tokio::time::sleep(LAST_PACKETS).await;
                     relay.shutdown().await;

@@ -11,13 +11,14 @@ use crate::{
 use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
     client::Visitor,
+    clock::FogClock,
     link,
-    mixnode::Mixnode,
+    mixnode::{MixConfig, Mixnode, Rate},
     service::Host,
     uplink::{Uplink, UplinkConfig},
 };
 use fogbank_model::{FogId, MixId};
-use fogbank_wire::MixInfo;
+use fogbank_wire::{FrameError, MixInfo};
 use iroh::Endpoint;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -31,6 +32,8 @@ pub(crate) struct Ground {
     pub(crate) identity: Identity,
     pub(crate) listen: IpAddr,
     pub(crate) hub: DirectoryHub,
+    /// The allocator's clock.
+    pub(crate) clock: FogClock,
 }
 
 impl Ground {
@@ -47,6 +50,7 @@ impl Ground {
             directory: bootstrap.is_none().then(|| self.hub.subscribe()),
             bootstrap: bootstrap.map(|b| b.mixes.clone()).unwrap_or_default(),
             guards: guards::load(&self.profile, kind),
+            clock: self.clock.clone(),
         });
         let keeping = guards::keep(self.profile.clone(), kind, uplink.guards());
         (uplink, keeping)
@@ -56,18 +60,22 @@ impl Ground {
 /// A mix that relays.
 pub(crate) struct Relay {
     pub(crate) mixnode: Mixnode,
-    pub(crate) info: MixInfo,
+    addrs: Vec<SocketAddr>,
 }
 
 impl Relay {
-    pub(crate) async fn start(ground: &Ground) -> Result<Self, StartError> {
+    pub(crate) async fn start(ground: &Ground, rate: Rate) -> Result<Self, StartError> {
         let endpoint =
             link::bind(ground.identity.mix.clone(), SocketAddr::new(ground.listen, 0)).await.map_err(StartError::Mix)?;
         let addrs = crate::net::reachable(&endpoint);
-        let mixnode = Mixnode::start(endpoint, ground.hub.subscribe());
-        let info = MixInfo::new(&ground.identity.mix, ground.identity.device_id(), mixnode.packet_key(), addrs);
-        let info = info.map_err(StartError::MixStatement)?;
-        Ok(Self { mixnode, info })
+        let config = MixConfig { directory: ground.hub.subscribe(), clock: ground.clock.clone(), rate };
+        Ok(Self { mixnode: Mixnode::start(endpoint, config), addrs })
+    }
+
+    /// As it asks to be listed, with its packet keys as they are now.
+    pub(crate) fn info(&self, identity: &Identity) -> Result<MixInfo, FrameError> {
+        let keys = self.mixnode.packet_keys().borrow().clone();
+        MixInfo::new(&identity.mix, identity.device_id(), self.mixnode.life(), keys, self.addrs.clone())
     }
 
     pub(crate) async fn shutdown(&self) {

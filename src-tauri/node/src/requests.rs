@@ -3,11 +3,13 @@
 use crate::{
     answers,
     control::{
-        ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, StatusDto, VisitDto,
+        ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, StatusDto,
+        VisitDto,
     },
     membership::Standing,
     node::Inner,
     publishing::{self, Wish},
+    relaying::RelayLimits,
 };
 use fogbank_betanet::{
     address::{FogLink, Via},
@@ -37,6 +39,7 @@ impl Inner {
                 | Ask::Visit { .. }
                 | Ask::Lend { .. }
                 | Ask::Relay { .. }
+                | Ask::RelayLimits { .. }
                 | Ask::Pause { .. }
                 | Ask::Drain { .. }
         );
@@ -62,6 +65,10 @@ impl Inner {
             Ask::Relay { on } => {
                 self.contributor(on)?;
                 self.change(|s| s.relay = on).await.map(done)
+            }
+            Ask::RelayLimits { rate_kb_s, month_gb } => {
+                let limits = RelayLimits { rate_kb_s, month_gb };
+                self.change(|s| s.relay_limits = limits).await.map(done)
             }
             Ask::Pause { on } => self.change(|s| s.paused = on).await.map(done),
             Ask::Drain { on } => {
@@ -206,6 +213,7 @@ impl Inner {
     }
 
     fn network(&self) -> NetworkDto {
+        let settings = self.settings();
         let parts = self.parts();
         let visiting = parts.visiting.as_deref();
         let hosting = parts.lending.as_deref();
@@ -233,6 +241,14 @@ impl Inner {
             host_counters.insert("open_tunnels".to_owned(), open.tunnels as u64);
             host_counters.insert("open_streams".to_owned(), open.streams as u64);
         }
+        let RelayLimits { rate_kb_s, month_gb } = settings.relay_limits;
+        let relayed = self.relayed();
+        let relay = RelayDto {
+            rate_kb_s,
+            month_gb,
+            month_used_mb: relayed.bytes / 1_000_000,
+            rests: settings.relay && !relayed.within(settings.relay_limits),
+        };
         let (peers, own_addrs) = met(visiting.map(|v| &v.uplink));
         let (host_peers, host_addrs) = met(hosting.map(|l| &l.uplink));
         NetworkDto {
@@ -241,6 +257,7 @@ impl Inner {
             waiting: gate.waiting,
             mixes: count(directory.map_or(0, |d| d.mixes.len())),
             visits,
+            relay,
             mix_counters: parts.relay.map(|r| r.mixnode.counters().by_name()).unwrap_or_default(),
             visit_counters: counters(visiting.map(|v| &v.uplink)),
             host_counters,

@@ -1,6 +1,9 @@
 //! What an install has been told to do, kept between starts: its fog, its roles, its name.
 
-use crate::profile::{Profile, write_private};
+use crate::{
+    profile::{Profile, write_private},
+    relaying::RelayLimits,
+};
 use fogbank_model::FogId;
 use fogbank_wire::{Roles, Ticket};
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,9 @@ pub(crate) struct Settings {
     pub lend: bool,
     /// Whether it relays.
     pub relay: bool,
+    /// What the owner lets the mix take.
+    #[serde(default)]
+    pub relay_limits: RelayLimits,
     /// Whether its owner paused lending.
     pub paused: bool,
     /// Whether its owner asked to move everything away.
@@ -107,7 +113,18 @@ impl Settings {
     }
 
     fn new(name: String) -> Self {
-        Self { name, fog: None, membership: None, lend: false, relay: false, paused: false, draining: false, visits: None }
+        let relay_limits = RelayLimits::default();
+        Self {
+            name,
+            fog: None,
+            membership: None,
+            lend: false,
+            relay: false,
+            relay_limits,
+            paused: false,
+            draining: false,
+            visits: None,
+        }
     }
 
     /// Keeps them.

@@ -5,7 +5,8 @@
 
 use crate::{BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, MixInfo, OwnerCertificate, Signed, Ticket};
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, Onion, Resources, UnixMs,
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, MixId, Onion, Resources,
+    UnixMs,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr};
@@ -230,6 +231,14 @@ pub struct Capacity {
 pub enum NodeRequest {
     /// I am here; this is how I am. Answer: `Done`.
     Report(Report),
+    /// My mix as it is now, with further packet keys, and what it measured of others: the share of probes through each that came back, per
+    /// mille. Answer: `Done`.
+    Relays {
+        /// The mix.
+        mix: Box<MixInfo>,
+        /// Its measurements.
+        probes: Vec<(MixId, u16)>,
+    },
     /// The signed directory. Answer: `Directory`.
     Directory,
     /// Would this fit? Answer: `Capacity`.

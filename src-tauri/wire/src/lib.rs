@@ -23,7 +23,7 @@ pub use control::{
 };
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
-pub use mix::MixInfo;
+pub use mix::{MixInfo, MixLife, PacketKeys};
 pub use permit::BundlePermit;
 pub use signed::{Signed, SignedError};
 pub use ticket::{Ticket, TicketError};

@@ -116,6 +116,8 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       inFog(world);
       world.relays = request.on;
       return DONE;
+    case 'relay_limits':
+      return DONE;
     case 'pause':
       world.paused = request.on;
       return DONE;
@@ -230,6 +232,7 @@ function network(world: World) {
     waiting,
     mixes: world.devices.length,
     visits: world.visits,
+    relay: { rate_kb_s: 1000, month_gb: 50, month_used_mb: world.relays ? 1234 : 0, rests: false },
     mix_counters: mix_counters as Record<string, number>,
     visit_counters: { sent: 1204, received: 1187, garbled: 0 },
     host_counters: {},

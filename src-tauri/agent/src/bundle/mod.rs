@@ -26,8 +26,8 @@ pub use manifest::{Entry, INDEX, Manifest, ManifestError};
 pub use path::{MAX_PART_BYTES, MAX_PATH_BYTES, NameFault, check_path};
 pub use serve::ServeError;
 
-use crate::FogClock;
 use bytes::Bytes;
+use fogbank_betanet::clock::FogClock;
 use fogbank_model::BundleId;
 use futures_util::StreamExt as _;
 use iroh_blobs::{

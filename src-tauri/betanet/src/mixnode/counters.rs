@@ -48,7 +48,7 @@ counters! {
     unknown_next,
     /// Packets dropped because a queue was full.
     dropped_full,
-    /// Packets dropped because their peer sends too many.
+    /// Packets dropped because more came than the owner lets the mix take.
     dropped_rate,
     /// Introductions passed on.
     introductions,

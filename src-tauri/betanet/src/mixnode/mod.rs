@@ -7,25 +7,28 @@
 mod counters;
 mod descriptors;
 mod introductions;
+mod keys;
+mod limits;
 mod mailboxes;
 mod pipeline;
 mod replay;
 mod services;
 
 pub use counters::MixCounters;
+pub use limits::Rate;
 
 use crate::{
+    clock::FogClock,
     directory::{Directory, mix_id},
     link::{Frame, receive},
 };
 use fogbank_model::MixId;
-use fogbank_sphinx::MixSecret;
-use fogbank_wire::{Greeting, Purpose, Refusal, RefusalKind, receive_hello, write_frame};
+use fogbank_wire::{Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, receive_hello, write_frame};
 use iroh::{Endpoint, endpoint::Connection};
 use pipeline::Pipeline;
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -36,10 +39,6 @@ use tokio::{
 const MAX_CONNECTIONS: usize = 512;
 /// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
 const CLIENT_QUEUE: usize = 256;
-/// Packets taken of one peer a second, with as many at once: 80 MB/s, above what a home connection carries, far below what would fill the
-/// replay tags unnoticed.
-const PEER_RATE: u32 = 10_000;
-
 /// A directory with its signed bytes, as nodes hand it on.
 #[derive(Debug, Clone)]
 pub struct KnownDirectory {
@@ -49,24 +48,33 @@ pub struct KnownDirectory {
     pub signed: Arc<Vec<u8>>,
 }
 
+/// How a mix begins.
+#[derive(Debug, Clone)]
+pub struct MixConfig {
+    /// The directory, in which next hops are looked up.
+    pub directory: watch::Receiver<Option<KnownDirectory>>,
+    /// By which key epochs turn.
+    pub clock: FogClock,
+    /// What the owner lets it take.
+    pub rate: Rate,
+}
+
 /// A running mix.
 pub struct Mixnode {
     pipeline: Arc<Pipeline>,
-    packet_key: [u8; 32],
+    life: MixLife,
     endpoint: Endpoint,
     running: Mutex<(JoinSet<()>, Vec<std::thread::JoinHandle<()>>)>,
 }
 
 impl Mixnode {
-    /// Starts a mix at an endpoint bound by [`crate::link::bind`], with a packet key of its own life.
-    pub fn start(endpoint: Endpoint, directory: watch::Receiver<Option<KnownDirectory>>) -> Self {
-        let secret = MixSecret::generate(&mut rand::rng());
-        let packet_key = secret.public().0;
-        let (pipeline, workers) = Pipeline::start(endpoint.clone(), secret, directory);
+    /// Starts a mix at an endpoint bound by [`crate::link::bind`], with packet keys of its own life.
+    pub fn start(endpoint: Endpoint, config: MixConfig) -> Self {
+        let (pipeline, workers) = Pipeline::start(endpoint.clone(), config);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
         tasks.spawn(Pipeline::tend(pipeline.clone()));
-        Self { pipeline, packet_key, endpoint, running: Mutex::new((tasks, workers)) }
+        Self { pipeline, life: rand::random(), endpoint, running: Mutex::new((tasks, workers)) }
     }
 
     /// Its id.
@@ -79,9 +87,14 @@ impl Mixnode {
         *self.endpoint.id().as_bytes()
     }
 
-    /// Its public packet key, new at each start.
-    pub fn packet_key(&self) -> [u8; 32] {
-        self.packet_key
+    /// Its life, another one at each start.
+    pub fn life(&self) -> MixLife {
+        self.life
+    }
+
+    /// Its public packet keys of the present epoch and those to come, now and as epochs turn.
+    pub fn packet_keys(&self) -> watch::Receiver<PacketKeys> {
+        self.pipeline.published.subscribe()
     }
 
     /// What it has done.
@@ -89,9 +102,9 @@ impl Mixnode {
         self.pipeline.counters.read()
     }
 
-    /// Whether its replay tags are full: it takes no more packets and should be started again with a fresh key.
-    pub fn worn(&self) -> bool {
-        self.pipeline.worn()
+    /// The owner changed what it may take. Replay tags of keys that are out already stay sized by the old rate.
+    pub fn set_rate(&self, rate: Rate) {
+        self.pipeline.set_rate(rate);
     }
 
     /// Keeps a descriptor for those who ask.
@@ -163,13 +176,11 @@ async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
     let tag = mix_id(connection.remote_id().as_bytes()).0;
     let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
     pipeline.peers.arrived(tag, queue.clone());
-    let rate = Mutex::new(Rate::new(Instant::now()));
     let taking = {
         let pipeline = pipeline.clone();
         receive(&connection, false, move |frame| {
             let Frame::Packet(bytes) = frame else { return };
-            let within = rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
-            if within { pipeline.take(bytes) } else { counters::count(&pipeline.counters.dropped_rate) }
+            pipeline.take(tag, bytes, Instant::now());
         })
     };
     tokio::select! {
@@ -204,28 +215,5 @@ async fn bring(connection: &Connection, mut frames: mpsc::Receiver<Frame>, pipel
         if crate::link::send(connection, &frame).await.is_err() {
             return;
         }
-    }
-}
-
-/// A token bucket of packets.
-struct Rate {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Rate {
-    fn new(now: Instant) -> Self {
-        Self { tokens: f64::from(PEER_RATE), filled: now }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let gained = now.duration_since(self.filled).min(Duration::from_secs(1)).as_secs_f64() * f64::from(PEER_RATE);
-        self.tokens = (self.tokens + gained).min(f64::from(PEER_RATE));
-        self.filled = now;
-        let within = self.tokens >= 1.0;
-        if within {
-            self.tokens -= 1.0;
-        }
-        within
     }
 }

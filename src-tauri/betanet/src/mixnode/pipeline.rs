@@ -1,22 +1,26 @@
 //! The way of a packet through the mix: a bounded queue to worker threads, unwrap, replay check, delay, and out.
 
 use super::{
-    KnownDirectory,
+    KnownDirectory, MixConfig,
     counters::{Live, count},
-    replay::{MAX_TAGS, ReplayTags, Seen},
+    keys::{EpochKey, MixKeys},
+    limits::{Intake, Rate},
+    replay::{Seen, most_tags},
     services::Services,
 };
 use crate::{
+    clock::FogClock,
     directory::mix_id,
     link::{Frame, Link},
 };
 use fogbank_model::MixId;
-use fogbank_sphinx::{MixPublic, MixSecret, Packet, Unwrapped, open_with};
+use fogbank_sphinx::{Packet, Unwrapped, open_with};
+use fogbank_wire::PacketKeys;
 use iroh::Endpoint;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -38,7 +42,7 @@ const MAX_DELAY: Duration = Duration::from_millis(500);
 const MAX_LINKS: usize = 256;
 /// A link without packets is closed after this; the next packet opens it again.
 const LINK_IDLE: Duration = Duration::from_secs(60);
-/// How often idle links, mailboxes and leases are looked at.
+/// How often the epoch, idle links, mailboxes and leases are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
 /// Clients and mixes that are connected to us, by the tag that their key gives them.
@@ -57,13 +61,15 @@ pub(super) struct Pipeline {
     pub(super) services: Services,
     pub(super) peers: Peers,
     pub(super) directory: watch::Receiver<Option<KnownDirectory>>,
-    secret: MixSecret,
-    public: MixPublic,
+    pub(super) published: watch::Sender<PacketKeys>,
+    clock: FogClock,
+    keys: Mutex<MixKeys>,
+    /// By the bit that packets show.
+    live: RwLock<[Option<Arc<EpochKey>>; 2]>,
+    intake: Mutex<Intake>,
     endpoint: Endpoint,
     workers: Vec<SyncSender<Vec<u8>>>,
     turn: AtomicUsize,
-    tags: Mutex<ReplayTags>,
-    full: AtomicBool,
     stopped: AtomicBool,
     delayed: Arc<Semaphore>,
     links: Mutex<HashMap<MixId, OutLink>>,
@@ -72,27 +78,26 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// Starts as many workers as there are cores. Must be called in a runtime.
-    pub(super) fn start(
-        endpoint: Endpoint,
-        secret: MixSecret,
-        directory: watch::Receiver<Option<KnownDirectory>>,
-    ) -> (Arc<Self>, Vec<std::thread::JoinHandle<()>>) {
+    pub(super) fn start(endpoint: Endpoint, config: MixConfig) -> (Arc<Self>, Vec<std::thread::JoinHandle<()>>) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, queues): (Vec<_>, Vec<_>) = (0..cores).map(|_| sync_channel(WORKER_QUEUE)).unzip();
         let id = mix_id(endpoint.id().as_bytes());
+        let now = config.clock.now();
+        let keys = MixKeys::new(most_tags(config.rate), now, &mut rand::rng());
         let pipeline = Arc::new(Self {
             id,
             counters: Live::default(),
             services: Services::new(id),
             peers: Peers::default(),
-            directory,
-            public: secret.public(),
-            secret,
+            directory: config.directory,
+            published: watch::Sender::new(keys.public()),
+            clock: config.clock,
+            live: RwLock::new(keys.live(now)),
+            keys: Mutex::new(keys),
+            intake: Mutex::new(Intake::new(config.rate, Instant::now())),
             endpoint,
             workers,
             turn: AtomicUsize::new(0),
-            tags: Mutex::new(ReplayTags::new(MAX_TAGS)),
-            full: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
             links: Mutex::default(),
@@ -108,8 +113,11 @@ impl Pipeline {
         (pipeline, threads)
     }
 
-    /// Takes a packet from the wire; drops it when the workers are behind.
-    pub(super) fn take(&self, bytes: Vec<u8>) {
+    /// Takes a peer's packet from the wire; drops it when it is over the rate, or when the workers are behind.
+    pub(super) fn take(&self, peer: [u8; 16], bytes: Vec<u8>, now: Instant) {
+        if !lock(&self.intake).take(peer, now) {
+            return count(&self.counters.dropped_rate);
+        }
         count(&self.counters.received);
         let turn = self.turn.fetch_add(1, Relaxed);
         let queued = self.workers.get(turn % self.workers.len().max(1)).is_some_and(|w| w.try_send(bytes).is_ok());
@@ -118,8 +126,22 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn worn(&self) -> bool {
-        self.full.load(Relaxed)
+    pub(super) fn set_rate(&self, rate: Rate) {
+        lock(&self.intake).set_rate(rate);
+    }
+
+    /// Makes keys for the epochs to come and forgets those that are over.
+    fn turn(&self) {
+        let now = self.clock.now();
+        let mut keys = lock(&self.keys);
+        if keys.turn(now, &mut rand::rng()) {
+            self.published.send_replace(keys.public());
+        }
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = keys.live(now);
+    }
+
+    fn key(&self, packet: &Packet) -> Option<Arc<EpochKey>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)[usize::from(packet.epoch_bit())].clone()
     }
 
     /// Tells the workers to end.
@@ -137,6 +159,7 @@ impl Pipeline {
         let mut tick = interval(TEND_EVERY);
         loop {
             tick.tick().await;
+            pipeline.turn();
             let now = Instant::now();
             lock(&pipeline.links).retain(|_, out| now.duration_since(out.used) < LINK_IDLE);
             pipeline.services.sweep();
@@ -144,15 +167,13 @@ impl Pipeline {
     }
 
     fn unwrap(self: &Arc<Self>, bytes: &[u8]) {
-        let opened = Packet::from_bytes(bytes).and_then(|packet| open_with(&self.secret, &self.public, packet));
-        let Ok(opened) = opened else { return count(&self.counters.refused) };
-        match lock(&self.tags).check(opened.replay_tag()) {
+        let Ok(packet) = Packet::from_bytes(bytes) else { return count(&self.counters.refused) };
+        let Some(key) = self.key(&packet) else { return count(&self.counters.refused) };
+        let Ok(opened) = open_with(&key.secret, &key.public, packet) else { return count(&self.counters.refused) };
+        match key.check(opened.replay_tag()) {
             Seen::New => {}
             Seen::Before => return count(&self.counters.replays),
-            Seen::Full => {
-                self.full.store(true, Relaxed);
-                return count(&self.counters.dropped_full);
-            }
+            Seen::Full => return count(&self.counters.dropped_rate),
         }
         match opened.peel() {
             Ok(Unwrapped::Forward { next, delay_ms, packet }) => {

@@ -1,12 +1,18 @@
 //! Exact replay protection for the life of one packet key.
 //!
-//! A packet key is made when the mix starts and ends with it, so nothing can be replayed across a restart. When the set is full the mix
-//! refuses further packets and asks to be restarted with a fresh key; forgetting tags early would let packets be replayed.
+//! Every tag is remembered as long as its key is live; forgetting one early would let its packet be replayed. So the set is sized for all packets
+//! that the mix may take in a key's life at its rate limit ([`most_tags`]), and beyond that it refuses further packets until the
+//! next key. Keys are not turned early for that: it would kill the SURBs that are out.
+//!
+//! Remembered are the first eight bytes of each tag (a keyed hash that nobody can choose): no replay passes, and of 2²³ honest packets one in
+//! 2⁴¹ is taken for one.
 
+use super::limits::Rate;
+use crate::epoch::KEY_LIFE;
 use std::collections::HashSet;
 
-/// Tags remembered: seven eighths of 2²¹ slots, which fill 36 MB and stand for 15 GB relayed with one key.
-pub(crate) const MAX_TAGS: usize = 7 << 18;
+/// Tags of one key at most, whatever the rate: 7/8 of 2²³ slots of 9 bytes, 75 MB when full, 2,000 packets a second for a key's two hours.
+const MOST_TAGS: usize = 7 << 20;
 
 /// What became of a tag.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,10 +25,18 @@ pub(crate) enum Seen {
     Full,
 }
 
+/// Tags that a key needs at a rate limit.
+pub(crate) fn most_tags(rate: Rate) -> usize {
+    let packets = rate.packets_s().map_or(usize::MAX, |packets_s| {
+        usize::try_from(u64::from(packets_s).saturating_mul(KEY_LIFE.0.unsigned_abs() / 1_000)).unwrap_or(usize::MAX)
+    });
+    packets.min(MOST_TAGS)
+}
+
 /// The tags of one key.
 #[derive(Debug, Default)]
 pub(crate) struct ReplayTags {
-    seen: HashSet<[u8; 16]>,
+    seen: HashSet<u64>,
     limit: usize,
 }
 
@@ -32,6 +46,8 @@ impl ReplayTags {
     }
 
     pub(crate) fn check(&mut self, tag: [u8; 16]) -> Seen {
+        let [a, b, c, d, e, f, g, h, ..] = tag;
+        let tag = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         if self.seen.contains(&tag) {
             Seen::Before
         } else if self.seen.len() >= self.limit {
@@ -55,5 +71,11 @@ mod tests {
         assert_eq!(tags.check([2; 16]), Seen::New);
         assert_eq!(tags.check([3; 16]), Seen::Full);
         assert_eq!(tags.check([2; 16]), Seen::Before);
+    }
+
+    #[test]
+    fn sized_for_a_keys_whole_life() {
+        assert_eq!(most_tags(Rate::of_packets_s(100)), 720_000);
+        assert_eq!(most_tags(Rate::UNLIMITED), MOST_TAGS);
     }
 }

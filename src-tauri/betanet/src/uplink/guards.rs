@@ -2,7 +2,7 @@
 
 use super::{STALE, Shared, UplinkStatus, lock};
 use crate::{
-    directory::{Directory, MixEntry, clock, mix_id},
+    directory::{Directory, MixEntry, mix_id},
     link::{Frame, Link, LinkState, bind},
     mixnode::KnownDirectory,
 };
@@ -156,7 +156,7 @@ async fn align(shared: &Arc<Shared>, directory: &Directory) {
 
 fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
     let Some(directory) = directory else { return UplinkStatus::Starting };
-    if !directory.fresh(clock()) {
+    if !directory.fresh(shared.clock.now()) {
         return UplinkStatus::Waiting { reason: STALE.to_owned(), usable: 0, needed: Directory::NEEDED };
     }
     match directory.usable(&shared.exclude) {

@@ -8,14 +8,15 @@ mod guards;
 mod surbs;
 
 use crate::{
-    directory::{Directory, NotPrivate, clock},
+    clock::FogClock,
+    directory::{Directory, NotPrivate},
     link::Frame,
     message::{FromMix, MessageError, ToMix},
     mixnode::KnownDirectory,
-    paths::{Guards, NoPath, forward_path, rendezvous, reply_path},
+    paths::{Guards, Net, NoPath},
 };
 use fogbank_model::{FogId, Level, MixId};
-use fogbank_sphinx::{BuildError, Epoch, Geometry, Hop, build, make_surb, open_reply};
+use fogbank_sphinx::{BuildError, Epoch, Geometry, build, make_surb, open_reply};
 use guards::GuardLinks;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -34,8 +35,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Why nothing is sent while the directory is older than a day.
-const STALE: &str = "waiting for a list of mixes of today: the last one has expired, or this computer's clock is wrong";
+/// Why nothing is sent when the directory is older than [`crate::directory::DIRECTORY_LIFE`].
+const STALE: &str = "waiting for a new list of mixes: the last one has expired, or this computer's clock is wrong";
 /// Replies waiting for one reader: all SURBs of a mailbox at once.
 const INBOX: usize = 512;
 /// One answer is waited for so long: six hops at the slowest level take half a second.
@@ -58,6 +59,8 @@ pub struct UplinkConfig {
     pub bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
     /// The guards of this identity so far.
     pub guards: Guards,
+    /// By which key epochs turn.
+    pub clock: FogClock,
 }
 
 /// Whether addresses can be opened.
@@ -192,6 +195,7 @@ struct Counts {
 
 struct Shared {
     fog: FogId,
+    clock: FogClock,
     exclude: Vec<MixId>,
     directory: watch::Sender<Option<Arc<Directory>>>,
     guards: watch::Sender<Guards>,
@@ -215,6 +219,7 @@ impl Uplink {
     pub fn start(config: UplinkConfig) -> Self {
         let shared = Arc::new(Shared {
             fog: config.fog,
+            clock: config.clock,
             exclude: config.exclude,
             directory: watch::Sender::new(None),
             guards: watch::Sender::new(config.guards),
@@ -242,6 +247,11 @@ impl Uplink {
         self.shared.directory.subscribe()
     }
 
+    /// The key epoch: SURBs that were made in an earlier one soon lead nowhere.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.shared.directory.borrow().as_ref().map(|directory| directory.epoch(self.shared.clock.now()))
+    }
+
     /// The guards, to be kept with the profile whenever they change.
     pub fn guards(&self) -> watch::Receiver<Guards> {
         self.shared.guards.subscribe()
@@ -254,12 +264,7 @@ impl Uplink {
 
     /// A mix to meet somebody at, drawn anew each time: none of the own ones, no guard if possible, and not `besides`.
     pub fn rendezvous(&self, directory: &Directory, besides: MixId) -> Option<MixId> {
-        let guards = self.shared.guards.borrow();
-        let mut exclude = self.shared.exclude.clone();
-        exclude.push(besides);
-        let mut rng = rand::rng();
-        rendezvous(directory, &guards, &exclude, &mut rng)
-            .or_else(|| rendezvous(directory, &guards, &self.shared.exclude, &mut rng))
+        self.shared.net(directory, |net| net.rendezvous(besides, &mut rand::rng()))
     }
 
     /// What it has done.
@@ -288,13 +293,9 @@ impl Uplink {
     pub async fn send(&self, to: MixId, level: Level, message: &ToMix) -> Result<(), SendError> {
         let payload = message.encode().map_err(SendError::Message)?;
         let directory = self.private()?;
-        let path = {
-            let guards = self.shared.guards.borrow();
-            let up = |id| self.shared.links.is_up(id);
-            forward_path(&directory, &guards, &self.shared.exclude, &up, to, level, &mut rand::rng())
-                .map_err(SendError::NoPath)?
-        };
-        let packet = build(&mut rand::rng(), Epoch(0), &path, &payload).map_err(SendError::Build)?;
+        let (epoch, path) = self.shared.net(&directory, |net| (net.epoch, net.forward(to, level, &mut rand::rng())));
+        let path = path.map_err(SendError::NoPath)?;
+        let packet = build(&mut rand::rng(), epoch, &path, &payload).map_err(SendError::Build)?;
         let guard = path.first().map_or(to, |hop| MixId(hop.id));
         let queue = self.shared.links.queue(guard).ok_or(SendError::GuardGone)?;
         queue.send(Frame::Packet(packet.as_bytes().to_vec())).await.map_err(|_| SendError::GuardGone)?;
@@ -310,16 +311,12 @@ impl Uplink {
         let directory = self.private()?;
         let mut surbs = Vec::with_capacity(count);
         for _ in 0..count {
-            let path: Vec<Hop> = {
-                let guards = self.shared.guards.borrow();
-                let up = |id| self.shared.links.is_up(id);
-                reply_path(&directory, &guards, &self.shared.exclude, &up, from, level, &mut rand::rng())
-                    .map_err(SendError::NoPath)?
-            };
+            let (epoch, path) = self.shared.net(&directory, |net| (net.epoch, net.reply(from, level, &mut rand::rng())));
+            let path = path.map_err(SendError::NoPath)?;
             let guard = path.last().map_or(from, |hop| MixId(hop.id));
             let client = self.shared.links.client_tag(guard).ok_or(SendError::GuardGone)?;
             let id: [u8; 16] = rand::random();
-            let (surb, secret) = make_surb(&mut rand::rng(), Epoch(0), &path, client, id).map_err(SendError::Build)?;
+            let (surb, secret) = make_surb(&mut rand::rng(), epoch, &path, client, id).map_err(SendError::Build)?;
             lock(&self.shared.surbs).insert(id, Out { secret, inbox: to.id, via: from });
             surbs.push(surb.to_bytes().to_vec());
             // Making one takes three key exchanges; others on this thread go on in between.
@@ -357,7 +354,7 @@ impl Uplink {
     /// The directory, when there are mixes enough.
     fn private(&self) -> Result<Arc<Directory>, SendError> {
         let directory = self.shared.directory.borrow().clone().ok_or(SendError::NoDirectory)?;
-        if !directory.fresh(clock()) {
+        if !directory.fresh(self.shared.clock.now()) {
             return Err(SendError::Stale);
         }
         directory.usable(&self.shared.exclude).map_err(SendError::NotPrivate)?;
@@ -366,6 +363,14 @@ impl Uplink {
 }
 
 impl Shared {
+    /// What paths are chosen from now.
+    fn net<T>(&self, directory: &Directory, choose: impl FnOnce(&Net<'_>) -> T) -> T {
+        let guards = self.guards.borrow();
+        let guard_up = |id| self.links.is_up(id);
+        let epoch = directory.epoch(self.clock.now());
+        choose(&Net { directory, epoch, guards: &guards, exclude: &self.exclude, guard_up: &guard_up })
+    }
+
     /// A guard brought something.
     fn take(&self, frame: Frame) {
         match frame {
@@ -402,7 +407,7 @@ impl Shared {
     fn adopt(&self, fresh: Arc<Directory>) {
         self.directory.send_if_modified(|known| {
             // An old one that somebody replays would bring back mixes, leases and records of its time.
-            let newer = fresh.fresh(clock()) && known.as_ref().is_none_or(|k| k.serial < fresh.serial);
+            let newer = fresh.fresh(self.clock.now()) && known.as_ref().is_none_or(|k| k.serial < fresh.serial);
             if newer {
                 *known = Some(fresh);
             }

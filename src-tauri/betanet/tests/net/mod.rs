@@ -4,11 +4,12 @@
 
 use fogbank_betanet::{
     address::Period,
+    clock::FogClock,
     descriptor::Descriptor,
-    directory::{Directory, MixEntry, clock},
+    directory::{Directory, MixEntry, UNMEASURED, clock},
     lease::{LEASE_LIFE, Lease, Revocation},
     link,
-    mixnode::{KnownDirectory, Mixnode},
+    mixnode::{KnownDirectory, MixConfig, Mixnode, Rate},
     paths::Guards,
     proof::{ContainerIdentity, DescriptorSigner},
     service::{Host, ServiceHandle},
@@ -46,9 +47,18 @@ impl Net {
         for number in 0..mixes {
             let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0)).await.unwrap();
             let addrs = endpoint.bound_sockets();
-            let mix = Mixnode::start(endpoint, net.directory.subscribe());
-            let entry =
-                MixEntry { id: mix.id(), key: mix.key(), packet_key: mix.packet_key(), owner: OwnerId([number; 32]), addrs };
+            let config = MixConfig { directory: net.directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
+            let mix = Mixnode::start(endpoint, config);
+            let entry = MixEntry {
+                id: mix.id(),
+                key: mix.key(),
+                life: mix.life(),
+                packet_keys: mix.packet_keys().borrow().clone(),
+                owner: OwnerId([number; 32]),
+                addrs,
+                since: clock(),
+                reliability: UNMEASURED,
+            };
             net.mixes.push((entry, mix));
         }
         net.publish();
@@ -97,7 +107,15 @@ impl Net {
         directory: Option<watch::Receiver<Option<KnownDirectory>>>,
         bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
     ) -> UplinkConfig {
-        UplinkConfig { bind: LOOPBACK, exclude: Vec::new(), fog: self.fog(), directory, bootstrap, guards: Guards::new() }
+        UplinkConfig {
+            bind: LOOPBACK,
+            exclude: Vec::new(),
+            fog: self.fog(),
+            directory,
+            bootstrap,
+            guards: Guards::new(),
+            clock: FogClock::default(),
+        }
     }
 
     fn mix(&self, id: MixId) -> Option<&Mixnode> {

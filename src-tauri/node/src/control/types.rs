@@ -36,6 +36,13 @@ pub enum ControlRequest {
         /// Which.
         on: bool,
     },
+    /// What the mix may take. Answer: `done`.
+    RelayLimits {
+        /// Kilobytes a second; absent: as many as come.
+        rate_kb_s: Option<u32>,
+        /// Gigabytes a month in and out; absent: as many as come.
+        month_gb: Option<u32>,
+    },
     /// Relay packets or stop relaying. Answer: `done`.
     Relay {
         /// Which.
@@ -435,6 +442,8 @@ pub struct NetworkDto {
     pub mixes: u32,
     /// Addresses that are open or being opened from here.
     pub visits: Vec<VisitDto>,
+    /// What this node's mix may take, and has taken this month.
+    pub relay: RelayDto,
     /// Counters of this node's mix, by name; empty when it does not relay.
     #[ts(type = "Record<string, number>")]
     pub mix_counters: BTreeMap<String, u64>,
@@ -452,6 +461,20 @@ pub struct NetworkDto {
     pub host_peers: Vec<PeerDto>,
     /// Socket addresses of the hosting side.
     pub host_addrs: Vec<String>,
+}
+
+/// The owner's limits on relaying, and how much of the month is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RelayDto {
+    /// Kilobytes a second that the mix takes; absent: as many as come.
+    pub rate_kb_s: Option<u32>,
+    /// Gigabytes a month in and out; absent: as many as come.
+    pub month_gb: Option<u32>,
+    /// Megabytes relayed this month, in and out.
+    #[ts(type = "number")]
+    pub month_used_mb: u64,
+    /// Whether the mix rests until next month because the owner's limit is reached.
+    pub rests: bool,
 }
 
 /// A guard, as seen from the side that uses it.

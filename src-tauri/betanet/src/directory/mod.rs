@@ -1,107 +1,42 @@
 //! The signed directory: every mix that the allocator has seen alive, with what is needed to build paths.
 //!
+//! It is signed by the fog, handed on by every node, and kept by each: browsing goes on for [`DIRECTORY_LIFE`] after the allocator is gone.
 //! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog, is within bounds, and its mixes are sorted by
 //! id without doubles, so looking one up is a binary search. Time of the network is the directory's `made`, never a stranger's word.
 //! Fail closed: [`Directory::usable`] decides whether there are mixes enough for an address to be opened at all.
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
-use fogbank_model::{DeviceId, DurationMs, FogId, MixId, OwnerId, UnixMs};
-use fogbank_sphinx::MixPublic;
-use fogbank_wire::{FrameError, MixInfo, Signed, SignedError, decode, encode};
+mod entry;
+mod weight;
+
+pub use entry::{MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
+pub(crate) use entry::{lives, lives_ended};
+
+use crate::epoch::{self, EPOCH_LIFE, KEYS_AHEAD};
+use fogbank_model::{DurationMs, FogId, MixId, UnixMs};
+use fogbank_sphinx::Epoch;
+use fogbank_wire::{FrameError, Signed, SignedError, decode, encode};
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    net::SocketAddr,
-    time::SystemTime,
-};
+use std::{collections::HashSet, fmt, time::SystemTime};
 
 /// Version of the format.
-pub const DIRECTORY_VERSION: u16 = 1;
-/// Mixes in a directory at most: at 400 bytes each it fits one frame.
-pub const MAX_MIXES: usize = 10_000;
-/// Addresses of a mix at most: two families on a few interfaces.
-pub const MAX_MIX_ADDRS: usize = 8;
+pub const DIRECTORY_VERSION: u16 = 2;
+/// Mixes in a directory at most: at 800 bytes each, most of them packet keys, it fits one frame. A mix keeps 256 links, so that larger nets
+/// than a few hundred mixes need a topology of their own before this bound is met.
+pub const MAX_MIXES: usize = 4_000;
 /// On how many mixes each descriptor lies: it is found as long as one of them is up.
 pub const DESCRIPTOR_COPIES: usize = 6;
-/// How old a directory may be before nothing new is opened by it. The allocator signs a new one at each change and every 10 minutes, and
-/// a fog must outlive hours without its allocator.
-pub const DIRECTORY_LIFE: DurationMs = DurationMs::from_s(24 * 3600);
+/// How old a directory may be before nothing new is opened by it: as long as it has packet keys for. The allocator signs a new one at each
+/// change and every 10 minutes.
+pub const DIRECTORY_LIFE: DurationMs = DurationMs(KEYS_AHEAD as i64 * EPOCH_LIFE.0);
 /// A directory from the future by more than this is not believed: no clock that keeps TLS alive is wronger.
 pub const CLOCK_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
 
-const CONTEXT: &str = "fogbank directory 1";
-
-/// One mix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MixEntry {
-    /// The first 16 bytes of its key.
-    pub id: MixId,
-    /// Its mix key: the iroh endpoint id that it relays under.
-    pub key: [u8; 32],
-    /// Its packet key (X25519).
-    pub packet_key: [u8; 32],
-    /// Whose it is.
-    pub owner: OwnerId,
-    /// Where it listens.
-    pub addrs: Vec<SocketAddr>,
-}
-
-/// The mixes of a directory in their present lives: a mix that restarts keeps its id and has another packet key.
-pub(crate) fn lives(directory: Option<&Directory>) -> HashMap<MixId, [u8; 32]> {
-    directory.map(|d| d.mixes.iter().map(|m| (m.id, m.packet_key)).collect()).unwrap_or_default()
-}
-
-/// Whether a mix has gone or begun anew: packets and SURBs on their way through it are lost.
-pub(crate) fn lives_ended(before: &HashMap<MixId, [u8; 32]>, now: &HashMap<MixId, [u8; 32]>) -> bool {
-    before.iter().any(|(id, key)| now.get(id) != Some(key))
-}
-
-/// Why a mix is not listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotListed {
-    /// The mix key does not say that it relays on this device under this packet key.
-    #[error("the mix key does not confirm that it relays on this device: start Fogbank again on it")]
-    NotIts,
-    /// Packets can't be built for its packet key: one such mix would spoil every path that draws it.
-    #[error("the packet key of the mix is of small order")]
-    PacketKey,
-    /// It listens nowhere.
-    #[error("the mix says no address at which it can be reached")]
-    Addrs,
-}
-
-/// Whether a mix may be listed as this device's.
-///
-/// # Errors
-/// When not, and why.
-pub fn check_mix(info: &MixInfo, device: DeviceId) -> Result<(), NotListed> {
-    info.check(device).map_err(|_| NotListed::NotIts)?;
-    if !MixPublic(info.packet_key).is_sound() {
-        return Err(NotListed::PacketKey);
-    }
-    let reachable = |a: &SocketAddr| a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast();
-    if info.addrs.is_empty() || !info.addrs.iter().all(reachable) { Err(NotListed::Addrs) } else { Ok(()) }
-}
-
-impl MixEntry {
-    /// The entry of a mix that [`check_mix`] let in.
-    pub fn new(info: &MixInfo, owner: OwnerId) -> Self {
-        let addrs = info.addrs.iter().copied().take(MAX_MIX_ADDRS).collect();
-        Self { id: mix_id(&info.key), key: info.key, packet_key: info.packet_key, owner, addrs }
-    }
-}
-
-/// The id under which packets name a mix.
-pub fn mix_id(key: &[u8; 32]) -> MixId {
-    let mut id = [0; MixId::BYTES];
-    id.copy_from_slice(&key[..MixId::BYTES]);
-    MixId(id)
-}
+const CONTEXT: &str = "fogbank directory 2";
 
 /// What a fog's allocator says about its mixes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Directory {
     /// Version of the format.
     pub version: u16,
@@ -119,6 +54,9 @@ pub struct Directory {
     pub shared_random: [u8; 32],
     /// The mixes that were seen alive, sorted by id.
     pub mixes: Vec<MixEntry>,
+    /// How often each is chosen, in the order of `mixes`.
+    #[serde(skip)]
+    weights: Vec<f32>,
 }
 
 /// A directory as it travels.
@@ -198,7 +136,8 @@ impl Directory {
         mixes.sort_by_key(|m| m.id);
         mixes.dedup_by_key(|m| m.id);
         let expires = made.plus(DIRECTORY_LIFE);
-        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, mixes }
+        let weights = weight::weights(&mixes, made);
+        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, mixes, weights }
     }
 
     /// Signs it.
@@ -216,11 +155,12 @@ impl Directory {
     pub fn open(bytes: &[u8], fog: &FogId) -> Result<Self, DirectoryError> {
         let signed: SignedDirectory = decode(bytes).map_err(DirectoryError::Malformed)?;
         let key = PublicKey::from_bytes(&fog.0).map_err(|_| DirectoryError::NotTheFogs(SignedError::Signature))?;
-        let directory = signed.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
+        let mut directory = signed.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
         if directory.version != DIRECTORY_VERSION {
             return Err(DirectoryError::Version { theirs: directory.version });
         }
         directory.check(fog).map_err(DirectoryError::Rule)?;
+        directory.weights = weight::weights(&directory.mixes, directory.made);
         Ok(directory)
     }
 
@@ -243,6 +183,9 @@ impl Directory {
         if self.mixes.iter().any(|m| m.addrs.len() > MAX_MIX_ADDRS) {
             return Err("a mix has too many addresses");
         }
+        if self.mixes.iter().any(|m| m.packet_keys.keys.len() > fogbank_wire::PacketKeys::MOST) {
+            return Err("a mix has too many packet keys");
+        }
         Ok(())
     }
 
@@ -262,12 +205,22 @@ impl Directory {
         self.mixes.binary_search_by_key(&id, |m| m.id).ok().and_then(|i| self.mixes.get(i))
     }
 
-    /// Whether there are mixes enough without these (the own ones).
+    /// The key epoch of a moment by the own clock, as [`Self::time`] sets it right.
+    pub fn epoch(&self, clock: UnixMs) -> Epoch {
+        epoch::at(self.time(clock))
+    }
+
+    /// How often a mix is chosen, relative to the others: 0 for one that is not usable, at most 1. See [`weight`] for the rule.
+    pub fn weight(&self, index: usize) -> f32 {
+        self.weights.get(index).copied().unwrap_or(0.0)
+    }
+
+    /// Whether there are mixes enough without these (the own ones). Those that lose most of what is sent through them do not count.
     ///
     /// # Errors
     /// When there are not; then nothing may be opened.
     pub fn usable(&self, exclude: &[MixId]) -> Result<Usable, NotPrivate> {
-        let usable = self.mixes.iter().filter(|m| !exclude.contains(&m.id));
+        let usable = self.mixes.iter().filter(|m| m.works() && !exclude.contains(&m.id));
         let (mixes, owners) = usable.fold((0, HashSet::new()), |(n, mut owners), m| {
             owners.insert(m.owner);
             (n + 1, owners)
@@ -302,16 +255,24 @@ impl Directory {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use fogbank_model::OwnerId;
+    use fogbank_wire::PacketKeys;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
+
+    /// When the directories of tests are made.
+    pub(crate) const MADE: UnixMs = UnixMs(1_790_000_000_000);
 
     /// A directory of mixes with keys and owners made from their number; two mixes an owner.
     pub(crate) fn directory(fog: &SecretKey, test: bool, mixes: u8) -> Directory {
         let entries = (0..mixes).map(|i| {
             let key = *blake3::hash(&[i]).as_bytes();
             let addrs = vec![SocketAddr::from(([10, i, 0, 1], 4000))];
-            MixEntry { id: mix_id(&key), key, packet_key: [i; 32], owner: OwnerId([i / 2; 32]), addrs }
+            let packet_keys = PacketKeys { first: epoch::at(MADE).0, keys: vec![[i + 1; 32]; 13] };
+            let (owner, since) = (OwnerId([i / 2; 32]), UnixMs(0));
+            MixEntry { id: mix_id(&key), key, life: [1; 8], packet_keys, owner, addrs, since, reliability: UNMEASURED }
         });
-        Directory::new(FogId(*fog.public().as_bytes()), test, 1, UnixMs(1_790_000_000_000), [9; 32], entries.collect())
+        Directory::new(FogId(*fog.public().as_bytes()), test, 1, MADE, [9; 32], entries.collect())
     }
 
     #[test]
@@ -341,6 +302,9 @@ pub(crate) mod tests {
             let opened = Directory::open(&bad.seal(&fog).unwrap(), &good.fog);
             assert!(matches!(opened, Err(DirectoryError::Rule(_))), "{opened:?}");
         }
+        let mut many_keys = good.clone();
+        many_keys.mixes[0].packet_keys.keys = vec![[1; 32]; PacketKeys::MOST + 1];
+        assert!(Directory::open(&many_keys.seal(&fog).unwrap(), &good.fog).is_err());
         let newer = Directory { version: 9, ..good.clone() };
         assert!(matches!(Directory::open(&newer.seal(&fog).unwrap(), &good.fog), Err(DirectoryError::Version { theirs: 9 })));
     }
@@ -380,13 +344,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn ten_thousand_mixes_fit_a_frame() {
+    fn all_that_may_be_listed_fits_a_frame() {
         let fog = SecretKey::generate();
         let mut big = directory(&fog, false, 1);
         let addrs = vec!["[2001:db8:1:2:3:4:5:6]:65535".parse().unwrap(); MAX_MIX_ADDRS];
         let entry = |i: u32| {
             let key = *blake3::hash(&i.to_be_bytes()).as_bytes();
-            MixEntry { id: mix_id(&key), key, packet_key: key, owner: OwnerId(key), addrs: addrs.clone() }
+            let packet_keys = PacketKeys { first: u32::MAX, keys: vec![key; PacketKeys::MOST] };
+            let (owner, since) = (OwnerId(key), UnixMs(i64::MAX));
+            MixEntry {
+                id: mix_id(&key),
+                key,
+                life: [1; 8],
+                packet_keys,
+                owner,
+                addrs: addrs.clone(),
+                since,
+                reliability: u16::MAX,
+            }
         };
         big.mixes = (0..u32::try_from(MAX_MIXES).unwrap()).map(entry).collect();
         big.mixes.sort_by_key(|m| m.id);

@@ -1,7 +1,7 @@
 //! The allocator's clock as this device knows it.
 //!
-//! Moments in the control protocol are the allocator's. A device whose own clock is wrong would else drop reservations that have just been made,
-//! or refuse permits that hold.
+//! Moments in the control protocol are the allocator's, and key epochs go by it. A device whose own clock is wrong would else drop reservations
+//! that have just been made, refuse permits that hold, or seal packets with keys that are not live.
 
 use fogbank_model::{DurationMs, UnixMs};
 use std::{

@@ -1,0 +1,280 @@
+//! Choosing the mixes that a packet goes through. Pure: directory, guards, time and randomness come in.
+//!
+//! ```text
+//! outward: guard → second → m3 → destination          back (a SURB): destination → s1 → second → guard → client
+//! ```
+//!
+//! Invariants: the first hop outward and the last hop of every SURB is one of few long-lived guards, and behind it stands one of few of a
+//! second layer (in nets large enough for one: [`LAYERED`]); all hops of a leg differ; none between the ends is one of `exclude` (the node's
+//! own mix); outside test fogs no two hops of a leg have one owner or one network. Mixes are drawn by their weight in the directory.
+
+mod guards;
+
+pub use guards::{GUARD_ABSENCE, GUARDS, Guards, LAYERED, SECOND, SECOND_ABSENCE};
+
+use crate::directory::{Directory, MixEntry};
+use fogbank_model::{Level, MixId};
+use fogbank_sphinx::{Epoch, Hop};
+use guards::{drawn, layered};
+use rand::{CryptoRng, RngExt as _, seq::SliceRandom as _};
+use std::net::{IpAddr, SocketAddr};
+
+/// A hop's delay is cut at this multiple of the mean: an exponential draw exceeds it once in 22,000, and a packet is not lost to it.
+const DELAY_CUT: f64 = 10.0;
+
+/// Why there is no path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoPath {
+    /// The mix to reach is not listed.
+    #[error("the mix to reach is not in the directory")]
+    UnknownDestination,
+    /// No guard can be used now.
+    #[error("no guard is up: waiting for one of the usual ones")]
+    NoGuard,
+    /// Too few mixes that may stand together.
+    #[error("too few mixes for a path whose hops are of different owners and networks")]
+    TooFew,
+}
+
+/// What paths are chosen from.
+pub struct Net<'a> {
+    /// The mixes.
+    pub directory: &'a Directory,
+    /// Whose keys packets are built with.
+    pub epoch: Epoch,
+    /// The client's guards.
+    pub guards: &'a Guards,
+    /// Mixes that are never between the ends: the own ones. This does not concern the destination: the other side may have chosen the own
+    /// mix to meet at, and a refusal would tell whose it is.
+    pub exclude: &'a [MixId],
+    /// Which guards are connected.
+    pub guard_up: &'a dyn Fn(MixId) -> bool,
+}
+
+impl<'a> Net<'a> {
+    /// A way to a mix: guard, two mixes, and that mix last.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn forward(&self, destination: MixId, level: Level, rng: &mut impl CryptoRng) -> Result<Vec<Hop>, NoPath> {
+        let end = self.directory.mix(destination).ok_or(NoPath::UnknownDestination)?;
+        let last = self.hop(end, 0).ok_or(NoPath::UnknownDestination)?;
+        let hops = self.three(end, rng)?.into_iter().filter_map(|m| self.hop(m, delay_ms(level, rng)));
+        Ok(hops.chain([last]).collect())
+    }
+
+    /// A way back from a mix, for a SURB: two mixes and the guard last, which hands the packet to the client.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn reply(&self, from: MixId, level: Level, rng: &mut impl CryptoRng) -> Result<Vec<Hop>, NoPath> {
+        let end = self.directory.mix(from).ok_or(NoPath::UnknownDestination)?;
+        let hops = self.three(end, rng)?.into_iter().rev().filter_map(|m| self.hop(m, delay_ms(level, rng)));
+        Ok(hops.collect())
+    }
+
+    /// A mix at which a client may meet someone: any but guards of either layer (which stand beside the client) and those excluded, drawn by
+    /// weight. Guards only when there is nothing else.
+    pub fn rendezvous(&self, besides: MixId, rng: &mut impl CryptoRng) -> Option<MixId> {
+        let beside = |id: MixId| self.guards.contains(id) || self.guards.second().any(|s| s == id);
+        let may = |m: &MixEntry| self.has_key(m) && !self.exclude.contains(&m.id);
+        drawn(self.directory, &|m| may(m) && m.id != besides && !beside(m.id), rng)
+            .or_else(|| drawn(self.directory, &|m| may(m) && m.id != besides, rng))
+            .or_else(|| drawn(self.directory, &|m| may(m), rng))
+            .map(|m| m.id)
+    }
+
+    fn three(&self, end: &MixEntry, rng: &mut impl CryptoRng) -> Result<[&'a MixEntry; 3], NoPath> {
+        let usable = |id: &MixId| !self.exclude.contains(id) && *id != end.id;
+        let entry = |id: MixId| self.directory.mix(id).filter(|m| self.has_key(m));
+        let mut up: Vec<&MixEntry> =
+            self.guards.ids().filter(|id| (self.guard_up)(*id) && usable(id)).filter_map(entry).collect();
+        if up.is_empty() {
+            return Err(NoPath::NoGuard);
+        }
+        up.shuffle(rng);
+        let mut seconds: Vec<&MixEntry> = if layered(self.directory, self.exclude) {
+            self.guards.second().filter(usable).filter_map(entry).collect()
+        } else {
+            self.directory.mixes.iter().filter(|m| usable(&m.id) && self.has_key(m) && m.works()).collect()
+        };
+        for guard in up.into_iter().filter(|g| apart(self.directory, g, end)) {
+            seconds.shuffle(rng);
+            for second in seconds.iter().filter(|m| [guard, end].iter().all(|taken| apart(self.directory, taken, m))) {
+                let fits = |m: &MixEntry| {
+                    self.has_key(m) && usable(&m.id) && [guard, end, second].iter().all(|taken| apart(self.directory, taken, m))
+                };
+                if let Some(third) = drawn(self.directory, &fits, rng) {
+                    return Ok([guard, second, third]);
+                }
+            }
+        }
+        Err(NoPath::TooFew)
+    }
+
+    fn has_key(&self, mix: &MixEntry) -> bool {
+        mix.packet_key(self.epoch).is_some()
+    }
+
+    fn hop(&self, mix: &MixEntry, delay_ms: u32) -> Option<Hop> {
+        Some(Hop { id: mix.id.0, key: mix.packet_key(self.epoch)?, delay_ms })
+    }
+}
+
+/// Whether two mixes may stand in one leg.
+fn apart(directory: &Directory, a: &MixEntry, b: &MixEntry) -> bool {
+    if a.id == b.id {
+        return false;
+    }
+    directory.test || (a.owner != b.owner && !a.addrs.iter().any(|x| b.addrs.iter().any(|y| same_network(x, y))))
+}
+
+/// Whether one network operator likely sees both: the same /16, for IPv6 the same /32. Loopback says nothing about networks.
+fn same_network(a: &SocketAddr, b: &SocketAddr) -> bool {
+    match (a.ip().to_canonical(), b.ip().to_canonical()) {
+        (a, b) if a.is_loopback() || b.is_loopback() => false,
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..2] == b.octets()[..2],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..2] == b.segments()[..2],
+        _ => false,
+    }
+}
+
+/// An exponential draw of the level's mean.
+fn delay_ms(level: Level, rng: &mut impl CryptoRng) -> u32 {
+    let mean = match level {
+        Level::Fast => return 0,
+        Level::Balanced => 15.0,
+        Level::Strict => 50.0,
+    };
+    // In (0, 1], so the logarithm is finite.
+    let uniform = 1.0 - rng.random::<f64>();
+    // At most 500, so the cast is exact but for the fraction.
+    (mean * (-uniform.ln()).min(DELAY_CUT)).round() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        directory::tests::{MADE, directory},
+        epoch,
+    };
+    use fogbank_model::OwnerId;
+    use iroh::SecretKey;
+    use proptest::prelude::*;
+    use rand::{SeedableRng as _, rngs::StdRng};
+    use std::collections::HashSet;
+
+    fn made(test: bool, mixes: u8) -> Directory {
+        directory(&SecretKey::from_bytes(&[1; 32]), test, mixes)
+    }
+
+    fn net<'a>(
+        directory: &'a Directory,
+        guards: &'a Guards,
+        exclude: &'a [MixId],
+        guard_up: &'a dyn Fn(MixId) -> bool,
+    ) -> Net<'a> {
+        Net { directory, epoch: epoch::at(MADE), guards, exclude, guard_up }
+    }
+
+    #[test]
+    fn four_mixes_are_just_enough_in_a_test_fog() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let directory = made(true, 5);
+        let own = directory.mixes[0].id;
+        let mut guards = Guards::new();
+        guards.refresh(&directory, &[own], &mut rng);
+        for mix in &directory.mixes[1..] {
+            let path = net(&directory, &guards, &[own], &|_| true).forward(mix.id, Level::Fast, &mut rng).unwrap();
+            assert_eq!(path.len(), 4);
+        }
+        let three = made(true, 4);
+        let to = three.mixes[3].id;
+        let own = [three.mixes[0].id];
+        assert_eq!(
+            net(&three, &guards, &own, &|_| true).forward(to, Level::Fast, &mut rng).err(),
+            Some(NoPath::TooFew).filter(|_| guards.ids().any(|g| three.mix(g).is_some() && g != to)).or(Some(NoPath::NoGuard))
+        );
+        let down = net(&directory, &guards, &[], &|_| false).forward(to, Level::Fast, &mut rng);
+        assert_eq!(down.err(), Some(NoPath::NoGuard));
+        let nowhere = MixId([0; 16]);
+        assert!(net(&directory, &guards, &[], &|_| true).forward(nowhere, Level::Fast, &mut rng).is_err());
+    }
+
+    #[test]
+    fn delays_have_the_levels_mean() {
+        let mut rng = StdRng::seed_from_u64(7);
+        for (level, mean) in [(Level::Fast, 0.0), (Level::Balanced, 15.0), (Level::Strict, 50.0)] {
+            let sum: u32 = (0..20_000).map(|_| delay_ms(level, &mut rng)).sum();
+            assert!((f64::from(sum) / 20_000.0 - mean).abs() <= mean * 0.05, "{level:?}");
+        }
+    }
+
+    #[test]
+    fn a_mix_without_a_key_for_the_epoch_is_on_no_path() {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut directory = made(true, 9);
+        let mute = directory.mixes[8].id;
+        directory.mixes[8].packet_keys.first += 1;
+        let mut guards = Guards::new();
+        guards.refresh(&directory, &[], &mut rng);
+        let net = net(&directory, &guards, &[], &|_| true);
+        for _ in 0..200 {
+            let path = net.forward(directory.mixes[0].id, Level::Fast, &mut rng).unwrap();
+            assert!(path.iter().all(|hop| hop.id != mute.0));
+            assert_ne!(net.rendezvous(directory.mixes[0].id, &mut rng), Some(mute));
+        }
+        assert_eq!(net.forward(mute, Level::Fast, &mut rng).err(), Some(NoPath::UnknownDestination));
+    }
+
+    proptest! {
+        #[test]
+        fn paths_keep_the_rules(seed: u64, mixes in 12u8..60, to: prop::sample::Index, own: prop::sample::Index) {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let directory = made(false, mixes);
+            let end = to.get(&directory.mixes).id;
+            let own = [own.get(&directory.mixes).id];
+            let mut guards = Guards::new();
+            guards.refresh(&directory, &own, &mut rng);
+            let down = guards.ids().next().unwrap();
+            let up = |id| id != down;
+            let net = net(&directory, &guards, &own, &up);
+            let out = net.forward(end, Level::Balanced, &mut rng).unwrap();
+            let back = net.reply(end, Level::Balanced, &mut rng).unwrap();
+            let out: Vec<MixId> = out.iter().map(|h| MixId(h.id)).collect();
+            let back: Vec<MixId> = back.iter().map(|h| MixId(h.id)).collect();
+            prop_assert!(guards.contains(out[0]) && guards.contains(back[2]) && out[0] != down && back[2] != down);
+            prop_assert_eq!(out[3], end);
+            prop_assert!(guards.second().any(|s| s == out[1]) && guards.second().any(|s| s == back[1]));
+            prop_assert!(!out[..3].contains(&own[0]) && !back.contains(&own[0]) && !back.contains(&end));
+            for leg in [out, [&back[..], &[end]].concat()] {
+                let owners: HashSet<OwnerId> = leg.iter().map(|id| directory.mix(*id).unwrap().owner).collect();
+                prop_assert_eq!(owners.len(), 4);
+            }
+        }
+
+        #[test]
+        fn one_network_is_not_used_twice(seed: u64) {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut directory = made(false, 30);
+            // Ten networks of three mixes.
+            for (i, mix) in directory.mixes.iter_mut().enumerate() {
+                mix.addrs = vec![SocketAddr::from(([20, (i % 10) as u8, i as u8, 1], 1))];
+                mix.owner = OwnerId([i as u8; 32]);
+            }
+            let mut guards = Guards::new();
+            guards.refresh(&directory, &[], &mut rng);
+            let end = directory.mixes[0].id;
+            // All three guards may share the end's network: then waiting is right.
+            if let Ok(path) = net(&directory, &guards, &[], &|_| true).forward(end, Level::Fast, &mut rng) {
+                let networks: HashSet<IpAddr> = path
+                    .iter()
+                    .map(|h| directory.mix(MixId(h.id)).unwrap().addrs[0].ip())
+                    .map(|ip| match ip { IpAddr::V4(v4) => IpAddr::from([v4.octets()[0], v4.octets()[1], 0, 0]), v6 => v6 })
+                    .collect();
+                prop_assert_eq!(networks.len(), 4);
+            }
+        }
+    }
+}
