@@ -52,8 +52,8 @@ pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: 
     for hop in path {
         let ephemeral = MixSecret::generate(rng);
         let alpha = ephemeral.public().0;
-        let shared = ephemeral.shared(&hop.key.0).map_err(|_| BuildError::BadKey { mix: hop.id })?;
-        keys.push(shared.keys(&alpha, &hop.key));
+        let shared = ephemeral.hop_keys(&hop.key.0, &alpha, &hop.key);
+        keys.push(shared.map_err(|_| BuildError::BadKey { mix: hop.id })?);
         alphas.push(alpha);
     }
 
@@ -71,7 +71,7 @@ pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: 
     }
 
     let mut beta = [0; BETA];
-    rng.fill_bytes(&mut beta[ROUTE..]);
+    rng.fill_bytes(&mut beta[ROUTE..BETA - filler.len()]);
     write_route(&mut beta, last, path[before_last].delay_ms, &[0; ALPHA], &[0; GAMMA]);
     apply_stream(&keys[before_last].route, &mut beta[..BETA - filler.len()]);
     beta[BETA - filler.len()..].copy_from_slice(&filler);
@@ -93,9 +93,7 @@ pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: 
 
 /// Whether γ is this hop's for the epoch byte and β, in constant time.
 pub(crate) fn authentic(keys: &HopKeys, header: &[u8]) -> bool {
-    let mut beta = [0; BETA];
-    beta.copy_from_slice(&header[BETA_AT..]);
-    mac(keys, header[EPOCH_AT], &beta).ct_eq(&header[GAMMA_AT..EPOCH_AT]).into()
+    mac(keys, header[EPOCH_AT], &header[BETA_AT..]).ct_eq(&header[GAMMA_AT..EPOCH_AT]).into()
 }
 
 /// Takes one routing block off an authentic header and makes it the next hop's.
@@ -141,7 +139,7 @@ fn write_route(beta: &mut [u8; BETA], command: Command, delay_ms: u32, alpha: &[
     route[5 + ID + ALPHA..].copy_from_slice(&gamma);
 }
 
-fn mac(keys: &HopKeys, epoch: u8, beta: &[u8; BETA]) -> [u8; GAMMA] {
+fn mac(keys: &HopKeys, epoch: u8, beta: &[u8]) -> [u8; GAMMA] {
     let mut hasher = blake3::Hasher::new_keyed(&keys.mac);
     hasher.update(&[epoch]).update(beta);
     let mut gamma = [0; GAMMA];

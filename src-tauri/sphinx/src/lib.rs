@@ -48,10 +48,11 @@ mod keys;
 mod lioness;
 mod packet;
 mod surb;
+pub mod x25519;
 
-pub use geometry::{Geometry, PACKET_BYTES};
+pub use geometry::{Geometry, Lengths, PACKET_BYTES};
 pub use keys::{MixPublic, MixSecret};
-pub use packet::{Opened, Packet, Unwrapped, build, open, open_with};
+pub use packet::{Opened, Packet, SizedPacket, Unwrapped, build, open, open_with};
 pub use surb::{Surb, SurbSecret, make_surb, open_reply, reply};
 
 /// Mixes on a path at most: three, and the mix or the client at the end.

@@ -4,7 +4,7 @@ use crate::{
     BuildError, Epoch, Geometry, Hop, Refusal,
     header::{self, Command},
     lioness::Lioness,
-    packet::{Packet, fill_body, read_body},
+    packet::{Packet, read_body},
 };
 use rand::CryptoRng;
 use std::fmt;
@@ -97,10 +97,9 @@ pub fn make_surb(
 /// # Errors
 /// When the payload is over [`Geometry::REPLY_PAYLOAD_BYTES`].
 pub fn reply(surb: Surb, payload: &[u8]) -> Result<([u8; Geometry::ID_BYTES], Packet), BuildError> {
-    let mut packet = Packet::empty();
+    let mut packet = Packet::holding(payload)?;
     let (head, body) = packet.parts();
     head.copy_from_slice(&surb.header);
-    fill_body(body, payload)?;
     Lioness::new(&surb.key).seal(body);
     Ok((surb.first, packet))
 }
@@ -119,5 +118,5 @@ pub fn open_reply(secret: SurbSecret, body: &[u8]) -> Result<Vec<u8>, Refusal> {
         Lioness::new(key).seal(&mut body);
     }
     Lioness::new(&secret.key).peel(&mut body);
-    read_body(&body)
+    read_body(body, 0)
 }
