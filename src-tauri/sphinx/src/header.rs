@@ -96,8 +96,16 @@ pub(crate) fn authentic(keys: &HopKeys, header: &[u8]) -> bool {
     mac(keys, header[EPOCH_AT], &header[BETA_AT..]).ct_eq(&header[GAMMA_AT..EPOCH_AT]).into()
 }
 
-/// Takes one routing block off an authentic header and makes it the next hop's.
-pub(crate) fn peel(keys: &HopKeys, header: &mut [u8]) -> Result<(Command, u32), Refusal> {
+/// What one hop learns from its header.
+pub(crate) struct Peeled {
+    pub(crate) command: Command,
+    pub(crate) delay_ms: u32,
+    /// The next hop's header.
+    pub(crate) next: [u8; Geometry::HEADER_BYTES],
+}
+
+/// Takes one routing block off an authentic header.
+pub(crate) fn peel(keys: &HopKeys, header: &[u8]) -> Result<Peeled, Refusal> {
     let mut wide = [0; BETA + ROUTE];
     wide[..BETA].copy_from_slice(&header[BETA_AT..]);
     apply_stream(&keys.route, &mut wide);
@@ -117,12 +125,14 @@ pub(crate) fn peel(keys: &HopKeys, header: &mut [u8]) -> Result<(Command, u32), 
         REPLY => Command::Reply { client: taken(id), surb: taken(gamma) },
         _ => return Err(Refusal::Command),
     };
-    header[..ALPHA].copy_from_slice(alpha);
-    header[GAMMA_AT..EPOCH_AT].copy_from_slice(gamma);
-    header[BETA_AT..].copy_from_slice(beta);
+    let mut next = [0; Geometry::HEADER_BYTES];
+    next[..ALPHA].copy_from_slice(alpha);
+    next[GAMMA_AT..EPOCH_AT].copy_from_slice(gamma);
+    next[EPOCH_AT] = header[EPOCH_AT];
+    next[BETA_AT..].copy_from_slice(beta);
     let mut delay_ms = [0; 4];
     delay_ms.copy_from_slice(delay);
-    Ok((command, u32::from_be_bytes(delay_ms)))
+    Ok(Peeled { command, delay_ms: u32::from_be_bytes(delay_ms), next })
 }
 
 fn write_route(beta: &mut [u8; BETA], command: Command, delay_ms: u32, alpha: &[u8; ALPHA], gamma: &[u8; GAMMA]) {

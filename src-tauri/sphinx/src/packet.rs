@@ -56,11 +56,10 @@ impl<const BYTES: usize> SizedPacket<BYTES> {
         // First, since it is the cheapest to find out.
         let mut packet = Self::holding(payload)?;
         let built = header::build(rng, epoch, path, Command::Arrive)?;
-        let (head, body) = packet.parts();
-        head.copy_from_slice(&built.header);
         for keys in built.keys.iter().rev() {
-            Lioness::new(&keys.body).seal(body);
+            Lioness::new(&keys.body).seal(packet.bytes_mut());
         }
+        packet.set_header(&built.header);
         Ok(packet)
     }
 
@@ -92,8 +91,13 @@ impl<const BYTES: usize> SizedPacket<BYTES> {
         self.0[EPOCH_AT] & 1 == 1
     }
 
-    pub(crate) fn parts(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.0.split_at_mut(HEADER)
+    pub(crate) fn set_header(&mut self, header: &[u8; HEADER]) {
+        self.0[..HEADER].copy_from_slice(header);
+    }
+
+    /// All of it, for a layer to be put on or taken off.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0[..]
     }
 }
 
@@ -204,11 +208,14 @@ impl<const BYTES: usize> Opened<BYTES> {
     /// When the routing block says what no block says, or the payload of an arrived packet was changed on the way.
     pub fn peel(self) -> Result<Unwrapped<BYTES>, Refusal> {
         let Self { keys, mut packet } = self;
-        let (head, body) = packet.parts();
-        let (command, delay_ms) = header::peel(&keys, head)?;
-        Lioness::new(&keys.body).peel(body);
-        Ok(match command {
-            Command::Forward { next } => Unwrapped::Forward { next, delay_ms, packet },
+        let peeled = header::peel(&keys, &packet.0[..HEADER])?;
+        Lioness::new(&keys.body).peel(packet.bytes_mut());
+        let delay_ms = peeled.delay_ms;
+        Ok(match peeled.command {
+            Command::Forward { next } => {
+                packet.set_header(&peeled.next);
+                Unwrapped::Forward { next, delay_ms, packet }
+            }
             Command::Arrive => Unwrapped::Arrived { payload: read_body(packet.into_vec(), HEADER)? },
             Command::Reply { client, surb } => {
                 let mut body = packet.into_vec();

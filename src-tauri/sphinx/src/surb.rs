@@ -1,7 +1,7 @@
 //! Single-use reply blocks: a way back that its holder can use once and cannot read.
 
 use crate::{
-    BuildError, Epoch, Geometry, Hop, Refusal,
+    BuildError, Epoch, Geometry, Hop, PACKET_BYTES, Refusal,
     header::{self, Command},
     lioness::Lioness,
     packet::{Packet, read_body},
@@ -98,9 +98,8 @@ pub fn make_surb(
 /// When the payload is over [`Geometry::REPLY_PAYLOAD_BYTES`].
 pub fn reply(surb: Surb, payload: &[u8]) -> Result<([u8; Geometry::ID_BYTES], Packet), BuildError> {
     let mut packet = Packet::holding(payload)?;
-    let (head, body) = packet.parts();
-    head.copy_from_slice(&surb.header);
-    Lioness::new(&surb.key).seal(body);
+    Lioness::new(&surb.key).seal(packet.bytes_mut());
+    packet.set_header(&surb.header);
     Ok((surb.first, packet))
 }
 
@@ -112,11 +111,12 @@ pub fn open_reply(secret: SurbSecret, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     if body.len() != Geometry::BODY_BYTES {
         return Err(Refusal::Length);
     }
-    let mut body = body.to_vec();
+    let mut packet = vec![0; PACKET_BYTES];
+    packet[Geometry::HEADER_BYTES..].copy_from_slice(body);
     // Each hop took a layer off that was never put on: putting them on again, last hop first, gives what the replier sent.
     for key in secret.hops.iter().rev() {
-        Lioness::new(key).seal(&mut body);
+        Lioness::new(key).seal(&mut packet);
     }
-    Lioness::new(&secret.key).peel(&mut body);
-    read_body(body, 0)
+    Lioness::new(&secret.key).peel(&mut packet);
+    read_body(packet, Geometry::HEADER_BYTES)
 }
