@@ -12,7 +12,7 @@ const BETA: usize = 276;
 const HEADER: usize = 325;
 
 /// A hop as its sender plans it, with the secrets of both.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(crate) struct Hop {
     pub(crate) id: Vec<u8>,
     pub(crate) secret: Vec<u8>,
@@ -36,6 +36,7 @@ pub(crate) struct Last {
     pub(crate) surb: Vec<u8>,
 }
 
+#[derive(PartialEq, Eq)]
 pub(crate) enum Out {
     Forward { next: Vec<u8>, delay_ms: u32, packet: Vec<u8> },
     Arrive { payload: Vec<u8> },

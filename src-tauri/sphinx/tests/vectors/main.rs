@@ -1,5 +1,5 @@
 //! The committed test vectors, checked twice: by an implementation written from the specification alone, which also made them, and by the
-//! crate.
+//! crate. Beside them, the two are compared on random packets.
 //!
 //! `FOGBANK_WRITE_VECTORS=1 cargo test -p fogbank-sphinx --test vectors the_specification` writes them anew, from inputs that follow from their names.
 //! They are of the shipped packet size: a build of another size (for the sweep) has none.
@@ -9,6 +9,7 @@
 mod book;
 mod crates;
 mod json;
+mod random;
 
 use book::{Hop, Last, Out};
 use fogbank_sphinx::PACKET_BYTES;
