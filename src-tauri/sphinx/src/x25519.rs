@@ -1,14 +1,17 @@
 //! X25519 (RFC 7748) behind one pair of functions, so that nothing else knows by which library it is computed.
 //!
 //! Two backends, which a test holds to the same answers: *graviola*, where its assembler (s2n-bignum's, formally proven) has the processor
-//! that it needs, found out at run time; *x25519-dalek* everywhere else. Chosen by measurement; microseconds for one operation on the
-//! x86-64 machine of the measurements, `sphinx.dh_us` and `sphinx.dh_vs_dalek` of `make bench` print them anew:
+//! that it needs, found out at run time; *x25519-dalek* everywhere else. Chosen by measurement: microseconds of CPU time for one operation,
+//! median of 21 rounds in turn on one x86-64 machine with ADX (`sphinx.dh_us` and `sphinx.dh_vs_dalek` of `make bench` measure anew):
 //!
-//! | | variable base | fixed base | builds with |
-//! |---|---|---|---|
-//! | x25519-dalek 3.0 | 75.0 | 17.4 (72.5 by the ladder) | rustc |
-//! | aws-lc-rs 1.19 | 29.9, and 7.3 to load the secret | 7.3 | C compiler, on Windows NASM; a minute of one core |
-//! | graviola 0.4 | 24.1 | 7.1 | rustc, seconds |
+//! | | agree | public key | secret from bytes | builds with |
+//! |---|---|---|---|---|
+//! | x25519-dalek 3.0 | 52.5 | 16.4 (52.5 by the ladder) | 0 | rustc |
+//! | aws-lc-rs 1.19 | 24.4 | within the next | 7.4 | a C compiler, on Windows NASM too; a minute of one core |
+//! | graviola 0.4 | 24.1 | 7.1 | 0 | rustc; seconds |
+//!
+//! aws-lc-rs computes by the same assembler, so it is no quicker once a key is loaded, and slower for ephemeral keys; it would need a C
+//! toolchain for each target. graviola is the younger library; of it we use these two functions alone.
 //!
 //! Invariant: an all-zero secret is never returned, whichever backend computed it. Secrets are wiped. Deliberately absent: *ring*, which
 //! makes no agreement with a key from bytes.
