@@ -24,9 +24,9 @@ impl MixPublic {
 impl MixSecret {
     /// A fresh key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        Self(bytes)
+        let mut secret = Self([0; 32]);
+        rng.fill_bytes(&mut secret.0);
+        secret
     }
 
     /// The key with these bytes.
