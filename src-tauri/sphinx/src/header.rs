@@ -52,8 +52,8 @@ pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: 
     for hop in path {
         let ephemeral = MixSecret::generate(rng);
         let alpha = ephemeral.public().0;
-        let shared = ephemeral.shared(&hop.key.0).map_err(|_| BuildError::BadKey { mix: hop.id })?;
-        keys.push(shared.keys(&alpha, &hop.key));
+        let shared = ephemeral.hop_keys(&hop.key.0, &alpha, &hop.key);
+        keys.push(shared.map_err(|_| BuildError::BadKey { mix: hop.id })?);
         alphas.push(alpha);
     }
 
@@ -71,7 +71,7 @@ pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: 
     }
 
     let mut beta = [0; BETA];
-    rng.fill_bytes(&mut beta[ROUTE..]);
+    rng.fill_bytes(&mut beta[ROUTE..BETA - filler.len()]);
     write_route(&mut beta, last, path[before_last].delay_ms, &[0; ALPHA], &[0; GAMMA]);
     apply_stream(&keys[before_last].route, &mut beta[..BETA - filler.len()]);
     beta[BETA - filler.len()..].copy_from_slice(&filler);
@@ -93,13 +93,19 @@ pub(crate) fn build(rng: &mut impl CryptoRng, epoch: Epoch, path: &[Hop], last: 
 
 /// Whether γ is this hop's for the epoch byte and β, in constant time.
 pub(crate) fn authentic(keys: &HopKeys, header: &[u8]) -> bool {
-    let mut beta = [0; BETA];
-    beta.copy_from_slice(&header[BETA_AT..]);
-    mac(keys, header[EPOCH_AT], &beta).ct_eq(&header[GAMMA_AT..EPOCH_AT]).into()
+    mac(keys, header[EPOCH_AT], &header[BETA_AT..]).ct_eq(&header[GAMMA_AT..EPOCH_AT]).into()
 }
 
-/// Takes one routing block off an authentic header and makes it the next hop's.
-pub(crate) fn peel(keys: &HopKeys, header: &mut [u8]) -> Result<(Command, u32), Refusal> {
+/// What one hop learns from its header.
+pub(crate) struct Peeled {
+    pub(crate) command: Command,
+    pub(crate) delay_ms: u32,
+    /// The next hop's header.
+    pub(crate) next: [u8; Geometry::HEADER_BYTES],
+}
+
+/// Takes one routing block off an authentic header.
+pub(crate) fn peel(keys: &HopKeys, header: &[u8]) -> Result<Peeled, Refusal> {
     let mut wide = [0; BETA + ROUTE];
     wide[..BETA].copy_from_slice(&header[BETA_AT..]);
     apply_stream(&keys.route, &mut wide);
@@ -119,12 +125,14 @@ pub(crate) fn peel(keys: &HopKeys, header: &mut [u8]) -> Result<(Command, u32), 
         REPLY => Command::Reply { client: taken(id), surb: taken(gamma) },
         _ => return Err(Refusal::Command),
     };
-    header[..ALPHA].copy_from_slice(alpha);
-    header[GAMMA_AT..EPOCH_AT].copy_from_slice(gamma);
-    header[BETA_AT..].copy_from_slice(beta);
+    let mut next = [0; Geometry::HEADER_BYTES];
+    next[..ALPHA].copy_from_slice(alpha);
+    next[GAMMA_AT..EPOCH_AT].copy_from_slice(gamma);
+    next[EPOCH_AT] = header[EPOCH_AT];
+    next[BETA_AT..].copy_from_slice(beta);
     let mut delay_ms = [0; 4];
     delay_ms.copy_from_slice(delay);
-    Ok((command, u32::from_be_bytes(delay_ms)))
+    Ok(Peeled { command, delay_ms: u32::from_be_bytes(delay_ms), next })
 }
 
 fn write_route(beta: &mut [u8; BETA], command: Command, delay_ms: u32, alpha: &[u8; ALPHA], gamma: &[u8; GAMMA]) {
@@ -141,7 +149,7 @@ fn write_route(beta: &mut [u8; BETA], command: Command, delay_ms: u32, alpha: &[
     route[5 + ID + ALPHA..].copy_from_slice(&gamma);
 }
 
-fn mac(keys: &HopKeys, epoch: u8, beta: &[u8; BETA]) -> [u8; GAMMA] {
+fn mac(keys: &HopKeys, epoch: u8, beta: &[u8]) -> [u8; GAMMA] {
     let mut hasher = blake3::Hasher::new_keyed(&keys.mac);
     hasher.update(&[epoch]).update(beta);
     let mut gamma = [0; GAMMA];

@@ -1,11 +1,9 @@
 //! X25519 keys of mixes, and the keys of one hop derived from a shared secret.
 
-use crate::Refusal;
+use crate::{Refusal, x25519};
 use rand::CryptoRng;
 use std::fmt;
-use subtle::ConstantTimeEq;
-use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A mix's secret packet key.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -19,16 +17,16 @@ impl MixPublic {
     /// Whether packets can be built for it: a key of small order gives everybody the same "secret", so nothing is built for one.
     pub fn is_sound(&self) -> bool {
         // Any scalar shows it: clamping makes each a multiple of eight, the order of every small subgroup.
-        x25519([9; 32], self.0) != [0; 32]
+        x25519::exchange(&[9; 32], &self.0).is_some()
     }
 }
 
 impl MixSecret {
     /// A fresh key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        Self(bytes)
+        let mut secret = Self([0; 32]);
+        rng.fill_bytes(&mut secret.0);
+        secret
     }
 
     /// The key with these bytes.
@@ -38,14 +36,14 @@ impl MixSecret {
 
     /// Its public part.
     pub fn public(&self) -> MixPublic {
-        MixPublic(x25519(self.0, X25519_BASEPOINT_BYTES))
+        MixPublic(x25519::public_key(&self.0))
     }
 
-    /// X25519 with another's public key. An all-zero result means that the other chose a point of small order: whoever did so knows the
-    /// "secret", so it is refused (RFC 7748, section 6.1).
-    pub(crate) fn shared(&self, public: &[u8; 32]) -> Result<Shared, Refusal> {
-        let secret = x25519(self.0, *public);
-        if bool::from(secret.ct_eq(&[0; 32])) { Err(Refusal::SmallOrder) } else { Ok(Shared(secret)) }
+    /// The keys that we and the holder of `public` share for one hop: `alpha` is the ephemeral key of the two and `mix` the mix's, whichever
+    /// of them is ours.
+    pub(crate) fn hop_keys(&self, public: &[u8; 32], alpha: &[u8; 32], mix: &MixPublic) -> Result<HopKeys, Refusal> {
+        let shared = x25519::exchange(&self.0, public).ok_or(Refusal::SmallOrder)?;
+        Ok(HopKeys::derive(&shared, alpha, mix))
     }
 }
 
@@ -54,10 +52,6 @@ impl fmt::Debug for MixSecret {
         f.write_str("MixSecret(…)")
     }
 }
-
-/// A Diffie–Hellman secret of sender and one hop.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub(crate) struct Shared([u8; 32]);
 
 /// What one hop's work needs, all from one secret.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -72,18 +66,19 @@ pub(crate) struct HopKeys {
     pub(crate) replay_tag: [u8; 16],
 }
 
-impl Shared {
-    /// Derives a hop's keys by BLAKE3 in its key-derivation mode over secret, α and the hop's public key (so that keys are bound to this
-    /// α and this mix).
-    pub(crate) fn keys(&self, alpha: &[u8; 32], public: &MixPublic) -> HopKeys {
+impl HopKeys {
+    /// BLAKE3 in its key-derivation mode over secret, α and the hop's public key (so that keys are bound to this α and this mix).
+    fn derive(shared: &Zeroizing<[u8; 32]>, alpha: &[u8; 32], mix: &MixPublic) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("fogbank sphinx 1 hop keys");
-        hasher.update(&self.0).update(alpha).update(&public.0);
-        let mut keys = HopKeys { route: [0; 32], mac: [0; 32], body: [0; 32], replay_tag: [0; 16] };
+        hasher.update(&shared[..]).update(alpha).update(&mix.0);
+        let mut keys = Self { route: [0; 32], mac: [0; 32], body: [0; 32], replay_tag: [0; 16] };
         let mut out = hasher.finalize_xof();
         out.fill(&mut keys.route);
         out.fill(&mut keys.mac);
         out.fill(&mut keys.body);
         out.fill(&mut keys.replay_tag);
+        hasher.zeroize();
+        out.zeroize();
         keys
     }
 }

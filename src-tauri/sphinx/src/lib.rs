@@ -4,42 +4,7 @@
 //! a header that was changed is refused before anything is remembered; a body that was changed is noise at its end.
 //! No function panics on foreign bytes. Deliberately absent: I/O, clocks, key storage, remembering replay tags (the mixnode's).
 //!
-//! # Specification
-//! Sources: Danezis and Goldberg, *Sphinx* (2009), for the shape; Katzenpost's *KEMSphinx* for a fresh key exchange a hop; Anderson and
-//! Biham, *LIONESS* (1996), for the body. Sizes in bytes; integers are big-endian.
-//!
-//! | part | bytes | what |
-//! |---|---|---|
-//! | α | 32 | X25519 public key, made for this hop alone |
-//! | γ | 16 | keyed hash of epoch and β |
-//! | epoch | 1 | the lowest bit of the key epoch; other bits are zero |
-//! | β | 276 | four routing blocks of 69, under this hop's stream |
-//! | body | 7,867 | a wide block under one layer a hop still to come |
-//!
-//! **Keys of a hop.** s = X25519(x, α); an all-zero s is refused. With BLAKE3 in key-derivation mode, context `fogbank sphinx 1 hop keys`,
-//! over s ‖ α ‖ the mix's public key, the output stream gives: route key 32, hash key 32, body key 32, replay tag 16.
-//!
-//! **γ** = the first 16 bytes of BLAKE3 keyed with the hash key over epoch ‖ β.
-//!
-//! **β.** The mix appends 69 zeros, XORs ChaCha20's key stream (route key, zero nonce: each key is used once), reads the first 69 bytes and
-//! keeps the other 276 as the next β. Block: command 1 (1 forward, 2 arrive, 3 reply) ‖ id 16 (next mix; for a reply the client's tag) ‖
-//! delay in ms 4 ‖ next α 32 ‖ next γ 16 (for a reply the SURB's id). Since α of the next hop travels encrypted in β, a hop costs one
-//! Diffie–Hellman where the blinding of the original costs two. The sender computes what the appended zeros become at the last hop (the
-//! filler) and builds from the last hop to the first; unused blocks are random.
-//!
-//! **Body.** One layer is LIONESS with L of 32 bytes; its four keys come from the body key by BLAKE3 in key-derivation mode, context
-//! `fogbank sphinx 1 body layer`. Inside all layers: 32 zeros ‖ payload length 4 ‖ payload ‖ zeros. The sender seals with the body keys from
-//! last hop to first; each mix peels one. The recipient refuses a body whose first 32 bytes are not zero.
-//!
-//! **SURB** = first mix's id 16 ‖ header 325 ‖ key 32. The replier seals the same inside with that key, and sends header and body to the
-//! first mix. Every mix peels a layer that was never put on; the maker seals them again in reverse and peels the replier's.
-//!
-//! **Why tagging gains nothing.** A changed bit anywhere in α, γ, epoch or β makes γ wrong at the next honest mix. A changed body becomes
-//! noise in every bit at the next honest layer, so two colluding mixes can tell "was changed" from "was not" and no more, at the cost of
-//! the packet.
-//!
-//! Packet hops are classical (X25519): who records packets now and has a quantum computer later can trace them.
-
+#![doc = include_str!("../SPECIFICATION.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod geometry;
@@ -48,10 +13,11 @@ mod keys;
 mod lioness;
 mod packet;
 mod surb;
+pub mod x25519;
 
-pub use geometry::{Geometry, PACKET_BYTES};
+pub use geometry::{Geometry, Lengths, PACKET_BYTES};
 pub use keys::{MixPublic, MixSecret};
-pub use packet::{Opened, Packet, Unwrapped, build, open, open_with};
+pub use packet::{Opened, Packet, SizedPacket, Unwrapped, build, open, open_with};
 pub use surb::{Surb, SurbSecret, make_surb, open_reply, reply};
 
 /// Mixes on a path at most: three, and the mix or the client at the end.

@@ -2,7 +2,11 @@
 //!
 //! With body = L ‖ R, L of 32 bytes: R ⊕= S(L ⊕ k₁); L ⊕= H(k₂, R); R ⊕= S(L ⊕ k₃); L ⊕= H(k₄, R). Changing one bit of the result
 //! makes every bit of the inverse random, so a tag put on a packet leaves noise at its end and at most the one bit that it was tagged.
+//!
+//! H hashes as many bytes as the packet has, with zeros in place of header and L. The length is fixed, so that is as good as hashing R
+//! alone; and BLAKE3 hashes a power of two chunks of 1 KiB side by side: 8,192 bytes take 1.6 µs where 7,835 take 4.2.
 
+use crate::Geometry;
 use chacha20::{
     ChaCha20,
     cipher::{KeyIvInit, StreamCipher},
@@ -10,6 +14,8 @@ use chacha20::{
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const LEFT_BYTES: usize = 32;
+/// Where R begins in a packet.
+const RIGHT_AT: usize = Geometry::HEADER_BYTES + LEFT_BYTES;
 
 /// The four round keys of one layer.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -21,41 +27,53 @@ impl Lioness {
         let mut hasher = blake3::Hasher::new_derive_key("fogbank sphinx 1 body layer");
         hasher.update(key);
         let mut out = hasher.finalize_xof();
-        let mut keys = [[0; 32]; 4];
-        for key in &mut keys {
+        let mut keys = Self([[0; 32]; 4]);
+        for key in &mut keys.0 {
             out.fill(key);
         }
-        Self(keys)
+        hasher.zeroize();
+        out.zeroize();
+        keys
     }
 
-    /// Puts the layer on.
-    pub(crate) fn seal(&self, body: &mut [u8]) {
-        let (left, right) = body.split_at_mut(LEFT_BYTES);
-        stream(left, &self.0[0], right);
-        hash(&self.0[1], right, left);
-        stream(left, &self.0[2], right);
-        hash(&self.0[3], right, left);
+    /// Puts the layer on the body of a packet. Its header is zeros afterwards.
+    pub(crate) fn seal(&self, packet: &mut [u8]) {
+        let mut left = take_left(packet);
+        stream(&left, &self.0[0], packet);
+        hash(&self.0[1], packet, &mut left);
+        stream(&left, &self.0[2], packet);
+        hash(&self.0[3], packet, &mut left);
+        packet[Geometry::HEADER_BYTES..RIGHT_AT].copy_from_slice(&left);
     }
 
-    /// Takes the layer off.
-    pub(crate) fn peel(&self, body: &mut [u8]) {
-        let (left, right) = body.split_at_mut(LEFT_BYTES);
-        hash(&self.0[3], right, left);
-        stream(left, &self.0[2], right);
-        hash(&self.0[1], right, left);
-        stream(left, &self.0[0], right);
+    /// Takes the layer off the body of a packet. Its header is zeros afterwards.
+    pub(crate) fn peel(&self, packet: &mut [u8]) {
+        let mut left = take_left(packet);
+        hash(&self.0[3], packet, &mut left);
+        stream(&left, &self.0[2], packet);
+        hash(&self.0[1], packet, &mut left);
+        stream(&left, &self.0[0], packet);
+        packet[Geometry::HEADER_BYTES..RIGHT_AT].copy_from_slice(&left);
     }
 }
 
-fn stream(left: &[u8], key: &[u8; 32], right: &mut [u8]) {
+/// L, leaving zeros before R.
+fn take_left(packet: &mut [u8]) -> [u8; LEFT_BYTES] {
+    let mut left = [0; LEFT_BYTES];
+    left.copy_from_slice(&packet[Geometry::HEADER_BYTES..RIGHT_AT]);
+    packet[..RIGHT_AT].fill(0);
+    left
+}
+
+fn stream(left: &[u8; LEFT_BYTES], key: &[u8; 32], packet: &mut [u8]) {
     let mut mixed = *key;
     xor(&mut mixed, left);
-    apply_stream(&mixed, right);
+    apply_stream(&mixed, &mut packet[RIGHT_AT..]);
     mixed.zeroize();
 }
 
-fn hash(key: &[u8; 32], right: &[u8], left: &mut [u8]) {
-    xor(left, blake3::keyed_hash(key, right).as_bytes());
+fn hash(key: &[u8; 32], packet: &[u8], left: &mut [u8; LEFT_BYTES]) {
+    xor(left, blake3::keyed_hash(key, packet).as_bytes());
 }
 
 /// XORs the ChaCha20 key stream of a key that is used once (so the nonce is zero).
@@ -78,14 +96,15 @@ mod tests {
         #[test]
         fn peel_undoes_seal_and_one_bit_garbles_all(key: [u8; 32], body in proptest::collection::vec(any::<u8>(), 200..400), bit in 0usize..1600) {
             let layer = Lioness::new(&key);
-            let mut sealed = body.clone();
+            let mut sealed = [&[7; Geometry::HEADER_BYTES], &body[..]].concat();
             layer.seal(&mut sealed);
+            prop_assert_eq!(&sealed[..Geometry::HEADER_BYTES], &[0; Geometry::HEADER_BYTES]);
             let mut back = sealed.clone();
             layer.peel(&mut back);
-            prop_assert_eq!(&back, &body);
-            sealed[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(&back[Geometry::HEADER_BYTES..], &body);
+            sealed[Geometry::HEADER_BYTES + bit / 8] ^= 1 << (bit % 8);
             layer.peel(&mut sealed);
-            let same = sealed.iter().zip(&body).filter(|(a, b)| a == b).count();
+            let same = sealed[Geometry::HEADER_BYTES..].iter().zip(&body).filter(|(a, b)| a == b).count();
             prop_assert!(same < body.len() / 8, "{same} of {} bytes stayed", body.len());
         }
     }

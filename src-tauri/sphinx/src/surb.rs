@@ -1,10 +1,10 @@
 //! Single-use reply blocks: a way back that its holder can use once and cannot read.
 
 use crate::{
-    BuildError, Epoch, Geometry, Hop, Refusal,
+    BuildError, Epoch, Geometry, Hop, PACKET_BYTES, Refusal,
     header::{self, Command},
     lioness::Lioness,
-    packet::{Packet, fill_body, read_body},
+    packet::{Packet, read_body},
 };
 use rand::CryptoRng;
 use std::fmt;
@@ -97,11 +97,9 @@ pub fn make_surb(
 /// # Errors
 /// When the payload is over [`Geometry::REPLY_PAYLOAD_BYTES`].
 pub fn reply(surb: Surb, payload: &[u8]) -> Result<([u8; Geometry::ID_BYTES], Packet), BuildError> {
-    let mut packet = Packet::empty();
-    let (head, body) = packet.parts();
-    head.copy_from_slice(&surb.header);
-    fill_body(body, payload)?;
-    Lioness::new(&surb.key).seal(body);
+    let mut packet = Packet::holding(payload)?;
+    Lioness::new(&surb.key).seal(packet.bytes_mut());
+    packet.set_header(&surb.header);
     Ok((surb.first, packet))
 }
 
@@ -113,11 +111,12 @@ pub fn open_reply(secret: SurbSecret, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     if body.len() != Geometry::BODY_BYTES {
         return Err(Refusal::Length);
     }
-    let mut body = body.to_vec();
+    let mut packet = vec![0; PACKET_BYTES];
+    packet[Geometry::HEADER_BYTES..].copy_from_slice(body);
     // Each hop took a layer off that was never put on: putting them on again, last hop first, gives what the replier sent.
     for key in secret.hops.iter().rev() {
-        Lioness::new(key).seal(&mut body);
+        Lioness::new(key).seal(&mut packet);
     }
-    Lioness::new(&secret.key).peel(&mut body);
-    read_body(&body)
+    Lioness::new(&secret.key).peel(&mut packet);
+    read_body(packet, Geometry::HEADER_BYTES)
 }

@@ -34,6 +34,17 @@ impl Figure {
             ..Self::plain(name, ratio, "x")
         }
     }
+
+    /// How many times a peer's rate ours is, at least `goal`.
+    pub(crate) fn at_least(name: &str, peer: &str, ratio: f64, goal: f64) -> Self {
+        Self {
+            goal: format!(">= {goal}"),
+            peer: Some(peer.to_owned()),
+            ratio: Some(ratio),
+            holds: ratio >= goal,
+            ..Self::plain(name, ratio, "x")
+        }
+    }
 }
 
 /// Prints the table.

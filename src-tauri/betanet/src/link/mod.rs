@@ -33,9 +33,9 @@ const IDLE_MS: u32 = 4_000;
 /// Frames under way on one connection: at 8 KiB they fill a link of 100 Mbit/s over 300 ms round trip time half.
 const MAX_STREAMS: u32 = 512;
 /// One frame and its stream's overhead; more is never right.
-const STREAM_WINDOW: u32 = 16 << 10;
+const STREAM_WINDOW: u32 = 2 * PACKET_BYTES as u32;
 /// All frames under way.
-const WINDOW: u32 = 4 << 20;
+const WINDOW: u32 = MAX_STREAMS * PACKET_BYTES as u32;
 /// A directory of [`crate::directory::MAX_MIXES`] fits a wire frame.
 const MAX_DIRECTORY_BYTES: usize = fogbank_wire::MAX_FRAME_BYTES;
 /// A stream that takes longer is given up; its packet would be too late anyway.

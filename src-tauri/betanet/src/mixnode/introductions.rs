@@ -8,6 +8,7 @@ use crate::{
     message::FromMix,
 };
 use fogbank_model::{InstanceId, MixId, UnixMs};
+use fogbank_sphinx::Geometry;
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
@@ -22,7 +23,7 @@ const RESERVE: usize = 2;
 /// Introductions passed on a second, in all.
 const MAX_PER_SECOND: u32 = 64;
 /// Leases in one answer: those that fit a packet.
-const MAX_LEASES_BYTES: usize = 7_000;
+const MAX_LEASES_BYTES: usize = Geometry::REPLY_PAYLOAD_BYTES;
 /// Revoked instances remembered, until their leases have ended anyway.
 const MAX_REVOKED: usize = 16_384;
 
