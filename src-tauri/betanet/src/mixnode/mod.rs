@@ -7,7 +7,7 @@
 mod counters;
 mod descriptors;
 mod introductions;
-mod mailboxes;
+pub(crate) mod mailboxes;
 mod pipeline;
 mod replay;
 mod services;
