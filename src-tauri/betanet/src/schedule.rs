@@ -20,8 +20,8 @@ pub const DELAY_CUT: u32 = 10;
 /// How often a client sends a loop while it is in use, on average: 8 KiB a second each way, a hundred-and-twentieth of the 1 MB/s that an
 /// owner lends by default, and 200 chances a page visit of three minutes to notice a mix that drops.
 pub const CLIENT_LOOP_MEAN: Duration = Duration::from_secs(1);
-/// How often a mix sends a loop, on average. Each costs its sender one packet and three other mixes one each: at 8 KiB, 3.3 KB/s a mix on
-/// average or 8.5 GB a month, a sixth of the 50 GB that an owner lends by default.
+/// How often a mix sends a loop, on average. Each costs its sender one packet and two other mixes one each: at 8 KiB, 2.5 KB/s a mix on
+/// average or 6.4 GB a month, an eighth of the 50 GB that an owner lends by default.
 pub const MIX_LOOP_MEAN: Duration = Duration::from_secs(10);
 /// Time between the slots of a client's constant rate: 24.4 packets of 8 KiB a second are 199,805 B/s, just within a fifth of the 1 MB/s
 /// that an owner lends by default, which is what a host may spend on cover. A page of 2 MB takes its 270 packets 11 s.
