@@ -61,12 +61,19 @@ impl Design {
     /// What is compared for every size of network.
     pub(crate) const ALL: [Self; 4] = [Self::TOR, Self::FAST, Self::BALANCED, Self::STRICT];
 
-    /// The same without a part, under another name.
-    pub(crate) const PARTS: [Self; 4] = [
+    const HALF_SLOT: Duration = Duration::from_nanos(schedule::CONSTANT_SLOT.as_nanos() as u64 / 2);
+    /// The same without a part or with more of it, under another name.
+    pub(crate) const PARTS: [Self; 5] = [
         Self { name: "balanced, delays alone", client_loops: None, mix_loops: None, ..Self::BALANCED },
         Self { name: "strict, delays alone", level: Level::Strict, ..Self::FAST },
         Self { name: "strict, delays and loops", constant_up: None, constant_down: None, ..Self::STRICT },
         Self { name: "strict, constant rate up only", constant_down: None, ..Self::STRICT },
+        Self {
+            name: "strict at twice the rate",
+            constant_up: Some(Self::HALF_SLOT),
+            constant_down: Some(Self::HALF_SLOT),
+            ..Self::STRICT
+        },
     ];
 }
 
@@ -172,7 +179,7 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Four mixes, each for the longer of two draws from 1 to 22 days, as Tor's vanguards-lite has it (proposal 333).
+    /// Four mixes, each for the longer of two draws from 1 to 22 days: the shape of Tor's vanguards (proposals 292 and 333), numbers our own.
     pub(crate) const PLANNED: Self = Self { second: 4, min_days: 1.0, max_days: 22.0 };
 
     /// A life, in days.

@@ -19,6 +19,8 @@ use std::sync::{
 pub(crate) const VISITORS: usize = 5;
 /// Hosts watched at once where fifty are active.
 pub(crate) const HOSTS: usize = 10;
+/// Worlds of fifty users in which single packets are followed: some 30,000 packets.
+const WORLDS: usize = 8;
 /// Ways drawn to learn how long a packet takes.
 const WAYS: usize = 20_000;
 
@@ -33,12 +35,19 @@ pub(crate) struct Settings {
     /// Visits begin within this, and are watched so long.
     pub(crate) spread: Us,
     pub(crate) window: Us,
+    /// Cells at once. Nothing that is measured depends on it.
+    pub(crate) jobs: usize,
 }
 
 impl Settings {
-    /// The report's. 340 × 339 = 115,260 wrong pairs alone, 150 × 5 × 149 = 111,750 shared.
+    /// The report's. 320 × 319 = 102,080 wrong pairs alone, 143 × 5 × 142 = 101,530 shared.
     pub(crate) fn full(seed: u64) -> Self {
-        Self { seed, sizes: vec![7, 20, 100, 1_000], alone: 340, shared: 150, spread: 10_000_000, window: 30_000_000 }
+        Self { seed, sizes: vec![7, 20, 100, 1_000], alone: 320, shared: 143, spread: 10_000_000, window: 30_000_000, jobs: 1 }
+    }
+
+    /// Where no more than a comparison is wanted: 9,900 wrong pairs alone, 7,800 shared.
+    pub(crate) fn fewer(&self) -> Self {
+        Self { alone: self.alone.min(100), shared: self.shared.min(40), ..self.clone() }
     }
 
     /// A look: too few pairs for the report.
@@ -56,7 +65,7 @@ pub(crate) struct Packets {
     pub(crate) packets: usize,
     /// Bits, told how many mixes a packet has passed; and not told.
     pub(crate) entropy: Estimate,
-    pub(crate) untold: Estimate,
+    pub(crate) untold: Option<Estimate>,
     pub(crate) degree: Estimate,
     /// The median of |ln(p of the sender / p of another)|, and the share of packets for which it is infinite: the other is ruled out.
     pub(crate) likelihood: f64,
@@ -69,7 +78,7 @@ pub(crate) struct Cell {
     pub(crate) n: usize,
     pub(crate) design: &'static str,
     /// One visitor a host; several; several, through one of three guards at each end.
-    pub(crate) alone: Option<Found>,
+    pub(crate) alone: Found,
     pub(crate) shared: Found,
     pub(crate) one_guard: Found,
     pub(crate) packets: Vec<Packets>,
@@ -87,15 +96,15 @@ pub(crate) struct Wanted {
     pub(crate) n: usize,
     pub(crate) design: Design,
     pub(crate) spread: Us,
-    /// Visitors alone at their hosts, and packets, as well.
-    pub(crate) whole: bool,
+    /// What single packets tell as well.
+    pub(crate) packets: bool,
 }
 
 /// Runs all of them.
 pub(crate) fn run_all(settings: &Settings, wanted: &[Wanted], told: &(impl Fn(&Cell) + Sync)) -> Vec<Cell> {
     let next = AtomicUsize::new(0);
     let cells = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = settings.jobs;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -142,31 +151,31 @@ pub(crate) fn ways(setting: &Setting<'_>, count: usize, rng: &mut StdRng) -> Vec
 }
 
 fn cell(settings: &Settings, wanted: Wanted) -> Cell {
-    let Wanted { n, design, spread, whole } = wanted;
+    let Wanted { n, design, spread, packets: with_packets } = wanted;
     let (network, doors, mut rng) = network(settings.seed, n);
     let setting = Setting { network: &network, doors: &doors, design, spread, window: settings.window };
     let kernel = kernel(&ways(&setting, WAYS, &mut rng));
     let several = groups(&setting, settings.shared, VISITORS, settings.seed);
-    let single = groups(&setting, if whole { settings.alone } else { 0 }, 1, settings.seed);
+    let single = groups(&setting, settings.alone, 1, settings.seed);
     let mut packets = Vec::new();
-    if whole {
-        let fifty: Vec<Vec<&Group>> = several.chunks_exact(HOSTS).map(|c| c.iter().collect()).collect();
+    if with_packets {
+        let fifty: Vec<Vec<&Group>> = several.chunks_exact(HOSTS).take(WORLDS).map(|c| c.iter().collect()).collect();
         let five: Vec<Vec<&Group>> = several.iter().take(3 * HOSTS).map(|g| vec![g]).collect();
         packets.push(single_packets(&setting, &five, VISITORS, 0.0, &mut rng));
         for hostile in [0.0, 0.1, 0.2] {
             packets.push(single_packets(&setting, &fifty, VISITORS * HOSTS, hostile, &mut rng));
         }
     }
-    let pages = if whole { &single } else { &several };
+    let pages = &single;
     let mut times: Vec<f64> = pages.iter().flat_map(|g| &g.page_us).flatten().map(|us| *us as f64 / 1e6).collect();
     let visits = pages.iter().map(|g| g.page_us.len()).sum::<usize>().max(1);
     let carried = |g: &Group| g.packets.iter().filter(|p| matches!(p.kind, Kind::Data | Kind::Refill)).count();
     Cell {
         n,
         design: design.name,
-        alone: whole.then(|| correlate(&single, Sees::All, settings.window, &kernel)),
-        shared: correlate(&several, Sees::All, settings.window, &kernel),
-        one_guard: correlate(&several, Sees::OneGuard, settings.window, &kernel),
+        alone: correlate(&single, Sees::All, settings.window, &kernel, design.circuit),
+        shared: correlate(&several, Sees::All, settings.window, &kernel, design.circuit),
+        one_guard: correlate(&several, Sees::OneGuard, settings.window, &kernel, design.circuit),
         packets,
         page_packets: pages.iter().map(carried).sum::<usize>() as f64 / visits as f64,
         loaded: times.len() as f64 / visits as f64,
@@ -179,13 +188,14 @@ fn single_packets(setting: &Setting<'_>, worlds: &[Vec<&Group>], users: usize, h
     let n = setting.network.len();
     let count = (n as f64 * hostile).round() as usize;
     let bad: Vec<bool> = (0..n).map(|mix| mix < count).collect();
-    let watched: Vec<[Vec<Known>; 2]> = worlds
+    let views: &[bool] = if count == 0 { &[true, false] } else { &[true] };
+    let watched: Vec<Vec<Vec<Known>>> = worlds
         .iter()
         .map(|world| {
             let Setting { network, doors, design, window, .. } = setting;
             let loops = design.mix_loops.map(|mean| mix_loops(network, doors, mean, design.level, *window, rng));
             let loops = loops.unwrap_or_default();
-            [true, false].map(|places| watch(world, &loops, Watcher { places, bad: &bad }, rng))
+            views.iter().map(|places| watch(world, &loops, Watcher { places: *places, bad: &bad }, rng)).collect()
         })
         .collect();
     let column = |told: usize, of: fn(&Known) -> f64| -> Vec<Vec<f64>> {
@@ -198,7 +208,7 @@ fn single_packets(setting: &Setting<'_>, worlds: &[Vec<&Group>], users: usize, h
         hostile,
         packets: likelihood.len(),
         entropy: bootstrap(&column(0, |k| k.entropy), rng),
-        untold: bootstrap(&column(1, |k| k.entropy), rng),
+        untold: (views.len() > 1).then(|| bootstrap(&column(1, |k| k.entropy), rng)),
         degree: bootstrap(&column(0, |k| k.degree), rng),
         likelihood: quantile(&mut likelihood, 0.5),
         ruled_out,

@@ -1,10 +1,12 @@
-//! Flow correlation: does what a visitor's access link shows belong to what a host's shows? Two tests, of which the better counts.
+//! Flow correlation: does what a visitor's access link shows belong to what a host's shows? Three tests, of which the best counts.
 //!
 //! * **Correlation**: packets counted in bins of 100 ms; Pearson's coefficient of host-up with visitor-down and of visitor-up with host-down,
 //!   each at the lag that suits it best, summed.
 //! * **Likelihood**: the watcher knows how delays and latencies are distributed. It spreads what the host sent by that distribution, and
 //!   compares the likelihood of what the visitor got (given how much) with that under the average of all flows of the same moments; the
 //!   same the other way, summed.
+//! * **Sharp timing**, where all packets of a session take one way and so take equally long: at one lag, packets fall into the same bins of
+//!   4 ms more often than rates smoothed over 200 ms explain; the best lag each way, summed.
 //!
 //! Deliberately absent: learning. A watcher that trains on flows (DeepCorr, 2018) may do better, so what is found here is the least that
 //! leaks and not the most.
@@ -19,9 +21,13 @@ use crate::{
 const BIN_US: Us = 100_000;
 const LAGS: usize = 16;
 /// Bins of the likelihood.
-const FINE_US: Us = 50_000;
-/// What the likelihood allows for what it can't explain (cover, other sites): a tenth, spread as the average is.
-const UNEXPLAINED: f64 = 0.1;
+const FINE_US: Us = 20_000;
+/// What the likelihood takes for explained at most: the rest (cover) is spread as the average is.
+const EXPLAINED: f64 = 0.9;
+/// Bins of sharp timing, over how many on each side rates are smoothed, and the lags: seven or eight links of 4–40 ms.
+const SHARP_US: Us = 4_000;
+const SMOOTH: usize = 25;
+const SHARP_LAGS: std::ops::Range<usize> = 10..90;
 /// The share of wrong pairs that may be taken for right ones.
 pub(crate) const FALSE_POSITIVES: f64 = 1e-3;
 
@@ -48,6 +54,8 @@ struct Flow {
     down: Vec<f32>,
     fine_up: Vec<f64>,
     fine_down: Vec<f64>,
+    sharp_up: Vec<f64>,
+    sharp_down: Vec<f64>,
 }
 
 fn bins(times: &[(Us, u8)], sees: Sees, window: Us, bin: Us) -> Vec<f64> {
@@ -74,6 +82,8 @@ impl Flow {
             down: standard(&bins(&access.down, sees, window, BIN_US)),
             fine_up: bins(&access.up, sees, window, FINE_US),
             fine_down: bins(&access.down, sees, window, FINE_US),
+            sharp_up: bins(&access.up, sees, window, SHARP_US),
+            sharp_down: bins(&access.down, sees, window, SHARP_US),
         }
     }
 }
@@ -92,6 +102,37 @@ fn best_lag(early: &[f32], late: &[f32]) -> f64 {
     (0..=LAGS).map(|lag| f64::from(product(lag))).fold(f64::NEG_INFINITY, f64::max)
 }
 
+/// Counts without their smoothed rate, of variance one.
+fn surplus(counts: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    sums.extend(counts.iter().scan(0.0, |sum, c| {
+        *sum += c;
+        Some(*sum)
+    }));
+    let smooth = |at: usize| {
+        let (from, to) = (at.saturating_sub(SMOOTH), (at + SMOOTH + 1).min(counts.len()));
+        (sums[to] - sums[from]) / (to - from) as f64
+    };
+    let over: Vec<f64> = counts.iter().enumerate().map(|(at, c)| c - smooth(at)).collect();
+    let spread = (over.iter().map(|o| o * o).sum::<f64>() / over.len().max(1) as f64).sqrt().max(1e-9);
+    over.iter().map(|o| o / spread).collect()
+}
+
+/// The surplus at a visitor's packets, `lag` bins before or after them, at the lag that suits best.
+fn sharp(packets: &[usize], host: &[f64], before: bool) -> f64 {
+    let at_lag = |lag: usize| {
+        let shifted = packets.iter().filter_map(|p| if before { p.checked_sub(lag) } else { Some(p + lag) });
+        shifted.filter_map(|p| host.get(p)).sum::<f64>()
+    };
+    let best = SHARP_LAGS.map(at_lag).fold(f64::NEG_INFINITY, f64::max);
+    best / (packets.len().max(1) as f64).sqrt()
+}
+
+/// The bins of packets, in order.
+fn places(counts: &[f64]) -> Vec<usize> {
+    counts.iter().enumerate().flat_map(|(at, c)| std::iter::repeat_n(at, *c as usize)).collect()
+}
+
 /// How long a packet takes from one access link to the other, as shares of fine bins.
 pub(crate) fn kernel(ways_us: &[Us]) -> Vec<f64> {
     let longest = ways_us.iter().max().copied().unwrap_or(0);
@@ -106,7 +147,9 @@ pub(crate) fn kernel(ways_us: &[Us]) -> Vec<f64> {
 }
 
 /// For each bin the logarithm of how much likelier a packet there is if it came of this flow than on average.
-fn expectation(sent: &[f64], kernel: &[f64], average: &[f64]) -> Vec<f64> {
+///
+/// `explained` is the share of the packets there that are this flow's.
+fn expectation(sent: &[f64], kernel: &[f64], average: &[f64], explained: f64) -> Vec<f64> {
     let mut expected = vec![0.0; sent.len()];
     for (at, count) in sent.iter().enumerate().filter(|(_, count)| **count > 0.0) {
         for (after, share) in kernel.iter().enumerate() {
@@ -116,7 +159,7 @@ fn expectation(sent: &[f64], kernel: &[f64], average: &[f64]) -> Vec<f64> {
         }
     }
     let total: f64 = expected.iter().sum::<f64>().max(1e-9);
-    expected.iter().zip(average).map(|(e, q)| (((1.0 - UNEXPLAINED) * e / total + UNEXPLAINED * q) / q).ln()).collect()
+    expected.iter().zip(average).map(|(e, q)| ((explained * e / total + (1.0 - explained) * q) / q).ln()).collect()
 }
 
 /// The average of flows, as shares of bins, none of them zero.
@@ -134,8 +177,8 @@ fn product(counts: &[f64], logs: &[f64]) -> f64 {
     counts.iter().zip(logs).map(|(c, l)| c * l).sum()
 }
 
-/// Pairs every visitor with every host; the right pairs are those of one group.
-pub(crate) fn correlate(groups: &[Group], sees: Sees, window: Us, kernel: &[f64]) -> Found {
+/// Pairs every visitor with every host; the right pairs are those of one group. `one_way`: all packets of a session take one way.
+pub(crate) fn correlate(groups: &[Group], sees: Sees, window: Us, kernel: &[f64], one_way: bool) -> Found {
     let hosts: Vec<Flow> = groups.iter().filter_map(|g| Some(Flow::new(g.access.first()?, sees, window))).collect();
     let visitors: Vec<(usize, Flow)> = groups
         .iter()
@@ -144,30 +187,31 @@ pub(crate) fn correlate(groups: &[Group], sees: Sees, window: Us, kernel: &[f64]
         .collect();
     let (usual_down, usual_in) =
         (average(visitors.iter().map(|(_, v)| &v.fine_down)), average(hosts.iter().map(|h| &h.fine_down)));
-    let served: Vec<Vec<f64>> = hosts.iter().map(|h| expectation(&h.fine_up, kernel, &usual_down)).collect();
-    let mut scores = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
+    let served: Vec<Vec<f64>> = hosts.iter().map(|h| expectation(&h.fine_up, kernel, &usual_down, EXPLAINED)).collect();
+    let over: Vec<[Vec<f64>; 2]> =
+        hosts.iter().filter(|_| one_way).map(|h| [surplus(&h.sharp_up), surplus(&h.sharp_down)]).collect();
+    let several = visitors.len() as f64 / hosts.len().max(1) as f64;
+    let mut scores = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
     for (own, visitor) in &visitors {
-        let asked = expectation(&visitor.fine_up, kernel, &usual_in);
+        let asked = expectation(&visitor.fine_up, kernel, &usual_in, EXPLAINED / several);
+        let (down, up) = (places(&visitor.sharp_down), places(&visitor.sharp_up));
         for (number, host) in hosts.iter().enumerate() {
             let pearson = best_lag(&host.up, &visitor.down) + best_lag(&visitor.up, &host.down);
             let likelihood = product(&visitor.fine_down, &served[number]) + product(&host.fine_down, &asked);
-            for ((right, wrong), score) in scores.iter_mut().zip([pearson, likelihood]) {
+            let timing = over.get(number).map_or(0.0, |[sent, got]| sharp(&down, sent, true) + sharp(&up, got, false));
+            for ((right, wrong), score) in scores.iter_mut().zip([pearson, likelihood, timing]) {
                 if number == *own { right.push(score) } else { wrong.push(score) }
             }
         }
     }
-    let mut found = scores.into_iter().zip(["correlation", "likelihood"]).map(|((right, mut wrong), by)| Found {
-        true_positives: true_positives(&right, &mut wrong, FALSE_POSITIVES),
-        by,
-        positives: right.len(),
-        negatives: wrong.len(),
-    });
-    let (pearson, likelihood) = (found.next(), found.next());
-    match (pearson, likelihood) {
-        (Some(a), Some(b)) if b.true_positives.value > a.true_positives.value => b,
-        (Some(a), _) => a,
-        (None, _) => Found { true_positives: true_positives(&[], &mut [], FALSE_POSITIVES), by: "", positives: 0, negatives: 0 },
+    let mut best: Option<Found> = None;
+    for ((right, mut wrong), by) in scores.into_iter().zip(["correlation", "likelihood", "timing"]) {
+        let true_positives = true_positives(&right, &mut wrong, FALSE_POSITIVES);
+        if best.as_ref().is_none_or(|b| true_positives.value > b.true_positives.value) {
+            best = Some(Found { true_positives, by, positives: right.len(), negatives: wrong.len() });
+        }
     }
+    best.unwrap_or(Found { true_positives: true_positives(&[], &mut [], FALSE_POSITIVES), by: "", positives: 0, negatives: 0 })
 }
 
 /// Controls: every host's link taken for its visitor's as well (must be found), and for another's (must be found no more often than chance
@@ -184,11 +228,11 @@ pub(crate) fn controls(groups: &[Group], window: Us) -> (Found, Found) {
             .collect()
     };
     let at_once = kernel(&[0]);
-    let same = correlate(&doubled(0), Sees::All, window, &at_once);
+    let same = correlate(&doubled(0), Sees::All, window, &at_once, false);
     // Right pairs are now of two different flows, and the pairs of one flow are among the wrong: they are left out.
     let mut strangers = doubled(links_apart(groups.len()));
     strangers.truncate(links_apart(groups.len()));
-    (same, correlate(&strangers, Sees::All, window, &at_once))
+    (same, correlate(&strangers, Sees::All, window, &at_once, false))
 }
 
 /// Half of the groups are hosts, the other half visitors, so that no flow meets itself.
@@ -228,9 +272,9 @@ mod tests {
     #[test]
     fn linked_flows_are_found_and_independent_ones_are_not() {
         let way = kernel(&[90_000]);
-        let found = correlate(&flows(true), Sees::All, WINDOW, &way);
+        let found = correlate(&flows(true), Sees::All, WINDOW, &way, true);
         assert!(found.true_positives.value > 0.95 && found.negatives == 60 * 59, "{found:?}");
-        let nothing = correlate(&flows(false), Sees::All, WINDOW, &way);
+        let nothing = correlate(&flows(false), Sees::All, WINDOW, &way, true);
         assert!(nothing.true_positives.value < 0.07, "{nothing:?}");
         let (same, strangers) = controls(&flows(true), WINDOW);
         assert!(same.true_positives.value > 0.99, "{same:?}");
@@ -242,7 +286,7 @@ mod tests {
         let even: Vec<(Us, u8)> = (0..WINDOW / 50_000).map(|i| (i * 50_000 + 1, 0)).collect();
         let access = Access { up: even.clone(), down: even };
         let groups = vec![Group { access: vec![access.clone(), access], ..Group::default() }; 50];
-        let found = correlate(&groups, Sees::All, WINDOW, &kernel(&[90_000]));
+        let found = correlate(&groups, Sees::All, WINDOW, &kernel(&[90_000]), true);
         assert!(found.true_positives.value < 0.01, "{found:?}");
     }
 }

@@ -15,8 +15,8 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use std::{fmt::Write as _, path::Path};
 
-/// Sessions and hosts drawn where only paths and guards count: a share of 10 % is known to 0.6 %.
-const SESSIONS: usize = 10_000;
+/// Sessions and hosts drawn where only paths and guards count: a share of 10 % is known to 1 %.
+const SESSIONS: usize = 4_000;
 const HOSTS_SEARCHED: usize = 2_000;
 /// The size of network at which parts and spreads are compared.
 const MIDDLE: usize = 20;
@@ -38,19 +38,15 @@ pub(crate) struct Measured {
 
 /// Measures all.
 pub(crate) fn measure(settings: &Settings) -> Measured {
-    let wanted = |n, design, spread, whole| Wanted { n, design, spread, whole };
+    let wanted = |n, design, spread, packets| Wanted { n, design, spread, packets };
     let spread = settings.spread;
-    let mut all = Vec::new();
-    for n in &settings.sizes {
-        all.extend(Design::ALL.map(|design| wanted(*n, design, spread, true)));
-    }
-    let first = all.len();
-    all.extend(Design::PARTS.map(|design| wanted(MIDDLE, design, spread, false)));
-    let second = all.len();
-    all.extend(Design::ALL.map(|design| wanted(MIDDLE, design, TOGETHER_US, false)));
-    let mut done = run_all(settings, &all, &|cell| println!("n = {}, {}: pages {:.1} s", cell.n, cell.design, cell.page_s));
-    let together = done.split_off(second);
-    let parts = done.split_off(first);
+    let told = |cell: &Cell| println!("measured: {} mixes, {}", cell.n, cell.design);
+    let every = settings.sizes.iter().flat_map(|n| Design::ALL.map(|design| wanted(*n, design, spread, true)));
+    let cells = run_all(settings, &every.collect::<Vec<_>>(), &told);
+    // Where parts are compared with each other, fewer pairs will do.
+    let fewer = settings.fewer();
+    let parts = run_all(&fewer, &Design::PARTS.map(|design| wanted(MIDDLE, design, spread, false)), &told);
+    let together = run_all(&fewer, &Design::ALL.map(|design| wanted(MIDDLE, design, TOGETHER_US, false)), &told);
 
     let (net, doors, mut rng) = network(settings.seed, MIDDLE);
     let setting = Setting { network: &net, doors: &doors, design: Design::TOR, spread, window: settings.window };
@@ -63,19 +59,25 @@ pub(crate) fn measure(settings: &Settings) -> Measured {
         let mut hostile: Vec<usize> = [1, n / 10, n / 5].into_iter().filter(|k| *k > 0).collect();
         hostile.dedup();
         for k in hostile {
-            chances.push(chance::count(&net, k, if *n > 500 { SESSIONS / 4 } else { SESSIONS }, &mut rng));
+            chances.push(chance::count(&net, k, SESSIONS, &mut rng));
             discovery.extend(guards::discovery(&net, k, HOSTS_SEARCHED, &mut rng));
         }
     }
     let floods = [(100, 1), (100, 100), (1_000, 1), (1_000, 1_000)].into_iter();
     let floods = floods.flat_map(|(relays, owners)| guards::flood(100, relays, owners, &mut rng)).collect();
-    Measured { seed: settings.seed, cells: done, parts, together, controls, chances, discovery, floods }
+    Measured { seed: settings.seed, cells, parts, together, controls, chances, discovery, floods }
 }
 
 fn percent(e: Estimate) -> String {
-    let digits = |share: f64| {
-        let percent = share * 100.0;
-        if percent > 0.0 && percent < 0.095 { format!("{percent:.1e}") } else { format!("{percent:.1}") }
+    format!("{:.1} ({:.1}–{:.1})", e.value * 100.0, e.low * 100.0, e.high * 100.0)
+}
+
+/// Shares that may be far below a tenth of a percent.
+fn small_percent(e: Estimate) -> String {
+    let digits = |share: f64| match share * 100.0 {
+        0.0 => "0".to_owned(),
+        p if p < 0.1 => format!("{p:.0e}"),
+        p => format!("{p:.1}"),
     };
     format!("{} ({}–{})", digits(e.value), digits(e.low), digits(e.high))
 }
@@ -93,16 +95,18 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 fn found(f: &Found) -> String {
-    format!("{} {}", percent(f.true_positives), if f.by == "likelihood" { "L" } else { "C" })
+    let by = match f.by {
+        "likelihood" => "L",
+        "timing" => "T",
+        _ => "C",
+    };
+    format!("{} {by}", percent(f.true_positives))
 }
 
 /// The tables, by the names of their places in the report.
 fn tables(m: &Measured) -> Vec<(&'static str, String)> {
     let flows = |cells: &[Cell]| -> Vec<Vec<String>> {
-        let row = |c: &Cell| {
-            let alone = c.alone.as_ref().map_or_else(|| "–".to_owned(), found);
-            vec![c.n.to_string(), c.design.to_owned(), alone, found(&c.shared), found(&c.one_guard)]
-        };
+        let row = |c: &Cell| vec![c.n.to_string(), c.design.to_owned(), found(&c.alone), found(&c.shared), found(&c.one_guard)];
         cells.iter().map(row).collect()
     };
     let flow_head =
@@ -114,15 +118,20 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
             .map(|(c, p)| {
                 let mut row = vec![c.n.to_string(), c.design.to_owned()];
                 row.push(if hostile { format!("{:.0} %", p.hostile * 100.0) } else { p.users.to_string() });
-                row.extend([bits(p.entropy), bits(p.untold), number(p.degree.value, 2), number(p.likelihood, 1)]);
+                row.extend([
+                    bits(p.entropy),
+                    p.untold.map_or_else(|| "–".to_owned(), bits),
+                    number(p.degree.value, 2),
+                    number(p.likelihood, 1),
+                ]);
                 row.push(format!("{:.0}", p.ruled_out * 100.0));
                 row
             })
             .collect()
     };
-    let tail = ["entropy, bits", "not told places, bits", "degree", "likelihood difference", "other ruled out, %"];
+    let tail = ["entropy, bits", "mixes’ contents lumped, bits", "degree", "likelihood difference", "other ruled out, %"];
     let pages = m.cells.iter().chain(&m.parts).map(|c| {
-        let seconds = if c.loaded > 0.5 { number(c.page_s, 1) } else { format!("> {:.0}", c.page_s) };
+        let seconds = if c.loaded > 0.5 { number(c.page_s, 1) } else { "more than 30".to_owned() };
         vec![
             c.n.to_string(),
             c.design.to_owned(),
@@ -136,10 +145,10 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
         vec![
             format!("{} of {}", c.hostile, c.n),
             format!("{:.0e}", c.formula * 100.0),
-            percent(c.packet),
-            percent(c.page),
-            percent(c.both_ends),
-            percent(c.visitor_and_rendezvous),
+            small_percent(c.packet),
+            small_percent(c.page),
+            small_percent(c.both_ends),
+            small_percent(c.visitor_and_rendezvous),
         ]
     });
     let span = |packets: f64| {
