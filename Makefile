@@ -24,7 +24,7 @@ bench: ## Measure; ONLY=prefix for a part. Writes target/bench.json
 	@tools/setup demo
 	@tools/bench
 
-privacy: ## Measure what watchers learn; SEED=n, QUICK=1. Writes docs/privacy
+privacy: ## Measure what watchers learn; SEED=n, SIZE=short. Writes docs/privacy
 	@tools/setup demo
 	@tools/privacy
 

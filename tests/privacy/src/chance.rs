@@ -77,9 +77,9 @@ mod tests {
     fn ends_fall_far_more_often_than_the_formula_says() {
         let mut rng = StdRng::seed_from_u64(1);
         let network = Network::new(20, &mut rng);
-        let chance = count(&network, 2, 2_000, &mut rng);
+        let chance = count(&network, 2, 500, &mut rng);
         // Three guards of twenty, two of them hostile: 1 − C(18,3)/C(20,3) = 28.4 %, squared 8.1 %.
-        assert!((chance.both_ends.value - 0.081).abs() < 0.02, "{chance:?}");
+        assert!((chance.both_ends.value - 0.081).abs() < 0.04, "{chance:?}");
         assert!(chance.both_ends.low > 1e6 * chance.formula);
     }
 }

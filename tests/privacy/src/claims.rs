@@ -8,7 +8,7 @@ use crate::{
 use std::sync::OnceLock;
 
 fn settings(jobs: usize) -> Settings {
-    Settings { sizes: vec![20], alone: 40, shared: 20, jobs, ..Settings::full(7) }
+    Settings { sizes: vec![20], alone: 30, shared: 20, jobs, ..Settings::full(7) }
 }
 
 fn run(jobs: usize, designs: &[Design]) -> Vec<Cell> {
@@ -62,7 +62,7 @@ fn entropy_grows_with_users_and_delays_and_falls_with_hostile_mixes() {
 
 #[test]
 fn one_seed_gives_one_result_on_any_number_of_cores() {
-    let again = run(1, &[Design::FAST, Design::BALANCED]);
+    let again = run(1, &[Design::BALANCED]);
     for cell in &again {
         let first = cells().iter().find(|c| c.design == cell.design);
         assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&Some(cell)).unwrap());
