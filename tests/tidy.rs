@@ -13,7 +13,7 @@ use std::{
 const MAX_LINES: usize = 500;
 
 /// Which of our crates a crate may build on. Never the other way; nothing below the shell knows Tauri.
-const HOUSE: [(&str, &[&str]); 13] = [
+const HOUSE: [(&str, &[&str]); 14] = [
     ("fogbank-model", &[]),
     ("fogbank-sphinx", &[]),
     ("fogbank-placement", &["model"]),
@@ -27,6 +27,7 @@ const HOUSE: [(&str, &[&str]); 13] = [
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
     ("fogbank-bench", &["model", "placement", "sphinx"]),
+    ("fogbank-privacy", &["model", "sphinx", "betanet"]),
 ];
 
 fn root() -> PathBuf {

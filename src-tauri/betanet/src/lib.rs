@@ -21,6 +21,8 @@ pub mod paths;
 pub mod proof;
 pub mod proxy;
 mod rendezvous;
+pub mod schedule;
 pub mod service;
+pub mod sim;
 pub mod tunnel;
 pub mod uplink;

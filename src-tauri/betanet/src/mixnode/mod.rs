@@ -9,7 +9,7 @@ mod descriptors;
 mod introductions;
 mod keys;
 mod limits;
-mod mailboxes;
+pub(crate) mod mailboxes;
 mod pipeline;
 mod replay;
 mod services;

@@ -1,7 +1,6 @@
 //! What a mix learns of other mixes from its cover loops: which of them lose packets. Pure: time comes in.
 //!
-//! A loop goes through three others and comes back. One that comes back speaks for all three, one that does not against all three; a mix that
-//! drops is in every one that fails, an honest one only in those that it shares with a bad one. What is told is relative to the best quarter of
+//! A loop goes through two others and comes back. One that comes back speaks for both, one that does not against both; a mix that drops is in every one that fails, an honest one only in those that it shares with a bad one. What is told is relative to the best quarter of
 //! mixes, so that the losses which all share (one's own line, a broken few) blacken nobody.
 
 use fogbank_model::MixId;
@@ -11,8 +10,8 @@ use std::{
 };
 
 /// Mixes between leaving and coming back.
-pub(super) const LOOP_HOPS: usize = 3;
-/// A loop that takes longer is lost: twenty times what four hops at the slowest level take on average.
+pub(super) const LOOP_HOPS: usize = 2;
+/// A loop that takes longer is lost: twenty times what three hops at the slowest level take on average.
 const LOST_AFTER: Duration = Duration::from_secs(4);
 /// Loops under way at once; at one in seconds there are few.
 const MAX_UNDER_WAY: usize = 256;
@@ -111,7 +110,7 @@ mod tests {
         for _ in 0..loops {
             let mut mixes: Vec<usize> = (0..10).collect();
             mixes.shuffle(&mut rng);
-            let through = [mixes[0], mixes[1], mixes[2]];
+            let through = [mixes[0], mixes[1]];
             let id: [u8; 16] = rng.random();
             probes.sent(id, through.map(|m| MixId([m as u8; 16])), now);
             let lost = through.iter().any(|m| rng.random_bool(losses[*m])) || rng.random_bool(own_loss);
@@ -148,10 +147,10 @@ mod tests {
         for n in 0..2_000u32 {
             let mix = |i: u32| {
                 let mut id = [0; 16];
-                id[..4].copy_from_slice(&(3 * n + i).to_be_bytes());
+                id[..4].copy_from_slice(&(2 * n + i).to_be_bytes());
                 MixId(id)
             };
-            probes.sent([n as u8; 16], [mix(0), mix(1), mix(2)], now);
+            probes.sent([n as u8; 16], [mix(0), mix(1)], now);
         }
         assert!(probes.under_way.len() <= MAX_UNDER_WAY && probes.scores.len() <= MAX_MIXES);
         assert!(probes.shares(now).is_empty(), "one loop says nothing");

@@ -19,9 +19,9 @@ pub const SECOND: usize = 4;
 pub const LAYERED: usize = GUARDS + SECOND + 3;
 const DAY: i64 = 24 * 3_600_000;
 /// A guard is kept for a time drawn from these, so that a client meets few of them in its life and nobody can tell when one is drawn anew.
-const GUARD_LIFE_MS: [i64; 2] = [60 * DAY, 120 * DAY];
+pub const GUARD_LIFE_MS: [i64; 2] = [60 * DAY, 120 * DAY];
 /// The same of the second layer.
-const SECOND_LIFE_MS: [i64; 2] = [2 * DAY, 12 * DAY];
+pub const SECOND_LIFE_MS: [i64; 2] = [2 * DAY, 12 * DAY];
 /// A guard that no directory has listed for this long is replaced.
 pub const GUARD_ABSENCE: DurationMs = DurationMs(7 * DAY);
 /// The same of the second layer, whose members are up for days only.

@@ -10,17 +10,17 @@
 
 mod guards;
 
-pub use guards::{GUARD_ABSENCE, GUARDS, Guards, LAYERED, SECOND, SECOND_ABSENCE};
+pub use guards::{GUARD_ABSENCE, GUARD_LIFE_MS, GUARDS, Guards, LAYERED, SECOND, SECOND_ABSENCE, SECOND_LIFE_MS};
 
-use crate::directory::{Directory, MixEntry};
+use crate::{
+    directory::{Directory, MixEntry},
+    schedule::hop_delay_ms,
+};
 use fogbank_model::{Level, MixId};
 use fogbank_sphinx::{Epoch, Hop};
 use guards::{drawn, layered};
-use rand::{CryptoRng, RngExt as _, seq::SliceRandom as _};
+use rand::{CryptoRng, seq::SliceRandom as _};
 use std::net::{IpAddr, SocketAddr};
-
-/// A hop's delay is cut at this multiple of the mean: an exponential draw exceeds it once in 22,000, and a packet is not lost to it.
-const DELAY_CUT: f64 = 10.0;
 
 /// Why there is no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ impl<'a> Net<'a> {
     pub fn forward(&self, destination: MixId, level: Level, rng: &mut impl CryptoRng) -> Result<Vec<Hop>, NoPath> {
         let end = self.directory.mix(destination).ok_or(NoPath::UnknownDestination)?;
         let last = self.hop(end, 0).ok_or(NoPath::UnknownDestination)?;
-        let hops = self.three(end, rng)?.into_iter().filter_map(|m| self.hop(m, delay_ms(level, rng)));
+        let hops = self.three(end, rng)?.into_iter().filter_map(|m| self.hop(m, hop_delay_ms(level, rng)));
         Ok(hops.chain([last]).collect())
     }
 
@@ -69,7 +69,7 @@ impl<'a> Net<'a> {
     /// When there is none.
     pub fn reply(&self, from: MixId, level: Level, rng: &mut impl CryptoRng) -> Result<Vec<Hop>, NoPath> {
         let end = self.directory.mix(from).ok_or(NoPath::UnknownDestination)?;
-        let hops = self.three(end, rng)?.into_iter().rev().filter_map(|m| self.hop(m, delay_ms(level, rng)));
+        let hops = self.three(end, rng)?.into_iter().rev().filter_map(|m| self.hop(m, hop_delay_ms(level, rng)));
         Ok(hops.collect())
     }
 
@@ -139,19 +139,6 @@ fn same_network(a: &SocketAddr, b: &SocketAddr) -> bool {
     }
 }
 
-/// An exponential draw of the level's mean.
-fn delay_ms(level: Level, rng: &mut impl CryptoRng) -> u32 {
-    let mean = match level {
-        Level::Fast => return 0,
-        Level::Balanced => 15.0,
-        Level::Strict => 50.0,
-    };
-    // In (0, 1], so the logarithm is finite.
-    let uniform = 1.0 - rng.random::<f64>();
-    // At most 500, so the cast is exact but for the fraction.
-    (mean * (-uniform.ln()).min(DELAY_CUT)).round() as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,15 +187,6 @@ mod tests {
         assert_eq!(down.err(), Some(NoPath::NoGuard));
         let nowhere = MixId([0; 16]);
         assert!(net(&directory, &guards, &[], &|_| true).forward(nowhere, Level::Fast, &mut rng).is_err());
-    }
-
-    #[test]
-    fn delays_have_the_levels_mean() {
-        let mut rng = StdRng::seed_from_u64(7);
-        for (level, mean) in [(Level::Fast, 0.0), (Level::Balanced, 15.0), (Level::Strict, 50.0)] {
-            let sum: u32 = (0..20_000).map(|_| delay_ms(level, &mut rng)).sum();
-            assert!((f64::from(sum) / 20_000.0 - mean).abs() <= mean * 0.05, "{level:?}");
-        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! directory, what was left at the rendezvous is replaced (flushed), because some of it leads through that mix.
 //! Deliberately absent: order, repetition and secrecy of datagrams (the tunnel's).
 
-mod stock;
+pub(crate) mod stock;
 
 use crate::{
     directory::{lives, lives_ended},
@@ -31,14 +31,14 @@ pub(crate) const MAX_DATAGRAM_BYTES: usize = {
     (if out < back { out } else { back }) - RELAY_OVERHEAD_BYTES
 };
 /// A SURB in a message, with its length in front.
-const SURB_ROOM: usize = Geometry::SURB_BYTES + 2;
+pub(crate) const SURB_ROOM: usize = Geometry::SURB_BYTES + 2;
 /// SURBs that fill a packet.
 pub(crate) const SURBS_A_PACKET: usize = {
     let fit = (Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES) / SURB_ROOM;
     if fit < MAX_SURBS { fit } else { MAX_SURBS }
 };
 /// Datagrams waiting to be sent: as many as the uplink takes without waiting; more would only age.
-const OUT_QUEUE: usize = 32;
+pub(crate) const OUT_QUEUE: usize = 32;
 /// Datagrams received and not yet taken: all SURBs could come back at once.
 const IN_QUEUE: usize = stock::MAX_TARGET;
 /// How often silence is looked for: a third of what counts as silence.

@@ -12,12 +12,14 @@ mod connection;
 mod driver;
 mod frames;
 mod handshake;
+mod machine;
 mod ranges;
 mod recovery;
 mod streams;
 
 pub use driver::{Stream, Tunnel, TunnelError};
 pub use handshake::{HandshakeError, Initiation, IntroductionKey, Keys, Response, initiate, respond};
+pub use machine::Machine;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
