@@ -26,7 +26,7 @@ const HOUSE: [(&str, &[&str]); 13] = [
     ("fogbank-daemon", &["model", "node"]),
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
-    ("fogbank-bench", &["model", "placement", "sphinx"]),
+    ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "agent", "node", "harness"]),
 ];
 
 fn root() -> PathBuf {
