@@ -92,7 +92,11 @@ pub(super) async fn figures(rate: f64) -> Result<Vec<Figure>> {
     flood.shutdown().await;
     let per_s = |count: u64| count as f64 / FLOOD.as_secs_f64();
     let (wanted_s, came_s) = (per_s(wanted.load(Relaxed)), per_s(report.counters.received));
-    say(format_args!("mixnode flood: {wanted_s:.0} packets a second wanted, {came_s:.0} came in: {:?}", report.counters));
+    say(format_args!(
+        "mixnode flood: {wanted_s:.0} packets a second wanted, {came_s:.0} came in, {:.2} cores in use: {:?}",
+        report.cpu_s / FLOOD.as_secs_f64(),
+        report.counters
+    ));
 
     tokio::time::sleep(REST).await;
     let honest = packets(&mix.entry, &entries[..2], HONEST).await?;
@@ -111,7 +115,7 @@ fn maker(mix: MixEntry, nexts: Vec<MixEntry>, stop: Arc<AtomicBool>) -> Receiver
     let (made, fresh) = sync_channel(AHEAD);
     std::thread::spawn(move || {
         for (turn, next) in nexts.iter().cycle().enumerate() {
-            let delay_ms = if turn / nexts.len() % 2 == 0 { LONG_MS } else { 0 };
+            let delay_ms = if (turn / nexts.len()).is_multiple_of(2) { LONG_MS } else { 0 };
             let Ok(packet) = packet(&mix, next, delay_ms) else { return };
             if stop.load(Relaxed) || made.send(packet).is_err() {
                 return;
