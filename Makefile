@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run demo test bench privacy check lint unit ui window licences check-android bindings clean
+.PHONY: help run demo test bench sweep privacy check lint unit ui window licences check-android bindings clean
 
 help: ## These lines
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -20,13 +20,17 @@ test: ## Everything that CI checks
 	@tools/setup test
 	@tools/test
 
-bench: ## Measure; ONLY=prefix for a part. Writes target/bench.json
-	@tools/setup demo
+bench: ## Measure; ONLY=prefix for a part, FULL=1 for long. Writes target/bench.json
+	@tools/setup bench
 	@tools/bench
 
 privacy: ## Measure what watchers learn; SEED=n, SIZE=short. Writes docs/privacy
 	@tools/setup demo
 	@tools/privacy
+
+sweep: ## Measure with packets of five sizes. Writes docs/packet-size.md
+	@tools/setup demo
+	@tools/sweep
 
 check-android: ## Type-check the workspace for Android phones
 	@tools/check-target aarch64-linux-android

@@ -26,8 +26,8 @@ const HOUSE: [(&str, &[&str]); 14] = [
     ("fogbank-daemon", &["model", "node"]),
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
-    ("fogbank-bench", &["model", "placement", "sphinx"]),
-    ("fogbank-privacy", &["model", "sphinx", "betanet"]),
+    ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "agent", "node", "harness"]),
+    ("fogbank-privacy", &["model", "sphinx", "wire", "betanet"]),
 ];
 
 fn root() -> PathBuf {

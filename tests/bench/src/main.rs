@@ -1,13 +1,17 @@
 //! `make bench`: measures, prints a table, and writes `target/bench.json` below the current folder.
 //!
-//! Ratios come from one run on one thread, peer and part in turn, so that a busy machine slows both. Arguments: a prefix of the names.
+//! Ratios come from one run, peer and part in turn, so that a busy machine slows both. Arguments: a prefix of the names; or `sweep-row`, for
+//! `tools/sweep`; or `mix`, a mixnode process that this program starts itself and ends with its standard input.
 
 #![expect(clippy::print_stdout, reason = "a command for people")]
 
+mod browse;
 mod demo;
 mod figure;
+mod mixnode;
 mod packets;
 mod places;
+mod run;
 
 use anyhow::{Context, Result, bail};
 use figure::Figure;
@@ -16,8 +20,22 @@ use figure::Figure;
 type Measure = fn() -> Result<Vec<Figure>>;
 
 fn main() -> Result<()> {
-    let only = std::env::args().nth(1).unwrap_or_default();
-    let parts: [(&str, Measure); 3] = [("demo", demo::figures), ("sphinx", packets::figures), ("placement", places::figures)];
+    let only = run::only();
+    match only.as_str() {
+        "mix" => return mixnode::process::main(),
+        "sweep-row" => {
+            println!("{}", browse::sweep_row()?);
+            return Ok(());
+        }
+        _ => {}
+    }
+    let parts: [(&str, Measure); 5] = [
+        ("demo", demo::figures),
+        ("sphinx", packets::figures),
+        ("placement", places::figures),
+        ("mixnode", mixnode::figures),
+        ("browse", browse::figures),
+    ];
     let mut figures = Vec::new();
     for (name, measure) in parts {
         // "sph", "sphinx" and "sphinx.unwrap_vs_dh" all ask for the part "sphinx".

@@ -74,23 +74,26 @@ pub(crate) fn figures() -> Result<Vec<Figure>> {
         format!("sphinx-packet 0.8, {what}, payload of {payload} ({:.1} us)", us(of))
     };
     Ok(vec![
-        Figure::at_least(
+        Figure::times_at_least(
             "sphinx.unwrap_vs_nym",
             &nym("unwrap", PAYLOAD, &|r| r.nym_small.unwrap),
             median(&|r| r.nym_small.unwrap / r.small.unwrap),
+            1.0,
             3.0,
         ),
         Figure::times("sphinx.unwrap_vs_dh", &bare, median(&|r| r.small.unwrap / r.exchange), 1.0, 1.6),
-        Figure::at_least(
+        Figure::times_at_least(
             "sphinx.shipped_bytes_vs_nym",
             &nym("unwrap", Geometry::PAYLOAD_BYTES, &|r| r.nym_shipped.unwrap),
             median(&|r| r.nym_shipped.unwrap / r.shipped.unwrap),
+            1.0,
             3.0,
         ),
-        Figure::at_least(
+        Figure::times_at_least(
             "sphinx.build_vs_nym",
             &nym("build", PAYLOAD, &|r| r.nym_small.build),
             median(&|r| r.nym_small.build / r.small.build),
+            1.0,
             2.0,
         ),
         Figure::plain("sphinx.shipped_vs_dh", median(&|r| r.shipped.unwrap / r.exchange), "x"),
