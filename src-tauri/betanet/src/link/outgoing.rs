@@ -95,9 +95,14 @@ async fn keep_up(
             }
         }
         state.send_replace(LinkState::Down);
-        tokio::time::sleep(pause.mul_f64(1.0 + rand::random::<f64>())).await;
+        tokio::time::sleep(jittered(pause, rand::random())).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// A pause and as much again, by a draw between 0 and 1: those that lost one mix together do not come back together.
+fn jittered(pause: Duration, draw: f64) -> Duration {
+    pause.mul_f64(1.0 + draw.clamp(0.0, 1.0))
 }
 
 async fn connect(endpoint: &Endpoint, key: &[u8; 32], addrs: &[SocketAddr]) -> Option<Connection> {
@@ -130,9 +135,21 @@ async fn carry(connection: &Connection, frames: &mut mpsc::Receiver<Frame>, take
         tokio::select! {
             _ = &mut receiving => return false,
             frame = frames.recv() => match frame {
-                Some(frame) => if send(connection, &frame).await.is_err() { return false },
+                Some(frame) => if send(connection, frame).await.is_err() { return false },
                 None => return true,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_drawn_and_bounded() {
+        assert_eq!(jittered(FIRST_PAUSE, 0.0), FIRST_PAUSE);
+        assert_eq!(jittered(FIRST_PAUSE, 0.5), FIRST_PAUSE.mul_f64(1.5));
+        assert_eq!(jittered(LONGEST_PAUSE, 7.0), 2 * LONGEST_PAUSE);
     }
 }

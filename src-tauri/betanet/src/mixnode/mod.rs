@@ -212,7 +212,7 @@ async fn bring(connection: &Connection, mut frames: mpsc::Receiver<Frame>, pipel
             }
         };
         let Some(frame) = frame else { return };
-        if crate::link::send(connection, &frame).await.is_err() {
+        if crate::link::send(connection, frame).await.is_err() {
             return;
         }
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 /// SURBs to begin with: a small page with its pictures, half a megabyte.
 pub(crate) const FIRST_TARGET: usize = 64;
-/// SURBs outstanding at most: 2 MB/s for one second's way there and back, at 8 KiB each.
-pub(crate) const MAX_TARGET: usize = 256;
+/// SURBs outstanding at most: the other end has up to 256 datagrams under way over the whole round trip, of which this mix's half needs half; as
+/// much again while the round trip of what is under way to the mix is lost or late.
+pub(crate) const MAX_TARGET: usize = 384;
 /// Over how long the smallest gap is taken: several round trips of the slowest level.
 const GAP_WINDOW: Duration = Duration::from_secs(2);
 /// Something was sent to the other end and nothing came for this long: perhaps all that was outstanding is lost. Twice the slowest

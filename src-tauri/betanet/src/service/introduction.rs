@@ -4,7 +4,7 @@ use super::replay::Seen;
 use crate::{
     message::{Meeting, STREAM_OPENS},
     rendezvous::{Place, meet},
-    tunnel::{self, IntroductionKey, Side, Stream, Tunnel, TunnelConfig},
+    tunnel::{self, IntroductionKey, Side, Stream, Tunnel, TunnelConfig, TunnelCounters},
     uplink::Uplink,
 };
 use fogbank_model::{InstanceId, Level};
@@ -56,7 +56,7 @@ impl Word {
 
 /// What both ends of a handshake must mean alike: which service, which instance.
 pub(crate) fn prologue(blinded: &[u8; 32], instance: InstanceId) -> Vec<u8> {
-    [b"fogbank introduction 1".as_slice(), blinded, &instance.0].concat()
+    [b"fogbank introduction 2".as_slice(), blinded, &instance.0].concat()
 }
 
 /// One instance's desk.
@@ -109,6 +109,10 @@ impl Desk {
 
     pub(super) fn streams(&self) -> usize {
         self.inside(|inside| inside.tunnels.iter().map(|(_, tunnel)| tunnel.open_streams()).sum())
+    }
+
+    pub(super) fn counters(&self) -> Vec<TunnelCounters> {
+        self.inside(|inside| inside.tunnels.iter().map(|(_, tunnel)| tunnel.counters()).collect())
     }
 
     pub(super) fn drain(&self) {

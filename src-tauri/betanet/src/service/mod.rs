@@ -14,7 +14,7 @@ mod replay;
 
 use crate::{
     lease::Lease,
-    tunnel::{IntroductionKey, Stream},
+    tunnel::{IntroductionKey, Stream, TunnelCounters},
     uplink::Uplink,
 };
 use fogbank_model::{InstanceId, Level, MixId};
@@ -135,6 +135,11 @@ impl ServiceHandle {
     /// Streams that are open in them: a drained instance can end when there are none.
     pub fn open_streams(&self) -> usize {
         self.desk.streams()
+    }
+
+    /// What each of its open tunnels has done.
+    pub fn tunnel_counters(&self) -> Vec<TunnelCounters> {
+        self.desk.counters()
     }
 
     /// Ends all tunnels at once.

@@ -2,7 +2,7 @@
 
 use super::{
     CloseReason, KEEP_ALIVE, MAX_STREAMS, NO_PROGRESS, SEND_BUFFER, SILENCE, Side, TunnelConfig, TunnelCounters,
-    frames::{Frame, MAX_ACK_BYTES, MAX_ACK_RANGES, STREAM_HEAD_BYTES},
+    frames::{Frame, MAX_ACK_RANGES, STREAM_HEAD_BYTES, ack_bytes},
     handshake::Keys,
     ranges::Ranges,
     recovery::{Carried, Recovery},
@@ -13,10 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An acknowledgement is sent after so many datagrams that ask for one ...
-const ACK_EVERY: u32 = 10;
-/// ... or so long after the first: each costs a whole packet, so they are few.
-const ACK_DELAY: Duration = Duration::from_millis(8);
+/// An acknowledgement is sent after so many datagrams that ask for one: each costs a whole packet, whose room then carries as many reply
+/// blocks as were used up by what it acknowledges, so that neither travels alone. A twelfth of the window, so it never stops the sender ...
+const ACK_EVERY: u32 = 20;
+/// ... or so long after the first.
+const ACK_DELAY: Duration = Duration::from_millis(10);
 /// Ranges of seen numbers kept; older gaps count as seen.
 const SEEN_RANGES: usize = 512;
 
@@ -318,7 +319,7 @@ impl Connection {
             return std::mem::take(&mut self.close_to_send).then(|| self.seal(now, &[Frame::Close], Vec::new())).flatten();
         }
         let ack_due = self.unacked >= ACK_EVERY || self.ack_since.is_some_and(|since| now >= since + ACK_DELAY);
-        let may_send = self.recovery.has_room();
+        let may_send = self.recovery.has_room(now);
         let has_data = may_send && (!self.control.is_empty() || self.wants_to_send());
         let keep_alive = may_send && !self.streams.is_empty() && now >= self.last_sent + KEEP_ALIVE;
         if !ack_due && !has_data && !keep_alive {
@@ -330,10 +331,11 @@ impl Connection {
         if self.unacked > 0 {
             let delay = self.largest_came.map_or(Duration::ZERO, |came| now.duration_since(came));
             let delay_ms = u16::try_from(delay.as_millis()).unwrap_or(u16::MAX);
-            frames.push(Frame::Ack { delay_ms, ranges: self.seen.highest(MAX_ACK_RANGES).collect() });
+            let ranges: Vec<(u64, u64)> = self.seen.highest(MAX_ACK_RANGES).collect();
+            room = room.saturating_sub(ack_bytes(ranges.len()));
+            frames.push(Frame::Ack { delay_ms, ranges });
             self.unacked = 0;
             self.ack_since = None;
-            room = room.saturating_sub(MAX_ACK_BYTES);
         }
         if has_data {
             self.fill(&mut frames, &mut carried, room);

@@ -2,8 +2,10 @@
 
 use super::MAX_STREAMS;
 
-/// Ranges in one acknowledgement: enough for the gaps that reordering leaves in a window.
-pub(super) const MAX_ACK_RANGES: usize = 64;
+/// Ranges in one acknowledgement: enough for the gaps that a window of 256 has when a third of it is lost and the rest reordered.
+pub(super) const MAX_ACK_RANGES: usize = 128;
+/// What a range or a gap between two is longer than is left out of the acknowledgement; older ones are confirmed long since.
+const MAX_SPAN: u64 = u16::MAX as u64;
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +43,10 @@ const STOP: u8 = 10;
 
 /// Kind, id, offset, length.
 pub(super) const STREAM_HEAD_BYTES: usize = 1 + 4 + 8 + 2;
-/// Kind, delay, count, ranges.
-pub(super) const MAX_ACK_BYTES: usize = 1 + 2 + 1 + MAX_ACK_RANGES * 16;
+/// Kind, delay, count, end of the highest range, and each range as its length and the gap below it.
+pub(super) const fn ack_bytes(ranges: usize) -> usize {
+    1 + 2 + 1 + 8 + 4 * ranges
+}
 
 impl Frame {
     /// Whether the other end must acknowledge it.
@@ -64,11 +68,22 @@ impl Frame {
             Self::Ack { delay_ms, ranges } => {
                 out.push(ACK);
                 out.extend_from_slice(&delay_ms.to_be_bytes());
-                let count = ranges.len().min(MAX_ACK_RANGES);
-                out.push(count as u8);
-                for (start, end) in &ranges[..count] {
-                    out.extend_from_slice(&start.to_be_bytes());
-                    out.extend_from_slice(&end.to_be_bytes());
+                let mut spans = Vec::with_capacity(ranges.len().min(MAX_ACK_RANGES));
+                let mut above: Option<u64> = None;
+                for (start, end) in ranges.iter().take(MAX_ACK_RANGES) {
+                    let gap = above.map_or(0, |above| above - end);
+                    let length = (end - start).min(MAX_SPAN);
+                    if gap > MAX_SPAN {
+                        break;
+                    }
+                    spans.push((gap as u16, length as u16));
+                    above = Some(end - length);
+                }
+                out.push(spans.len() as u8);
+                out.extend_from_slice(&ranges.first().map_or(0, |highest| highest.1).to_be_bytes());
+                for (gap, length) in spans {
+                    out.extend_from_slice(&gap.to_be_bytes());
+                    out.extend_from_slice(&length.to_be_bytes());
                 }
             }
             Self::MaxStreamData { id, max } => {
@@ -120,13 +135,13 @@ impl Frame {
                     if count == 0 || count > MAX_ACK_RANGES {
                         return None;
                     }
+                    let mut below = u64_of(&mut bytes)?;
                     let mut ranges = Vec::with_capacity(count);
                     for _ in 0..count {
-                        let (start, end) = (u64_of(&mut bytes)?, u64_of(&mut bytes)?);
-                        if start >= end {
-                            return None;
-                        }
-                        ranges.push((start, end));
+                        let (gap, length) = (u16_of(&mut bytes)?, u16_of(&mut bytes)?);
+                        let end = below.checked_sub(gap.into())?;
+                        below = end.checked_sub(length.into()).filter(|start| *start < end)?;
+                        ranges.push((below, end));
                     }
                     Self::Ack { delay_ms, ranges }
                 }
@@ -183,6 +198,28 @@ mod tests {
         let mut bytes = Vec::new();
         frames.iter().for_each(|f| f.write(&mut bytes));
         assert_eq!(Frame::read_all(&bytes), Some(frames));
+    }
+
+    /// The longest acknowledgement that a receiver makes is as long as [`ack_bytes`] says, and is read as it was written.
+    #[test]
+    fn acknowledgements_are_as_long_as_is_said() {
+        for count in [1, 2, 64, MAX_ACK_RANGES as u64] {
+            let ranges: Vec<(u64, u64)> = (0..count).rev().map(|n| (1_000_000 + 10 * n, 1_000_007 + 10 * n)).collect();
+            let frame = Frame::Ack { delay_ms: 5, ranges: ranges.clone() };
+            let mut bytes = Vec::new();
+            frame.write(&mut bytes);
+            assert_eq!(bytes.len(), ack_bytes(ranges.len()));
+            assert_eq!(Frame::read_all(&bytes), Some(vec![frame]));
+        }
+    }
+
+    /// Numbers that do not fit the form are left out; none is confirmed that did not come.
+    #[test]
+    fn long_ranges_and_gaps_are_cut() {
+        let long = Frame::Ack { delay_ms: 0, ranges: vec![(100_000, 400_000), (5, 6)] };
+        let mut bytes = Vec::new();
+        long.write(&mut bytes);
+        assert_eq!(Frame::read_all(&bytes), Some(vec![Frame::Ack { delay_ms: 0, ranges: vec![(400_000 - MAX_SPAN, 400_000)] }]));
     }
 
     proptest! {

@@ -1,16 +1,41 @@
-//! The handshake: Noise NK (`Noise_NK_25519_ChaChaPoly_BLAKE2s`), by which the visitor knows the instance and stays unknown itself.
+//! The handshake: Noise NKpsk2 (`Noise_NKpsk2_25519_ChaChaPoly_BLAKE2s`) whose psk comes from ML-KEM-768, by which the visitor knows the
+//! instance and stays unknown itself.
 //!
-//! The first message travels inside the introduction, the answer is the first datagram at the rendezvous; after that every datagram is a
-//! stateless transport message under its number.
+//! ```text
+//! visitor → host, in the introduction:        Noise message 1 { ML-KEM key 1,184 ‖ payload }
+//! host → visitor, first at the rendezvous:    ML-KEM ciphertext 1,088 ‖ Noise message 2 { payload }
+//! psk = BLAKE3-derive("fogbank tunnel 2 ml-kem-768 psk", shared secret ‖ key ‖ ciphertext), mixed in at the end of message 2
+//! ```
+//!
+//! The tunnel's keys come from a chain over es, ee and psk. Who records everything and later breaks X25519 reads message 1 (and so the ML-KEM
+//! key in it), but not the psk; who breaks ML-KEM has the psk, but not es and ee. So what the tunnel carries stays secret while *either*
+//! holds, and with it the payload of message 2. The ML-KEM key is under message 1's authenticator and in its hash; the ciphertext is bound by
+//! the psk: who changes either makes message 2 fail.
+//!
+//! What stays classical: that the other end is the instance (es alone), so a quantum computer *at the time of the handshake* can pass for it;
+//! and the secrecy of message 1's payload (where to meet), for which there is no answer yet to take a key from. Every key pair but the
+//! instance's is of one handshake.
+//!
+//! After that every datagram is a stateless transport message under its number. Known gap: `snow` does not wipe its own copies of the psk and
+//! of its chaining key.
 
+use super::kem::{self, KEY_BYTES, KeyPair};
 use rand::Rng as _;
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-const PATTERN: &str = "Noise_NK_25519_ChaChaPoly_BLAKE2s";
+const PATTERN: &str = "Noise_NKpsk2_25519_ChaChaPoly_BLAKE2s";
+/// Where the psk goes in: at the end of the second message, which the visitor reads after the ciphertext.
+const PSK_AT: usize = 2;
 /// An ephemeral key and an authenticator; a payload comes on top.
-const OVERHEAD_BYTES: usize = 32 + 16;
+const NOISE_BYTES: usize = 32 + 16;
+/// What a first message is longer than its payload.
+#[cfg(test)]
+const FIRST_OVERHEAD_BYTES: usize = NOISE_BYTES + KEY_BYTES;
+/// What an answer is longer than its payload.
+#[cfg(test)]
+const ANSWER_OVERHEAD_BYTES: usize = kem::CIPHERTEXT_BYTES + NOISE_BYTES;
 /// A handshake message fits one packet beside what is around it.
 const MAX_MESSAGE_BYTES: usize = 4_096;
 
@@ -23,6 +48,12 @@ pub enum HandshakeError {
     /// Longer than a packet takes.
     #[error("the handshake message is too long")]
     TooLong,
+    /// Too short to hold what every handshake message holds.
+    #[error("the handshake message is too short")]
+    TooShort,
+    /// Authentic, but with an ML-KEM key that is none.
+    #[error("the handshake message brings a key that is none")]
+    BadKey,
 }
 
 /// An instance's secret introduction key.
@@ -50,10 +81,16 @@ impl fmt::Debug for IntroductionKey {
 }
 
 /// The visitor's half-done handshake.
-pub struct Initiation(HandshakeState);
+pub struct Initiation {
+    noise: HandshakeState,
+    pair: KeyPair,
+}
 
 /// The host's half-done handshake.
-pub struct Response(HandshakeState);
+pub struct Response {
+    noise: HandshakeState,
+    key: Box<[u8; KEY_BYTES]>,
+}
 
 /// The keys of a tunnel.
 pub struct Keys(StatelessTransportState);
@@ -69,13 +106,14 @@ impl fmt::Debug for Keys {
 /// # Errors
 /// When the key is none, or the payload too long.
 pub fn initiate(to: &[u8; 32], prologue: &[u8], payload: &[u8]) -> Result<(Initiation, Vec<u8>), HandshakeError> {
-    let mut state = builder()?
+    let mut noise = builder()?
         .prologue(prologue)
         .and_then(|b| b.remote_public_key(to))
         .and_then(Builder::build_initiator)
         .map_err(HandshakeError::NotAuthentic)?;
-    let message = write(&mut state, payload)?;
-    Ok((Initiation(state), message))
+    let pair = KeyPair::generate(&mut rand::rng());
+    let message = write(&mut noise, &[], &[pair.public(), payload].concat())?;
+    Ok((Initiation { noise, pair }, message))
 }
 
 /// Reads a first message as the host; gives what the visitor said.
@@ -83,13 +121,14 @@ pub fn initiate(to: &[u8; 32], prologue: &[u8], payload: &[u8]) -> Result<(Initi
 /// # Errors
 /// When it is not for this key and prologue.
 pub fn respond(key: &IntroductionKey, prologue: &[u8], first: &[u8]) -> Result<(Response, Vec<u8>), HandshakeError> {
-    let mut state = builder()?
+    let mut noise = builder()?
         .prologue(prologue)
         .and_then(|b| b.local_private_key(&key.0))
         .and_then(Builder::build_responder)
         .map_err(HandshakeError::NotAuthentic)?;
-    let payload = read(&mut state, first)?;
-    Ok((Response(state), payload))
+    let content = read(&mut noise, first)?;
+    let (key, payload) = content.split_first_chunk().ok_or(HandshakeError::TooShort)?;
+    Ok((Response { noise, key: Box::new(*key) }, payload.to_vec()))
 }
 
 impl Initiation {
@@ -98,8 +137,11 @@ impl Initiation {
     /// # Errors
     /// When it is not of the instance that was meant.
     pub fn finish(mut self, answer: &[u8]) -> Result<(Keys, Vec<u8>), HandshakeError> {
-        let payload = read(&mut self.0, answer)?;
-        let keys = self.0.into_stateless_transport_mode().map_err(HandshakeError::NotAuthentic)?;
+        let (ciphertext, message) = answer.split_first_chunk().ok_or(HandshakeError::TooShort)?;
+        let psk = self.pair.open(ciphertext);
+        self.noise.set_psk(PSK_AT, &psk[..]).map_err(HandshakeError::NotAuthentic)?;
+        let payload = read(&mut self.noise, message)?;
+        let keys = self.noise.into_stateless_transport_mode().map_err(HandshakeError::NotAuthentic)?;
         Ok((Keys(keys), payload))
     }
 }
@@ -108,10 +150,12 @@ impl Response {
     /// Writes the answer.
     ///
     /// # Errors
-    /// When the payload is too long.
+    /// When the payload is too long, or the visitor's ML-KEM key is none.
     pub fn answer(mut self, payload: &[u8]) -> Result<(Keys, Vec<u8>), HandshakeError> {
-        let message = write(&mut self.0, payload)?;
-        let keys = self.0.into_stateless_transport_mode().map_err(HandshakeError::NotAuthentic)?;
+        let (ciphertext, psk) = kem::seal(&mut rand::rng(), &self.key).ok_or(HandshakeError::BadKey)?;
+        self.noise.set_psk(PSK_AT, &psk[..]).map_err(HandshakeError::NotAuthentic)?;
+        let message = write(&mut self.noise, &ciphertext, payload)?;
+        let keys = self.noise.into_stateless_transport_mode().map_err(HandshakeError::NotAuthentic)?;
         Ok((Keys(keys), message))
     }
 }
@@ -148,13 +192,17 @@ fn builder<'a>() -> Result<Builder<'a>, HandshakeError> {
     PATTERN.parse().map(Builder::new).map_err(HandshakeError::NotAuthentic)
 }
 
-fn write(state: &mut HandshakeState, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
-    if payload.len() + OVERHEAD_BYTES > MAX_MESSAGE_BYTES {
+/// Noise's next message behind what stands before it.
+fn write(state: &mut HandshakeState, front: &[u8], payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let length = front.len() + payload.len() + NOISE_BYTES;
+    if length > MAX_MESSAGE_BYTES {
         return Err(HandshakeError::TooLong);
     }
-    let mut message = vec![0; payload.len() + OVERHEAD_BYTES];
-    let length = state.write_message(payload, &mut message).map_err(HandshakeError::NotAuthentic)?;
-    message.truncate(length);
+    let mut message = vec![0; length];
+    let (head, body) = message.split_at_mut(front.len());
+    head.copy_from_slice(front);
+    let written = state.write_message(payload, body).map_err(HandshakeError::NotAuthentic)?;
+    message.truncate(front.len() + written);
     Ok(message)
 }
 
@@ -170,7 +218,14 @@ fn read(state: &mut HandshakeState, message: &[u8]) -> Result<Vec<u8>, Handshake
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use super::{super::kem::CIPHERTEXT_BYTES, *};
+    use crate::{
+        message::{FromMix, MailboxId, Meeting, ToMix},
+        rendezvous::MAX_DATAGRAM_BYTES,
+    };
+    use fogbank_model::{InstanceId, Level, MixId};
+    use fogbank_sphinx::Geometry;
+    use proptest::prelude::*;
 
     pub(in crate::tunnel) fn pair() -> (Keys, Keys) {
         let key = IntroductionKey::generate();
@@ -196,15 +251,115 @@ pub(super) mod tests {
     #[test]
     fn another_key_prologue_or_changed_bytes_fail() {
         let key = IntroductionKey::generate();
-        let (initiation, first) = initiate(&key.public(), b"here", b"").unwrap();
+        let (_, first) = initiate(&key.public(), b"here", b"").unwrap();
+        assert_eq!(first.len(), FIRST_OVERHEAD_BYTES);
         assert!(respond(&IntroductionKey::generate(), b"here", &first).is_err());
         assert!(respond(&key, b"there", &first).is_err());
-        for length in 0..first.len() {
+        for length in (0..first.len()).step_by(7) {
             assert!(respond(&key, b"here", &first[..length]).is_err());
         }
-        let (response, _) = respond(&key, b"here", &first).unwrap();
-        let (_, mut answer) = response.answer(b"").unwrap();
-        *answer.last_mut().unwrap() ^= 1;
-        assert!(initiation.finish(&answer).is_err());
+        // Any bit of the first message: ephemeral key, ML-KEM key, authenticator.
+        for at in (0..first.len()).step_by(11).chain([first.len() - 1]) {
+            let mut changed = first.clone();
+            changed[at] ^= 1;
+            assert!(respond(&key, b"here", &changed).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_changed_answer_fails() {
+        let key = IntroductionKey::generate();
+        for part in [0, CIPHERTEXT_BYTES / 2, CIPHERTEXT_BYTES - 1, CIPHERTEXT_BYTES, ANSWER_OVERHEAD_BYTES - 1] {
+            let (initiation, first) = initiate(&key.public(), b"", b"").unwrap();
+            let (_, mut answer) = respond(&key, b"", &first).unwrap().0.answer(b"").unwrap();
+            assert_eq!(answer.len(), ANSWER_OVERHEAD_BYTES);
+            answer[part] ^= 1;
+            // A changed ciphertext is told no differently from a changed message behind it.
+            assert!(matches!(initiation.finish(&answer), Err(HandshakeError::NotAuthentic(snow::Error::Decrypt))), "byte {part}");
+        }
+        let (initiation, first) = initiate(&key.public(), b"", b"").unwrap();
+        let (_, other) = respond(&key, b"", &initiate(&key.public(), b"", b"").unwrap().1).unwrap().0.answer(b"").unwrap();
+        let (_, answer) = respond(&key, b"", &first).unwrap().0.answer(b"").unwrap();
+        // The ciphertext of another handshake, with this one's message.
+        let mixed = [&other[..CIPHERTEXT_BYTES], &answer[CIPHERTEXT_BYTES..]].concat();
+        assert!(initiation.finish(&mixed).is_err());
+    }
+
+    #[test]
+    fn an_ml_kem_key_that_is_none_is_refused_and_not_answered() {
+        let key = IntroductionKey::generate();
+        let mut noise = builder().unwrap().remote_public_key(&key.public()).unwrap().build_initiator().unwrap();
+        let first = write(&mut noise, &[], &[255; KEY_BYTES]).unwrap();
+        let (response, _) = respond(&key, b"", &first).unwrap();
+        assert!(matches!(response.answer(b""), Err(HandshakeError::BadKey)));
+        let mut noise = builder().unwrap().remote_public_key(&key.public()).unwrap().build_initiator().unwrap();
+        let first = write(&mut noise, &[], &[1; KEY_BYTES - 1]).unwrap();
+        assert!(matches!(respond(&key, b"", &first), Err(HandshakeError::TooShort)));
+    }
+
+    /// What a first message and its answer take of a packet, with all that stands around them. At the shipped 8 KiB there is ample room, at
+    /// 4 KiB some 2,000 bytes; at 2 KiB the introduction with its SURB would be some 40 bytes too long.
+    #[test]
+    fn both_messages_fit_a_packet() {
+        let meeting = Meeting {
+            rendezvous: MixId([255; 16]),
+            visitor: MailboxId([255; 16]),
+            host: MailboxId([255; 16]),
+            level: Level::Strict,
+        };
+        let hello = vec![255; FIRST_OVERHEAD_BYTES + meeting.encode().unwrap().len()];
+        let introduce = ToMix::Introduce {
+            blinded: [255; 32],
+            instance: InstanceId([255; 16]),
+            hello: hello.clone(),
+            surb: vec![255; Geometry::SURB_BYTES],
+        };
+        let bytes = introduce.encode().unwrap().len();
+        assert!(bytes <= Geometry::PAYLOAD_BYTES, "{bytes} bytes");
+        assert!((1_650..1_750).contains(&(bytes - Geometry::SURB_BYTES + 374)), "the documentation's figure is another: {bytes}");
+        let introduction = FromMix::Introduction { hello, stock: u16::MAX };
+        assert!(introduction.encode().unwrap().len() <= Geometry::REPLY_PAYLOAD_BYTES);
+        const { assert!(ANSWER_OVERHEAD_BYTES < MAX_DATAGRAM_BYTES) };
+    }
+
+    /// A datagram of a tunnel whose every random choice is given.
+    fn sealed(visitor: [u8; 32], host: [u8; 32], psk: [u8; 32]) -> Vec<u8> {
+        let key = IntroductionKey([9; 32]);
+        let (public, visitor, host) = (key.public(), &visitor, &host);
+        let mut ours = builder().unwrap().remote_public_key(&public).unwrap();
+        ours = ours.fixed_ephemeral_key_for_testing_only(visitor);
+        let mut theirs = builder().unwrap().local_private_key(&key.0).unwrap();
+        theirs = theirs.fixed_ephemeral_key_for_testing_only(host);
+        let (mut ours, mut theirs) = (ours.build_initiator().unwrap(), theirs.build_responder().unwrap());
+        let first = write(&mut ours, &[], b"").unwrap();
+        read(&mut theirs, &first).unwrap();
+        for end in [&mut ours, &mut theirs] {
+            end.set_psk(PSK_AT, &psk).unwrap();
+        }
+        let answer = write(&mut theirs, &[], b"").unwrap();
+        read(&mut ours, &answer).unwrap();
+        Keys(ours.into_stateless_transport_mode().unwrap()).seal(0, b"what is carried").unwrap()
+    }
+
+    #[test]
+    fn the_keys_depend_on_both_secrets() {
+        let whole = sealed([1; 32], [2; 32], [3; 32]);
+        assert_eq!(sealed([1; 32], [2; 32], [3; 32]), whole, "nothing else goes in");
+        assert_ne!(sealed([1; 32], [2; 32], [4; 32]), whole, "the same X25519 keys, another ML-KEM secret");
+        assert_ne!(sealed([1; 32], [5; 32], [3; 32]), whole, "the same ML-KEM secret, another X25519 key of the host");
+        assert_ne!(sealed([5; 32], [2; 32], [3; 32]), whole, "the same ML-KEM secret, another X25519 key of the visitor");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..MAX_MESSAGE_BYTES + 10)) {
+            let key = IntroductionKey::generate();
+            prop_assert!(respond(&key, b"", &bytes).is_err());
+            let (initiation, _) = initiate(&key.public(), b"", b"").unwrap();
+            prop_assert!(initiation.finish(&bytes).is_err());
+            prop_assert!(pair().0.open(&bytes).is_none());
+        }
     }
 }

@@ -1,24 +1,19 @@
-//! What is under way, what is lost, and how much may be under way. After QUIC's recovery (RFC 9002), but with loss told by time alone:
-//! delays per hop reorder datagrams so much that counting later ones means nothing.
+//! What is under way and what is lost. After QUIC's recovery (RFC 9002), but with loss told by time alone: delays per hop reorder datagrams
+//! so much that counting later ones means nothing. How much may be under way: [`super::window`].
 
+use super::window::Window;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// Datagrams under way to begin with: a small page at once.
-const FIRST_WINDOW: f64 = 32.0;
-/// Never fewer: a steady trickle finds out when the way is free again.
-const LEAST_WINDOW: f64 = 8.0;
-/// Kept after a loss. Mixes drop at full queues; 0.7 (as CUBIC) fills them again soon.
-const AFTER_LOSS: f64 = 0.7;
 /// Round trip before one was measured.
 const FIRST_RTT: Duration = Duration::from_millis(250);
 /// Timers run at this grain.
 const GRAIN: Duration = Duration::from_millis(20);
-/// Mean deviations above the mean that a datagram may take. QUIC's four are for one queue; a sum of fourteen drawn delays has a longer tail,
-/// and one in a thousand taken for lost would halve the window of 256 each few round trips.
-const PATIENCE: u32 = 6;
+/// Mean deviations above the mean that a datagram may take, as in QUIC. Of those with twelve drawn delays, four in a thousand take longer and
+/// are sent again for nothing, which costs as many packets and no window; more patience would hold up every stream that has lost one.
+const PATIENCE: u32 = 4;
 /// The longest wait before something is sent again, well below what counts as silence.
 const LONGEST_PROBE: Duration = Duration::from_millis(1_200);
 
@@ -44,11 +39,7 @@ pub(super) struct Recovery {
     under_way: BTreeMap<u64, UnderWay>,
     srtt: Option<Duration>,
     variance: Duration,
-    window: f64,
-    threshold: f64,
-    max_window: f64,
-    /// One reduction a round trip: losses of datagrams sent before this are of the same jam.
-    reduced: Option<Instant>,
+    window: Window,
     largest_acked: Option<u64>,
     last_sent: Option<Instant>,
     probes: u32,
@@ -61,10 +52,7 @@ impl Recovery {
             under_way: BTreeMap::new(),
             srtt: None,
             variance: FIRST_RTT / 2,
-            window: FIRST_WINDOW,
-            threshold: f64::INFINITY,
-            max_window: max_in_flight as f64,
-            reduced: None,
+            window: Window::new(max_in_flight),
             largest_acked: None,
             last_sent: None,
             probes: 0,
@@ -72,8 +60,8 @@ impl Recovery {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        (self.under_way.len() as f64) < self.window
+    pub(super) fn has_room(&mut self, now: Instant) -> bool {
+        self.window.has_room(now, self.under_way.len())
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -101,13 +89,9 @@ impl Recovery {
                 self.largest_acked = self.largest_acked.max(Some(number));
                 // Every datagram is measured, not only the newest: where delays are drawn at random, those that overtake are the quick ones,
                 // and patience learnt from them takes the slow ones for lost.
-                self.measured(now.duration_since(packet.sent).saturating_sub(delay));
-                if self.window < self.threshold {
-                    self.window += 1.0;
-                } else {
-                    self.window += 1.0 / self.window;
-                }
-                self.window = self.window.min(self.max_window);
+                let round_trip = now.duration_since(packet.sent).saturating_sub(delay);
+                self.measured(round_trip);
+                self.window.acked(now, packet.sent, round_trip, self.srtt());
             }
         }
         confirmed
@@ -166,7 +150,7 @@ impl Recovery {
                 self.lose(now, number, &mut lost);
             }
             if self.probes >= 3 {
-                self.window = LEAST_WINDOW;
+                self.window.nothing_comes();
             }
         }
         lost
@@ -176,10 +160,6 @@ impl Recovery {
         let Some(packet) = self.under_way.remove(&number) else { return };
         self.lost += 1;
         lost.extend(packet.carried);
-        if self.reduced.is_none_or(|at| packet.sent > at) {
-            self.reduced = Some(now);
-            self.window = (self.window * AFTER_LOSS).max(LEAST_WINDOW);
-            self.threshold = self.window;
-        }
+        self.window.lost(now, packet.sent, self.srtt());
     }
 }

@@ -11,37 +11,55 @@ const MAX_BYTES: usize = 7_700;
 /// When a datagram arrives, its number (so that order is defined), at which end, and its bytes.
 type Flying = (Instant, u64, usize, Vec<u8>);
 
+/// What the way between the ends does to datagrams.
+#[derive(Clone, Copy)]
+struct Way {
+    loss: f64,
+    doubled: f64,
+    /// Mean of the sum of seven delays.
+    delay_ms: f64,
+    /// The narrowest place, each way: what a datagram takes there, and how many wait at most.
+    narrow: Option<(Duration, u32)>,
+}
+
 struct World {
     now: Instant,
     ends: [Connection; 2],
     flying: BinaryHeap<Reverse<Flying>>,
     count: u64,
     rng: StdRng,
-    loss: f64,
-    delay_ms: f64,
+    way: Way,
+    narrow_free: [Instant; 2],
+    overflowed: u64,
 }
 
 impl World {
     fn new(seed: u64, loss: f64, delay_ms: f64) -> Self {
+        Self::over(seed, Way { loss, doubled: 0.01, delay_ms, narrow: None })
+    }
+
+    fn over(seed: u64, way: Way) -> Self {
         let now = Instant::now();
         let (visitor, host) = pair();
         let end = |keys, side| Connection::new(keys, side, TunnelConfig::default(), MAX_BYTES, now);
         let ends = [end(visitor, Side::Visitor), end(host, Side::Host)];
-        Self { now, ends, flying: BinaryHeap::new(), count: 0, rng: StdRng::seed_from_u64(seed), loss, delay_ms }
+        let rng = StdRng::seed_from_u64(seed);
+        Self { now, ends, flying: BinaryHeap::new(), count: 0, rng, way, narrow_free: [now; 2], overflowed: 0 }
     }
 
     /// Moves to the next event; false when nothing will happen any more.
     fn step(&mut self) -> bool {
         for end in 0..2 {
             while let Some(datagram) = self.ends[end].poll_transmit(self.now) {
-                let copies = if self.rng.random_bool(0.01) { 2 } else { 1 };
+                let copies = if self.rng.random_bool(self.way.doubled) { 2 } else { 1 };
                 for _ in 0..copies {
-                    if self.rng.random_bool(self.loss) {
+                    if self.rng.random_bool(self.way.loss) {
                         continue;
                     }
+                    let Some(through) = self.narrow(end) else { continue };
                     // A sum of exponentials, as the mixes draw.
-                    let delay: f64 = (0..7).map(|_| -self.delay_ms / 7.0 * (1.0 - self.rng.random::<f64>()).ln()).sum();
-                    let at = self.now + Duration::from_micros((delay * 1000.0) as u64 + 50);
+                    let delay: f64 = (0..7).map(|_| -self.way.delay_ms / 7.0 * (1.0 - self.rng.random::<f64>()).ln()).sum();
+                    let at = through + Duration::from_micros((delay * 1000.0) as u64 + 50);
                     self.count += 1;
                     self.flying.push(Reverse((at, self.count, 1 - end, datagram.clone())));
                 }
@@ -63,6 +81,47 @@ impl World {
         }
         true
     }
+}
+
+impl World {
+    /// When a datagram that one end sends now has passed the narrow place; `None` when there was no room for it.
+    fn narrow(&mut self, end: usize) -> Option<Instant> {
+        let Some((each, room)) = self.way.narrow else { return Some(self.now) };
+        let free = self.narrow_free[end].max(self.now);
+        if free - self.now > each * room {
+            self.overflowed += 1;
+            return None;
+        }
+        self.narrow_free[end] = free + each;
+        Some(free + each)
+    }
+}
+
+/// A download: the host writes so much on one stream, the visitor reads it. What it took, and the world afterwards.
+fn download(seed: u64, way: Way, bytes: usize) -> (Duration, World) {
+    let mut world = World::over(seed, way);
+    let began = world.now;
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"GET /");
+    let (mut written, mut read, mut buffer) = (0, 0, vec![0; 64 << 10]);
+    while read < bytes {
+        for end in &world.ends {
+            assert_eq!(end.closed, None, "seed {seed} after {read} bytes and {:?}", world.now - began);
+        }
+        if let Some(stream) = world.ends[1].streams.get_mut(&id) {
+            let room = stream.outgoing.room(TunnelConfig::default().stream_window).min(bytes - written);
+            stream.outgoing.write(&vec![7; room]);
+            written += room;
+        }
+        let count = world.ends[0].streams.get_mut(&id).unwrap().incoming.read(&mut buffer);
+        if count > 0 {
+            read += count;
+            world.ends[0].read(id, count);
+        }
+        assert!(world.step(), "seed {seed}: stuck after {read} bytes");
+        assert!(world.now - began < Duration::from_secs(600), "seed {seed}: far too slow");
+    }
+    (world.now - began, world)
 }
 
 /// Sends bytes on some streams from the host to the visitor and back; every byte must come.
@@ -125,6 +184,36 @@ fn reordering_alone_costs_little() {
     // 3 × exp at a mean of 50 ms and more a hop: the window of 256 datagrams over about 700 ms round trip is some 2.7 MB/s at best.
     let took = transfer(7, 0.0, 350.0, 1_000_000).as_secs_f64();
     assert!(took < 6.0, "three megabytes each way took {took} s of virtual time");
+}
+
+#[test]
+fn mixes_that_lose_double_and_reorder_slow_it_down_and_no_more() {
+    // Level balanced: half a round trip is six delays of 15 ms. The window is kept; what is left to pay is each stream's wait for what was lost.
+    for (loss, doubled) in [(0.01, 0.01), (0.1, 0.1), (0.2, 0.2), (0.3, 0.3)] {
+        for seed in 0..3 {
+            let (took, world) = download(seed, Way { loss, doubled, delay_ms: 90.0, narrow: None }, 4_000_000);
+            let rate = 4.0 / took.as_secs_f64();
+            assert!(
+                rate > if loss < 0.05 { 0.5 } else { 0.2 },
+                "seed {seed}, {loss} lost: {rate:.2} MB/s, {:?}",
+                world.ends[1].counters()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_narrow_way_is_filled_and_not_flooded() {
+    // 200 datagrams a second, and as many as a fifth of a second holds may wait: the way's own losses are not what limits it.
+    for (seed, loss) in [(1, 0.0), (2, 0.1)] {
+        let way = Way { loss, doubled: 0.0, delay_ms: 60.0, narrow: Some((Duration::from_millis(5), 40)) };
+        let (took, world) = download(seed, way, 20_000_000);
+        let sent = world.ends[1].counters().sent;
+        let share = 20e6 / MAX_BYTES as f64 * 0.005 / took.as_secs_f64();
+        let overflowed = world.overflowed as f64 / sent as f64;
+        assert!(share > 0.6, "{loss} lost: {share:.2} of what it could carry");
+        assert!(overflowed < 0.3, "{loss} lost: {overflowed:.2} of what was sent found no room");
+    }
 }
 
 #[test]

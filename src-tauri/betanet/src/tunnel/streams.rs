@@ -6,7 +6,8 @@ use std::{
     task::Waker,
 };
 
-/// Gaps in what has come of one stream. An honest peer has 256 datagrams under way, so it leaves no more than that; one that sends single
+/// Gaps in what has come of one stream. An honest peer has 256 datagrams under way, each with a few
+/// frames of a stream, so it leaves no more than that; one that sends single
 /// bytes with gaps between them would else fill memory with their bookkeeping.
 const MAX_GAPS: usize = 1_024;
 /// Pieces that follow one another are joined up to this.
@@ -139,7 +140,14 @@ impl Outgoing {
 
     fn slice(&self, start: u64, end: u64) -> Vec<u8> {
         let at = |offset: u64| usize::try_from(offset - self.base).unwrap_or(usize::MAX).min(self.data.len());
-        self.data.range(at(start)..at(end)).copied().collect()
+        let (from, to) = (at(start), at(end));
+        // The ring lies in two pieces; each is copied as a whole.
+        let (front, back) = self.data.as_slices();
+        let middle = front.len();
+        let mut bytes = Vec::with_capacity(to - from);
+        bytes.extend_from_slice(&front[from.min(middle)..to.min(middle)]);
+        bytes.extend_from_slice(&back[from.max(middle) - middle..to.max(middle) - middle]);
+        bytes
     }
 
     pub(super) fn acked(&mut self, start: u64, end: u64, fin: bool) {

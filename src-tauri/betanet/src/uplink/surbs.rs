@@ -5,8 +5,8 @@ use fogbank_model::MixId;
 use fogbank_sphinx::SurbSecret;
 use std::collections::{HashMap, VecDeque};
 
-/// SURBs out at once: 64 mailboxes of 256. Beyond, the oldest is forgotten; its reply would be noise to us.
-const MAX_OUT: usize = 16_384;
+/// SURBs out at once: 64 mailboxes of 384, some 200 bytes each. Beyond, the oldest is forgotten; its reply would be noise to us.
+const MAX_OUT: usize = 24_576;
 
 /// What is kept of one SURB.
 pub(super) struct Out {

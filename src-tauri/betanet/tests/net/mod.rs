@@ -162,6 +162,17 @@ impl Container {
 
     /// An instance on an uplink of its own that greets with its number and then says everything back.
     pub(crate) async fn instance(&self, net: &Net, number: u8) -> Instance {
+        let (accept, mut streams) = mpsc::channel::<Stream>(16);
+        tokio::spawn(async move {
+            while let Some(stream) = streams.recv().await {
+                tokio::spawn(echo(number, stream));
+            }
+        });
+        self.instance_for(net, number, accept).await
+    }
+
+    /// An instance on an uplink of its own whose streams go to `accept`.
+    pub(crate) async fn instance_for(&self, net: &Net, number: u8, accept: mpsc::Sender<Stream>) -> Instance {
         let uplink = net.member();
         ready(&uplink).await;
         let key = IntroductionKey::generate();
@@ -175,12 +186,6 @@ impl Container {
             period: Period(0),
         };
         let (leases, watch) = watch::channel(vec![lease.issue(&self.signer()).unwrap()]);
-        let (accept, mut streams) = mpsc::channel::<Stream>(16);
-        tokio::spawn(async move {
-            while let Some(stream) = streams.recv().await {
-                tokio::spawn(echo(number, stream));
-            }
-        });
         let service = Host::start(uplink.clone()).serve(id, key, watch, self.level, accept);
         tokio::time::timeout(Duration::from_secs(10), service.wait_registered()).await.expect("it registers");
         Instance { id, uplink, service, _leases: leases }
