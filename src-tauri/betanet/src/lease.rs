@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// How long a lease of an instance without writable state holds; renewed at half time.
 pub const LEASE_LIFE: DurationMs = DurationMs::from_s(24 * 3600);
-/// A signed record (170), ids and keys (160), three commitments (50), a signature and a token (100): below 480.
-pub const MAX_LEASE_BYTES: usize = 512;
+/// A signed record (170), ids and keys (160), three commitments (50), a signature, a token and a door (130): below 512.
+pub const MAX_LEASE_BYTES: usize = 544;
 /// Instances in one revocation: all of a container, twice over.
 pub const MAX_REVOKED: usize = 2 * ContainerSpec::MAX_INSTANCES as usize;
 /// A revocation of [`MAX_REVOKED`] ids of 16 bytes, a record and a signature.
@@ -94,6 +94,8 @@ struct Granting {
 struct Issued {
     public: Vec<u8>,
     token: [u8; 32],
+    /// Of a private service: what its visitors must know for an introduction to be answered.
+    door: Option<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,7 +127,7 @@ impl Lease {
         let token = *hasher.finalize().as_bytes();
         let commitments = self.introduction_points.iter().map(|point| commitment(&share(&token, *point))).collect();
         let public = seal(signer, LEASE_CONTEXT, LEASE, &Granting { lease: self, commitments })?;
-        encode(&Issued { public, token }).map_err(|_| ProofError::Malformed { what: LEASE })
+        encode(&Issued { public, token, door: signer.blinded.door }).map_err(|_| ProofError::Malformed { what: LEASE })
     }
 
     /// What an instance shows to one introduction point of an issued lease.
@@ -133,7 +135,7 @@ impl Lease {
     /// # Errors
     /// When the bytes are no issued lease.
     pub fn present(issued: &[u8], point: MixId) -> Result<Vec<u8>, ProofError> {
-        let Issued { public, token } = bounded(issued)?;
+        let Issued { public, token, .. } = bounded(issued)?;
         encode(&Presented { public, share: share(&token, point) }).map_err(|_| ProofError::Malformed { what: LEASE })
     }
 
@@ -175,6 +177,11 @@ impl Lease {
             return Err(ProofError::Other { what: LEASE });
         }
         Ok(under)
+    }
+
+    /// What visitors of a private service must know; `None` when it is open to all.
+    pub(crate) fn door(issued: &[u8]) -> Result<Option<[u8; 32]>, ProofError> {
+        bounded::<Issued>(issued).map(|issued| issued.door)
     }
 
     fn unseal(public: &[u8], now: UnixMs) -> Result<(Under<Self>, SignedRecord, Vec<Share>), ProofError> {

@@ -22,10 +22,12 @@ mod parts;
 mod practice;
 mod profile;
 mod publishing;
+mod renewing;
 mod requests;
 mod session;
 mod settings;
 mod start;
+mod visited_keys;
 
 pub use fog::FogError;
 pub use identity::{Identity, IdentityError};

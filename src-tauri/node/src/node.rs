@@ -19,6 +19,7 @@ use crate::{
     practice::PracticeFog,
     profile::Profile,
     publishing::Progress,
+    renewing,
     settings::{Membership, OwnFog, Settings},
     start::{NodeOptions, ProxyPort, StartError},
 };
@@ -157,7 +158,10 @@ impl Node {
                 }
             }
         }));
-        let tending = tokio::spawn(tend(inner.clone()));
+        let (tended, renewed) = (inner.clone(), inner.clone());
+        let tending = tokio::spawn(async move {
+            tokio::select! { () = tend(tended) => {}, () = renewing::keep(renewed) => {} }
+        });
         Ok(Self { inner, _server: server, _proxy: proxy, accepting, tending })
     }
 
