@@ -118,6 +118,12 @@ impl FromStr for AccessKey {
 }
 
 impl Blinded {
+    /// What a visitor of a private service says to its introduction points; the door can't be told from it.
+    pub(crate) fn unlock(&self) -> Option<[u8; 16]> {
+        let hash = blake3::derive_key("fogbank 2026 lock of a private service's leases", self.door.as_ref()?);
+        hash.first_chunk().copied()
+    }
+
     /// As those see it who also have the access key.
     #[must_use]
     pub fn with(self, access: Option<&AccessKey>) -> Self {

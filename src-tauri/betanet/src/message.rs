@@ -62,6 +62,8 @@ pub enum ToMix {
     FetchLeases {
         /// Which.
         blinded: [u8; 32],
+        /// Of a private service: what shows that the asker has its key. Without, the point says that it has none.
+        unlock: Option<[u8; 16]>,
         /// For the answer.
         surb: Vec<u8>,
     },
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn there_and_back_and_versions() {
-        let ask = ToMix::FetchLeases { blinded: [1; 32], surb: vec![2; 300] };
+        let ask = ToMix::FetchLeases { blinded: [1; 32], unlock: None, surb: vec![2; 300] };
         let bytes = ask.encode().unwrap();
         assert_eq!(ToMix::decode(&bytes).unwrap(), ask);
         let newer = [&[9], &bytes[1..]].concat();

@@ -217,7 +217,11 @@ instances: number,
 /**
  * Delay on the way.
  */
-level: LevelDto, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
+level: LevelDto, 
+/**
+ * Only for those who have the link with its key.
+ */
+private?: boolean, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
 /**
  * Which.
  */

@@ -241,7 +241,11 @@ impl Reach {
         points.sort_by_key(|id| self.failed_points.contains_key(id));
         let (uplink, blinded) = (&self.uplink, &known.blinded);
         let lists = hedge::several(points, BOTH, |point| async move {
-            let ask = uplink.ask(point, LOOKUP_LEVEL, |surb| ToMix::FetchLeases { blinded: blinded.key, surb });
+            let ask = uplink.ask(point, LOOKUP_LEVEL, |surb| ToMix::FetchLeases {
+                blinded: blinded.key,
+                unlock: blinded.unlock(),
+                surb,
+            });
             let Ok(Ok(FromMix::Leases(list))) = timeout(ASK, ask).await else { return None };
             let holds = |bytes: &Vec<u8>| {
                 Lease::open_for(bytes, blinded, now)

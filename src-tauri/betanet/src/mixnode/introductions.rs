@@ -12,7 +12,7 @@ use super::{
     revoked::Revoked,
 };
 use crate::{
-    lease::{Lease, Revocation},
+    lease::{Lease, Revocation, opens},
     message::{FromMix, ToMix},
     puzzle::{LEAST_EFFORT, SEED_LIFE, Seeds, Task, Work, table_effort},
 };
@@ -54,6 +54,7 @@ const REGISTRATIONS: &[u8] = b"registrations";
 
 struct Registration {
     lease: Vec<u8>,
+    lock: Option<[u8; 16]>,
     expires: UnixMs,
     stock: VecDeque<Vec<u8>>,
     asked: bool,
@@ -152,10 +153,10 @@ impl Introductions {
         });
         let registration = service.instances.entry(instance).or_insert_with(|| {
             self.registrations += 1;
-            Registration { lease: Vec::new(), expires, stock: VecDeque::new(), asked: false, heard: clock, spent }
+            Registration { lease: Vec::new(), lock: None, expires, stock: VecDeque::new(), asked: false, heard: clock, spent }
         });
         if registration.expires <= expires {
-            (registration.lease, registration.expires) = (under.public, expires);
+            (registration.lease, registration.lock, registration.expires) = (under.public, under.lock, expires);
         }
         if flush {
             registration.stock.clear();
@@ -240,9 +241,9 @@ impl Introductions {
     }
 
     /// The live leases of a service, as many as fit, beginning anywhere.
-    pub(crate) fn leases(&self, now: UnixMs, blinded: &[u8; 32], offset: usize) -> FromMix {
+    pub(crate) fn leases(&self, now: UnixMs, blinded: &[u8; 32], unlock: Option<&[u8; 16]>, offset: usize) -> FromMix {
         let instances = self.services.get(blinded).into_iter().flat_map(|s| s.instances.values());
-        let live: Vec<&Registration> = instances.filter(|r| r.expires > now).collect();
+        let live: Vec<&Registration> = instances.filter(|r| r.expires > now && opens(r.lock.as_ref(), unlock)).collect();
         let mut chosen: Vec<Vec<u8>> = Vec::new();
         for i in 0..live.len() {
             let lease = &live[(i + offset) % live.len()].lease;

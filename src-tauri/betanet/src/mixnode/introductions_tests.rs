@@ -155,6 +155,7 @@ fn a_stranger_who_registers_services_without_end_pays_for_it_and_hosts_stay() {
         if table_effort(point.registrations, MAX_REGISTRATIONS) == 0 {
             let registration = Registration {
                 lease: vec![],
+                lock: None,
                 expires: NOW.plus(crate::lease::LEASE_LIFE),
                 stock: VecDeque::new(),
                 asked: false,
@@ -190,6 +191,7 @@ fn a_full_point_drops_the_silent_then_the_cheapest() {
     let mut point = Introductions::new(POINT, began);
     let keep = |spent, heard| Registration {
         lease: vec![],
+        lock: None,
         expires: NOW.plus(crate::lease::LEASE_LIFE),
         stock: VecDeque::new(),
         asked: false,
@@ -235,11 +237,11 @@ fn revoked_instances_go_and_stay_away() {
     let mut point = Introductions::new(POINT, began);
     let service = registered(&mut point, began, 1);
     let signer = signer(1);
-    assert!(matches!(point.leases(NOW, &service, 0), FromMix::Leases(l) if l.len() == 1));
+    assert!(matches!(point.leases(NOW, &service, None, 0), FromMix::Leases(l) if l.len() == 1));
     // The record of another pre-signing of the same period is as good: both are the publisher's.
     let revocation = Revocation::issue(&[id(1)], NOW, &signer).unwrap();
     assert_eq!(point.revoke(NOW, &revocation).unwrap(), 0);
-    assert!(matches!(point.leases(NOW, &service, 0), FromMix::Leases(l) if l.is_empty()));
+    assert!(matches!(point.leases(NOW, &service, None, 0), FromMix::Leases(l) if l.is_empty()));
     let again = point.register(began, NOW, &lease(&signer, id(1)), surbs(2), true, None);
     assert!(matches!(again, Some((_, FromMix::Refused(_)))));
     let answers = point.introduce(began, NOW, knock(service, 1, None));

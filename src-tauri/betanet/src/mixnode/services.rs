@@ -112,9 +112,9 @@ impl Services {
                 lock(&self.introductions).unregister(now(), &lease);
                 Vec::new()
             }
-            ToMix::FetchLeases { blinded, surb } => {
+            ToMix::FetchLeases { blinded, unlock, surb } => {
                 let offset = rand::random::<u16>().into();
-                vec![(surb, lock(&self.introductions).leases(now(), &blinded, offset))]
+                vec![(surb, lock(&self.introductions).leases(now(), &blinded, unlock.as_ref(), offset))]
             }
             ToMix::Introduce { blinded, instance, hello, work, surb } => {
                 let knock = Knock { blinded, instance, hello, work, surb };
