@@ -15,6 +15,9 @@ use fogbank_wire::ServiceProof;
 /// every other week never lets a service end.
 pub const RENEW_LEFT: DurationMs = DurationMs::from_s(20 * 86_400);
 
+/// A period's record and the secret of the descriptor key that it names.
+type Signed = (Vec<u8>, [u8; 32]);
+
 /// Until when there are records without a gap from now on: the end of a period. What is over already ends in the past.
 pub fn signed_until(proof: &ServiceProof, now: UnixMs) -> UnixMs {
     let periods: Vec<Period> = proof.periods.iter().filter_map(|(record, _)| period_of(record)).collect();
@@ -48,7 +51,7 @@ pub fn merge(kept: &ServiceProof, offered: &ServiceProof, now: UnixMs) -> Result
     }
     let address = Address::parse(&kept.onion).map_err(ProofError::Address)?;
     let over = |period: Period| period.end().plus(RECORD_SLACK) <= now;
-    let mut merged: Vec<(Period, (Vec<u8>, [u8; 32]))> =
+    let mut merged: Vec<(Period, Signed)> =
         kept.periods.iter().filter_map(|one| Some((period_of(&one.0)?, one.clone()))).filter(|(p, _)| !over(*p)).collect();
     for one in &offered.periods {
         let period = check_period(&address, &one.0, &one.1)?;
@@ -100,7 +103,7 @@ mod tests {
                 kept = merge(&kept, &offered, now).unwrap();
                 renewals += 1;
                 assert!(kept.periods.len() <= 20, "what is over is forgotten: {}", kept.periods.len());
-                let in_use = |p: &(Vec<u8>, [u8; 32])| period_of(&p.0).unwrap().end().plus(RECORD_SLACK) > now;
+                let in_use = |p: &Signed| period_of(&p.0).unwrap().end().plus(RECORD_SLACK) > now;
                 assert!(before.iter().filter(|p| in_use(p)).all(|p| kept.periods.contains(p)), "what is in use stays");
             }
             if DescriptorSigner::of(&kept, Period::at(now), now).is_err() {

@@ -1,6 +1,6 @@
 //! Onion services while points, hosts and keys change, and under load, over real mixes on loopback.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests that also say what they measured")]
 
 mod net;
 
