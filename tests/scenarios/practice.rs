@@ -42,6 +42,7 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 2,
         level: LevelDto::Fast,
+        private: false,
     };
     let (id, onion) = wait_for("there is room", SOON, async || match node.ask(publish.clone()).await? {
         ControlReply::Created { id, onion } => Ok(Break((id, onion))),

@@ -14,6 +14,7 @@ fn publish(folder: &Path, requirements: Amounts, instances: u8) -> ControlReques
         requirements,
         instances,
         level: LevelDto::Fast,
+        private: false,
     }
 }
 

@@ -83,6 +83,7 @@ async fn lane(first: usize) -> Result<usize> {
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 40.0, storage_mb: 4.0, bandwidth_mbps: 0.5 },
             instances: COPIES,
             level: LevelDto::Fast,
+            private: false,
         };
         // The allocator may die before it answers; the publisher then asks again under the same id.
         let (published, died) = tokio::join!(publisher.ask(request), async {

@@ -4,17 +4,15 @@ use crate::{
     decide::{Action, decide},
     look::look,
     place::snapshot_for,
-    registry::{Inner, Member},
-    service,
+    registry::Member,
+    serve::Serving,
     start::{DIRECTORY, MIX_HISTORY, Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, MixId};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{
-    Assignment, BundlePermit, DeviceReply, DeviceRequest, MixLife, Refusal, ServiceProof, Signed, call, decode, encode,
-};
+use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, Signed, call, encode};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -36,8 +34,6 @@ const DRAIN: DurationMs = DurationMs::from_s(90);
 const FIRST_REST: Duration = Duration::from_millis(500);
 /// A fog that is full is asked again at least this often.
 const LONGEST_REST: Duration = Duration::from_secs(10);
-/// Leases and descriptors are renewed at half of the leases' day.
-const RENEW: Duration = Duration::from_secs(12 * 3600);
 /// Devices that are asked to keep a copy get this long before they are asked again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
@@ -48,21 +44,11 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// A device that did not answer is left alone for so long.
 const MUTE: Duration = Duration::from_secs(30);
 
-/// What was handed out for an instance or a container, and when.
-struct Handed {
-    points: Vec<MixId>,
-    period: fogbank_betanet::address::Period,
-    /// The mixes of the directory in their present lives: one that restarted has forgotten what it held.
-    ring: Vec<(MixId, MixLife)>,
-    at: Instant,
-}
-
 /// The allocator's one acting task.
 pub(crate) struct Actor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     rests: HashMap<ContainerId, (Instant, Duration)>,
-    leased: HashMap<InstanceId, Handed>,
-    described: HashMap<ContainerId, Handed>,
+    pub(crate) serving: Serving,
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
     /// When a device was last asked to end what nobody knows.
     strays: HashMap<DeviceId, Instant>,
@@ -77,8 +63,7 @@ impl Actor {
         Self {
             shared,
             rests: HashMap::new(),
-            leased: HashMap::new(),
-            described: HashMap::new(),
+            serving: Serving::default(),
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
             round: Instant::now(),
@@ -165,7 +150,7 @@ impl Actor {
             Action::MoveInstance { instance, to, reason } => {
                 store.move_instance(instance, to, &reason, now()).await?;
                 if !to.is_live() {
-                    self.revoke(world, kept, instance);
+                    self.revoke(world, kept, &[instance]);
                 }
                 self.shared.wake.notify_one();
                 Ok(())
@@ -181,7 +166,7 @@ impl Actor {
             Action::Start { container, instances } => self.start(world, kept, container, &instances).await,
             Action::Drain { instance, reason } => {
                 let Some(device) = instance_device(world, instance) else { return Ok(()) };
-                self.revoke(world, kept, instance);
+                self.revoke(world, kept, &[instance]);
                 tracing::info!(instance = instance.short(), reason, "an instance is drained");
                 if self.ask(device, DeviceRequest::Drain { instance, deadline: now().plus(DRAIN) }).await.is_ok() {
                     store.move_instance(instance, InstanceState::Draining, &reason, now()).await?;
@@ -198,7 +183,7 @@ impl Actor {
                 Ok(())
             }
             Action::End { device, instance } => {
-                self.revoke(world, kept, instance);
+                self.revoke(world, kept, &[instance]);
                 let ended = self.ask(device, DeviceRequest::End(instance)).await;
                 if ended.is_ok() {
                     store.move_instance(instance, InstanceState::Ended, "stopped", now()).await?;
@@ -216,7 +201,7 @@ impl Actor {
             }
             Action::Forget { container } => {
                 self.forget_copies(world, container);
-                self.described.remove(&container);
+                self.serving.forget(container);
                 self.rests.remove(&container);
                 store.forget(container).await
             }
@@ -375,81 +360,8 @@ impl Actor {
         }
     }
 
-    /// Leases, introduction points and descriptors of everything that serves.
-    async fn serve(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>) -> Result<(), StoreError> {
-        let Some(signed) = self.shared.directory() else { return Ok(()) };
-        let directory = signed.directory;
-        let live: Vec<InstanceId> = world.containers.iter().flat_map(|c| &c.instances).map(|i| i.instance.id).collect();
-        self.leased.retain(|id, _| live.contains(id));
-        for container in world.containers.iter().filter(|c| c.container.state.wants_instances()) {
-            let id = container.container.id;
-            let Some(kept) = kept.get(&id) else { continue };
-            let serving = container.instances.iter().any(|i| i.introduction_key.is_some() && i.instance.state.is_live());
-            if !serving || directory.mixes.is_empty() {
-                continue;
-            }
-            let points = service::points(&kept.points, &directory);
-            if points != kept.points {
-                self.shared.store.set_points(id, &points).await?;
-            }
-            let period = fogbank_betanet::address::Period::at(now());
-            let ring: Vec<(MixId, MixLife)> = directory.mixes.iter().map(|m| (m.id, m.life)).collect();
-            let fresh = |h: &Handed| h.points == points && h.period == period && h.at.elapsed() < RENEW;
-            let stale: Vec<&SeenInstance> = container
-                .instances
-                .iter()
-                .filter(|i| {
-                    i.introduction_key.is_some() && matches!(i.instance.state, InstanceState::Starting | InstanceState::Ready)
-                })
-                .filter(|i| !self.leased.get(&i.instance.id).is_some_and(&fresh))
-                .collect();
-            // Descriptors lie on mixes by the whole directory, so they follow each change of it.
-            let describe = !self.described.get(&id).is_some_and(|h| fresh(h) && h.ring == ring);
-            if stale.is_empty() && !describe {
-                continue;
-            }
-            let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
-            let signers = service::signers(&proof, now());
-            if describe {
-                let members = self.shared.registry.snapshot(Instant::now());
-                for (bytes, mixes) in service::descriptors(&signers, &kept.container.spec, &points, &directory, now()) {
-                    for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
-                        send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
-                    }
-                }
-                self.described.insert(id, Handed { points: points.clone(), period, ring, at: Instant::now() });
-            }
-            for i in stale {
-                let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, now()) else { continue };
-                if self.ask(i.instance.device, DeviceRequest::Lease { instance: i.instance.id, leases }).await.is_ok() {
-                    let handed = Handed { points: points.clone(), period, ring: Vec::new(), at: Instant::now() };
-                    self.leased.insert(i.instance.id, handed);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an instance's leases back at its introduction points.
-    fn revoke(&self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, instance: InstanceId) {
-        let container = world.containers.iter().find(|c| c.instances.iter().any(|i| i.instance.id == instance));
-        let Some(kept) = container.and_then(|c| kept.get(&c.container.id)) else { return };
-        let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { return };
-        let signers = service::signers(&proof, now());
-        let revocations = match service::revocations(&signers, &[instance], now()) {
-            Ok(revocations) => revocations,
-            Err(error) => return tracing::warn!(%error, "a revocation could not be signed"),
-        };
-        let members: Inner = self.shared.registry.snapshot(Instant::now());
-        for point in kept.points.iter().filter_map(|p| members.by_mix(*p)) {
-            for revocation in &revocations {
-                send(point.clone(), DeviceRequest::Revoke(revocation.clone()));
-            }
-        }
-    }
-
     /// Asks a device and waits for its yes.
-    async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), Refusal> {
+    pub(crate) async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), Refusal> {
         let away = |words: String| Refusal::new(fogbank_wire::RefusalKind::Failed, words);
         let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
         if self.muted(|mute| mute.get(&device).is_some_and(|at| at.elapsed() < MUTE)) {

@@ -2,6 +2,7 @@
 
 use crate::{
     availability::guess,
+    decide::SIGNATURES_ENDED,
     look::look,
     place::snapshot_of,
     registry::Member,
@@ -10,13 +11,13 @@ use crate::{
     start::{Shared, make_invite, now},
     world::{SeenContainer, World},
 };
-use fogbank_betanet::{directory::check_mix, epoch};
+use fogbank_betanet::{directory::check_mix, epoch, renewal};
 use fogbank_model::{Container, ContainerId, ContainerState, InstanceState, MixId, Resources};
 use fogbank_placement::capacity as room;
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
     Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, MixInfo, NodeReply, NodeRequest,
-    Refusal, RefusalKind, encode,
+    Refusal, RefusalKind, ServiceProof, decode, encode,
 };
 
 /// Containers of one person.
@@ -42,6 +43,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         NodeRequest::Container(id) => detail(shared, member, id).await,
         NodeRequest::Stop(id) => stop(shared, member, id).await,
         NodeRequest::Restart(id) => restart(shared, member, id).await,
+        NodeRequest::Renew { id, proof } => renew(shared, member, id, &proof).await,
         NodeRequest::Delete(id) => delete(shared, member, id).await,
         NodeRequest::Invite { roles, valid } => match administrator(shared, member).await {
             // The asker's node knows where its allocator is, and fills the addresses in.
@@ -168,6 +170,7 @@ fn summary(seen: &SeenContainer) -> ContainerSummary {
         ready: u32::try_from(ready).unwrap_or(u32::MAX),
         wanted: c.spec.instances.into(),
         created: c.created,
+        signed_until: seen.signed_until,
     }
 }
 
@@ -206,8 +209,26 @@ async fn restart(shared: &Shared, member: &Member, id: ContainerId) -> Result<No
         let words = format!("the container is {}: only one that has stopped or failed can be started again", state.name());
         return Err(Refusal::new(RefusalKind::WrongState, words));
     }
+    if now() >= seen.signed_until {
+        return Err(Refusal::new(RefusalKind::WrongState, SIGNATURES_ENDED));
+    }
     let restarted = shared.store.move_container(id, ContainerState::Pending, "its publisher started it again", now()).await;
     restarted.map(|()| NodeReply::Done).map_err(failed)
+}
+
+/// Takes further periods from the publisher.
+async fn renew(shared: &Shared, member: &Member, id: ContainerId, offered: &ServiceProof) -> Result<NodeReply, Refusal> {
+    let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
+    let (_, _, kept) = theirs(shared, member, id).await?;
+    if kept.container.owner != member.owner {
+        return Err(Refusal::new(RefusalKind::NotGranted, "only its owner signs for a container"));
+    }
+    let before: ServiceProof = decode(&kept.proof).map_err(|e| Refusal::new(RefusalKind::Failed, e.to_string()))?;
+    let merged = renewal::merge(&before, offered, now()).map_err(|e| invalid(format!("the renewal is not believed: {e}")))?;
+    let merged = encode(&merged).map_err(|e| invalid(e.to_string()))?;
+    shared.store.set_proof(id, &kept.proof, &merged).await.map_err(failed)?;
+    tracing::info!(container = %id, "its publisher has signed further ahead");
+    Ok(NodeReply::Done)
 }
 
 async fn delete(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {

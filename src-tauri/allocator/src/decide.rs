@@ -7,6 +7,10 @@ use std::collections::HashSet;
 /// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
 pub(crate) const HOLDERS: usize = 2;
 
+/// Why a container whose publisher stayed away ends, for people.
+pub(crate) const SIGNATURES_ENDED: &str = "what its publisher signed ahead has ended: open Fogbank on the publisher's device, \
+    which signs anew, and start the container again";
+
 /// Instances that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds nobody up.
 const STRAYS: usize = 8;
 
@@ -38,6 +42,14 @@ pub(crate) fn decide(world: &World) -> Vec<Action> {
     let mut actions = Vec::new();
     for container in &world.containers {
         losses(world, container, &mut actions);
+        if world.now >= container.signed_until && container.container.state.wants_instances() {
+            actions.push(Action::MoveContainer {
+                container: container.container.id,
+                to: ContainerState::Stopping,
+                reason: SIGNATURES_ENDED.to_owned(),
+            });
+            continue;
+        }
         match container.container.state {
             ContainerState::Pending if !container.rests => actions.push(Action::Place { container: container.container.id }),
             ContainerState::Pending => {}
@@ -193,7 +205,7 @@ fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>)
         actions.push(Action::MoveContainer {
             container: id,
             to: ContainerState::Stopped,
-            reason: "all copies have ended".to_owned(),
+            reason: if world.now >= container.signed_until { SIGNATURES_ENDED } else { "all copies have ended" }.to_owned(),
         });
     }
 }

@@ -65,7 +65,14 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         let d = devices.iter_mut().find(|d| d.id == i.instance.device).unwrap();
         d.listed.as_mut().unwrap().push(i.instance.id);
     }
-    let container = SeenContainer { container, publisher: DeviceId([99; 32]), deleting: false, instances, rests: false };
+    let container = SeenContainer {
+        container,
+        publisher: DeviceId([99; 32]),
+        deleting: false,
+        instances,
+        rests: false,
+        signed_until: UnixMs(i64::MAX),
+    };
     World { now: NOW, devices, containers: vec![container] }
 }
 
@@ -158,4 +165,24 @@ fn a_device_that_lists_strays_without_end_is_asked_for_a_few_at_a_time() {
     let strays = (0..10_000u16).map(|n| InstanceId([&n.to_be_bytes()[..], &[200; 14]].concat().try_into().unwrap()));
     w.devices[3].listed.as_mut().unwrap().extend(strays);
     assert_eq!(decide(&w).len(), STRAYS);
+}
+
+#[test]
+fn without_signatures_it_ends_and_says_why() {
+    let ready = || vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)];
+    for state in [ContainerState::Pending, ContainerState::Starting, ContainerState::Running, ContainerState::Migrating] {
+        let mut world = world(state, ready());
+        world.containers[0].signed_until = UnixMs(NOW.0 + 1);
+        assert!(!moved(&decide(&world), ContainerState::Stopping));
+        world.now = UnixMs(NOW.0 + 1);
+        assert!(moved(&decide(&world), ContainerState::Stopping), "{state:?}");
+    }
+    let mut ended = world(ContainerState::Stopping, Vec::new());
+    ended.containers[0].signed_until = NOW;
+    let last = decide(&ended);
+    let why = last.iter().find_map(|a| match a {
+        Action::MoveContainer { to: ContainerState::Stopped, reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(why.as_deref(), Some(SIGNATURES_ENDED), "the reason stays in sight");
 }

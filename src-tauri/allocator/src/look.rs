@@ -7,8 +7,10 @@ use crate::{
     start::{Shared, now},
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
-use fogbank_model::DurationMs;
-use fogbank_store::StoreError;
+use fogbank_betanet::renewal;
+use fogbank_model::{DurationMs, UnixMs};
+use fogbank_store::{KeptContainer, StoreError};
+use fogbank_wire::{ServiceProof, decode};
 use std::time::{Duration, Instant};
 
 /// What ended is shown for an hour.
@@ -18,6 +20,11 @@ const SHOWN: DurationMs = DurationMs::from_s(3600);
 /// went (`away` since) is not.
 fn lost(away: Option<Duration>, settling: bool) -> bool {
     away.map_or(!settling, |away| away >= PROBE)
+}
+
+/// Until when a container's publisher has signed ahead.
+pub(crate) fn signed_until(kept: &KeptContainer) -> UnixMs {
+    decode::<ServiceProof>(&kept.proof).map_or(UnixMs(0), |proof| renewal::signed_until(&proof, now()))
 }
 
 /// Everything at this moment.
@@ -59,6 +66,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         publisher: kept.publisher,
         deleting: kept.deleting,
         rests: false,
+        signed_until: signed_until(&kept),
         instances: instances
             .iter()
             .filter(|i| i.instance.container == kept.container.id)

@@ -11,23 +11,50 @@ use fogbank_betanet::{
 use fogbank_model::{ContainerSpec, Dimension, InstanceId, InstanceState, MixId, UnixMs};
 use fogbank_wire::ServiceProof;
 use rand::seq::SliceRandom as _;
+use std::time::Duration;
 
 /// Introduction points of a container: two may go at once and the third still brings visitors.
 pub(crate) const POINTS: usize = 3;
 
-/// Introduction points: those that are still listed stay, others are drawn for those that left.
-pub(crate) fn points(current: &[MixId], directory: &Directory) -> Vec<MixId> {
-    let mut points: Vec<MixId> = current.iter().copied().filter(|p| directory.mix(*p).is_some()).take(POINTS).collect();
+/// An introduction point that is missing for so long is replaced: a mix that restarts is back sooner, and two others go on meanwhile.
+pub(crate) const MISSING: Duration = Duration::from_secs(20);
+
+/// Introduction points: those that are listed stay. One that has been missing for long gives its place to a new one, and only one at a time
+/// (`settled`: what visitors are told of is what instances are registered at). When none is left, or at the start, all are drawn.
+pub(crate) fn points(current: &[MixId], directory: &Directory, missing: impl Fn(MixId) -> bool, settled: bool) -> Vec<MixId> {
+    let listed = |p: &MixId| directory.mix(*p).is_some();
+    let mut points: Vec<MixId> = current.iter().copied().take(POINTS).collect();
+    let draw = if !points.iter().any(listed) {
+        points.clear();
+        POINTS
+    } else if !settled {
+        0
+    } else if let Some(at) = points.iter().position(|p| !listed(p) && missing(*p)) {
+        points.remove(at);
+        1
+    } else {
+        usize::from(points.len() < POINTS)
+    };
     let mut others: Vec<MixId> = directory.mixes.iter().map(|m| m.id).filter(|id| !points.contains(id)).collect();
     others.shuffle(&mut rand::rng());
-    points.extend(others.into_iter().take(POINTS - points.len()));
+    points.extend(others.into_iter().take(draw));
     points
 }
 
 /// The current period and the next, so that visitors whose clocks differ find the service under either.
 pub(crate) fn signers(proof: &ServiceProof, now: UnixMs) -> Vec<DescriptorSigner> {
     let current = Period::at(now);
-    [current, current.next()]
+    signers_of(proof, [current, current.next()], now)
+}
+
+/// Those whose leases may still hold: the last period's live on into this one.
+pub(crate) fn revokers(proof: &ServiceProof, now: UnixMs) -> Vec<DescriptorSigner> {
+    let current = Period::at(now);
+    signers_of(proof, [current.prev(), current, current.next()], now)
+}
+
+fn signers_of<const N: usize>(proof: &ServiceProof, periods: [Period; N], now: UnixMs) -> Vec<DescriptorSigner> {
+    periods
         .into_iter()
         .filter_map(|period| match DescriptorSigner::of(proof, period, now) {
             Ok(signer) => Some(signer),
@@ -102,4 +129,44 @@ pub(crate) fn revocations(
     now: UnixMs,
 ) -> Result<Vec<Vec<u8>>, ProofError> {
     signers.iter().map(|signer| Revocation::issue(instances, now, signer)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogbank_betanet::directory::{MixEntry, UNMEASURED, mix_id};
+    use fogbank_model::{FogId, OwnerId};
+    use fogbank_wire::PacketKeys;
+
+    fn directory(mixes: impl Iterator<Item = u8>) -> Directory {
+        let entry = |n: u8| {
+            let key = [n; 32];
+            let packet_keys = PacketKeys { first: 0, keys: vec![key] };
+            let (owner, since) = (OwnerId(key), UnixMs(0));
+            MixEntry { id: mix_id(&key), key, life: [0; 8], packet_keys, owner, addrs: vec![], since, reliability: UNMEASURED }
+        };
+        Directory::new(FogId([0; 32]), true, 1, UnixMs(1_790_000_000_000), [0; 32], mixes.map(entry).collect())
+    }
+
+    #[test]
+    fn points_stay_and_are_replaced_one_at_a_time() {
+        let all = directory(1..=9);
+        let first = points(&[], &all, |_| false, false);
+        assert_eq!(first.len(), POINTS);
+        assert_eq!(points(&first, &all, |_| true, true), first, "whoever is listed stays");
+        let without = |gone: &[MixId]| directory((1..=9).filter(|n| !gone.contains(&mix_id(&[*n; 32]))));
+        let fewer = without(&first[..2]);
+        assert_eq!(points(&first, &fewer, |_| false, true), first, "a restart is waited for");
+        assert_eq!(points(&first, &fewer, |_| true, false), first, "not while a change is under way");
+        let second = points(&first, &fewer, |_| true, true);
+        assert_eq!(second[..2], first[1..], "the other missing one stays for now");
+        assert!(fewer.mix(second[2]).is_some());
+        let third = points(&second, &fewer, |_| true, true);
+        assert!(third.len() == POINTS && third.iter().all(|p| fewer.mix(*p).is_some()) && third.contains(&first[2]));
+        let none = without(&third);
+        let anew = points(&third, &none, |_| false, false);
+        assert!(anew.len() == POINTS && anew.iter().all(|p| none.mix(*p).is_some()), "with none left nobody waits");
+        assert_eq!(points(&[], &directory(1..=2), |_| true, true).len(), 2);
+        assert_eq!(points(&points(&[], &directory(1..=2), |_| true, true), &all, |_| true, true).len(), 3);
+    }
 }

@@ -43,6 +43,8 @@ pub(crate) struct SeenContainer {
     pub(crate) publisher: DeviceId,
     pub(crate) deleting: bool,
     pub(crate) instances: Vec<SeenInstance>,
+    /// Until when its publisher has signed ahead.
+    pub(crate) signed_until: fogbank_model::UnixMs,
     /// Not planned again before this moment (backing off after a refusal).
     pub(crate) rests: bool,
 }

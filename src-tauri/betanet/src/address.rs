@@ -8,6 +8,7 @@
 
 use data_encoding::BASE32_NOPAD;
 use fogbank_model::{DurationMs, FogId, Onion, UnixMs};
+use rand::CryptoRng;
 use safelog::DisplayRedacted as _;
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, str::FromStr};
@@ -15,6 +16,7 @@ use tor_hscrypto::{
     pk::{HsId, HsIdKey},
     time::TimePeriod,
 };
+use zeroize::Zeroize;
 
 /// Length of a period: two days. Tor's default is one day; the length goes into the blinding.
 pub const PERIOD_MINUTES: u32 = 2_880;
@@ -74,8 +76,67 @@ pub struct Blinded {
     pub period: Period,
     /// The blinded public key: what directory mixes and introduction points know the service by.
     pub key: [u8; 32],
-    /// Known to those who know the address only; seals descriptors.
+    /// Known to those who know the address only (and the access key, if there is one); seals descriptors.
     pub(crate) credential: [u8; 32],
+    /// Of a private service: without it an introduction is not answered. Another one in each period.
+    pub(crate) door: Option<[u8; 32]>,
+}
+
+/// What a private service's visitors have beside the address. Who publishes makes it; the allocator and the hosts work with what follows
+/// from it, so it shuts out strangers who learn of the address, not them.
+#[derive(Clone, Copy, PartialEq, Eq, Zeroize)]
+pub struct AccessKey(pub [u8; 32]);
+
+impl AccessKey {
+    /// A fresh one.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut key = [0; 32];
+        rng.fill_bytes(&mut key);
+        Self(key)
+    }
+}
+
+impl fmt::Display for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_lowercase())
+    }
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessKey(…)")
+    }
+}
+
+impl FromStr for AccessKey {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        let bytes = BASE32_NOPAD.decode(text.to_uppercase().as_bytes()).ok().and_then(|key| key.try_into().ok());
+        bytes.map(Self).ok_or(LinkError::Part { part: "key" })
+    }
+}
+
+impl Blinded {
+    /// What a visitor of a private service says to its introduction points; the door can't be told from it.
+    pub(crate) fn unlock(&self) -> Option<[u8; 16]> {
+        let hash = blake3::derive_key("fogbank 2026 lock of a private service's leases", self.door.as_ref()?);
+        hash.first_chunk().copied()
+    }
+
+    /// As those see it who also have the access key.
+    #[must_use]
+    pub fn with(self, access: Option<&AccessKey>) -> Self {
+        let Some(access) = access else { return self };
+        let derive = |context, what: &[u8; 32]| {
+            let mut hasher = blake3::Hasher::new_derive_key(context);
+            hasher.update(&access.0).update(what);
+            *hasher.finalize().as_bytes()
+        };
+        let credential = derive("fogbank 2026 credential of a private service", &self.credential);
+        let door = Some(derive("fogbank 2026 door of a private service", &self.key));
+        Self { credential, door, ..self }
+    }
 }
 
 impl fmt::Debug for Blinded {
@@ -132,7 +193,7 @@ impl Address {
     pub fn blinded(&self, period: Period) -> Result<Blinded, AddressError> {
         let (key, credential) = self.key.compute_blinded_key(period.tor()).map_err(|_| AddressError::Key)?;
         let credential: &[u8; 32] = credential.as_ref();
-        Ok(Blinded { period, key: *key.id().as_ref(), credential: *credential })
+        Ok(Blinded { period, key: *key.id().as_ref(), credential: *credential, door: None })
     }
 }
 
@@ -154,7 +215,7 @@ pub struct Via {
 
 /// A link to share: an address with what a newcomer needs to open it.
 ///
-/// `fogbank://<onion>?via=<base32 key>@<ip:port>,…&fog=<fog id>`
+/// `fogbank://<onion>?via=<base32 key>@<ip:port>,…&fog=<fog id>&key=<access key, of a private service>`
 #[derive(Clone, PartialEq, Eq)]
 pub struct FogLink {
     /// The address.
@@ -163,6 +224,8 @@ pub struct FogLink {
     pub via: Vec<Via>,
     /// The fog that signs the directory.
     pub fog: Option<FogId>,
+    /// The access key of a private service: whoever has the link can visit.
+    pub access: Option<AccessKey>,
 }
 
 /// Why a text is no link.
@@ -185,7 +248,7 @@ pub enum LinkError {
 impl FogLink {
     /// Mixes in a link at most: enough that one is up, few enough for a chat message.
     pub const MAX_VIA: usize = 8;
-    /// Address, 8 mixes of 52 + 1 + 47 characters, fog id, and separators, rounded up.
+    /// Address, 8 mixes of 52 + 1 + 47 characters, fog id, key, and separators, rounded up.
     const MAX_CHARS: usize = 1_200;
     const SCHEME: &str = "fogbank://";
 }
@@ -204,6 +267,10 @@ impl fmt::Display for FogLink {
         }
         if let Some(fog) = &self.fog {
             write!(f, "{separator}fog={fog}")?;
+            separator = '&';
+        }
+        if let Some(access) = &self.access {
+            write!(f, "{separator}key={access}")?;
         }
         Ok(())
     }
@@ -227,7 +294,7 @@ impl FromStr for FogLink {
         let (onion, query) = rest.split_once('?').unwrap_or((rest, ""));
         // Browsers put a slash behind a host.
         let onion = onion.trim_end_matches('/').parse().map_err(LinkError::Onion)?;
-        let mut link = Self { onion, via: Vec::new(), fog: None };
+        let mut link = Self { onion, via: Vec::new(), fog: None, access: None };
         for part in query.split('&').filter(|p| !p.is_empty()) {
             match part.split_once('=') {
                 Some(("via", list)) => {
@@ -236,6 +303,7 @@ impl FromStr for FogLink {
                     }
                 }
                 Some(("fog", id)) => link.fog = Some(id.parse().map_err(|_| LinkError::Part { part: "fog" })?),
+                Some(("key", key)) => link.access = Some(key.parse()?),
                 // Parts of later versions are passed over.
                 _ => {}
             }
@@ -302,10 +370,19 @@ mod tests {
     fn links_there_and_back() {
         let via = Via { key: [5; 32], addr: "127.0.0.1:4000".parse().unwrap() };
         let via6 = Via { key: [6; 32], addr: "[::1]:4000".parse().unwrap() };
-        let link = FogLink { onion: KNOWN.parse().unwrap(), via: vec![via, via6], fog: Some(FogId([7; 32])) };
+        let link = FogLink {
+            onion: KNOWN.parse().unwrap(),
+            via: vec![via, via6],
+            fog: Some(FogId([7; 32])),
+            access: Some(AccessKey([8; 32])),
+        };
         assert_eq!(link.to_string().parse::<FogLink>().unwrap(), link);
-        let bare = FogLink { onion: KNOWN.parse().unwrap(), via: vec![], fog: None };
+        let bare = FogLink { onion: KNOWN.parse().unwrap(), via: vec![], fog: None, access: None };
         assert_eq!(format!("{bare}/?later=1").parse::<FogLink>().unwrap(), bare);
+        let private = FogLink { access: Some(AccessKey([3; 32])), ..bare.clone() };
+        assert_eq!(private.to_string().parse::<FogLink>().unwrap(), private);
+        assert!(!format!("{private:?}").contains("aebag"), "no key in logs");
+        assert_eq!(format!("{bare}?key=short").parse::<FogLink>(), Err(LinkError::Part { part: "key" }));
         assert_eq!("http://x".parse::<FogLink>(), Err(LinkError::NotALink));
         assert_eq!(format!("{bare}?via=x").parse::<FogLink>(), Err(LinkError::Part { part: "via" }));
     }

@@ -95,19 +95,25 @@ impl Descriptor {
     /// # Errors
     /// When a link of the chain does not hold.
     pub fn open(bytes: &[u8], blinded: &Blinded, now: UnixMs) -> Result<Self, ProofError> {
+        Self::open_revision(bytes, blinded, now).map(|(descriptor, _)| descriptor)
+    }
+
+    /// As [`Self::open`], with the revision: of several copies the highest counts.
+    ///
+    /// # Errors
+    /// When a link of the chain does not hold.
+    pub fn open_revision(bytes: &[u8], blinded: &Blinded, now: UnixMs) -> Result<(Self, u64), ProofError> {
         let (envelope, record, sealed) = unseal(bytes, now)?;
         envelope.record.open_for(blinded, now)?;
         debug_assert_eq!(record.blinded, blinded.key);
         let payload = Payload { msg: &sealed.ciphertext, aad: &blinded.key };
-        let plain = cipher(blinded)
-            .decrypt(&sealed.nonce.into(), payload)
-            .map_err(|_| ProofError::Signature { what: "descriptor's content" })?;
+        let plain = cipher(blinded).decrypt(&sealed.nonce.into(), payload).map_err(|_| ProofError::Locked)?;
         let descriptor: Self = decode(&plain).map_err(|_| ProofError::Malformed { what: WHAT })?;
         let count = descriptor.introduction_points.len();
         if count == 0 || count > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
         }
-        Ok(descriptor)
+        Ok((descriptor, sealed.revision))
     }
 }
 
@@ -146,7 +152,11 @@ fn cipher(blinded: &Blinded) -> XChaCha20Poly1305 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::Period, proof::ContainerIdentity};
+    use crate::{
+        address::{AccessKey, Address, Period},
+        proof::ContainerIdentity,
+    };
+    use fogbank_wire::ServiceProof;
     use proptest::prelude::*;
 
     const NOW: UnixMs = UnixMs(1_790_000_000_000);
@@ -169,9 +179,35 @@ mod tests {
         assert_eq!((outside.blinded, outside.revision), (blinded.key, u64::MAX));
         assert!(!bytes.windows(16).any(|w| w == [1; 16]), "introduction points are sealed");
         let stranger = Blinded { credential: [0; 32], ..blinded };
-        assert!(matches!(Descriptor::open(&bytes, &stranger, NOW), Err(ProofError::Signature { .. })));
+        assert!(matches!(Descriptor::open(&bytes, &stranger, NOW), Err(ProofError::Locked)));
         let (_, other, _) = fixture(2);
         assert!(matches!(Descriptor::open(&bytes, &other, NOW), Err(ProofError::Other { .. })));
+    }
+
+    #[test]
+    fn a_private_one_is_read_with_its_key_only() {
+        let identity = ContainerIdentity::from_seed([1; 32]).unwrap();
+        let access = AccessKey([7; 32]);
+        let proof = ServiceProof { access: Some(access.0), ..identity.pre_sign(NOW, 2, &mut rand::rng()).unwrap() };
+        let signer = DescriptorSigner::of(&proof, Period::at(NOW), NOW).unwrap();
+        let descriptor = Descriptor { introduction_points: vec![MixId([1; 16])], level: Level::Fast };
+        let bytes = descriptor.make(&signer, 1, &mut rand::rng()).unwrap();
+        let address = Address::parse(identity.onion()).unwrap();
+        let plain = address.blinded(Period::at(NOW)).unwrap();
+        assert_eq!(plain.key, signer.blinded(), "it is found under the address");
+        assert!(matches!(Descriptor::open(&bytes, &plain, NOW), Err(ProofError::Locked)));
+        let wrong = plain.clone().with(Some(&AccessKey([8; 32])));
+        assert!(matches!(Descriptor::open(&bytes, &wrong, NOW), Err(ProofError::Locked)));
+        assert_eq!(Descriptor::open(&bytes, &plain.with(Some(&access)), NOW).unwrap(), descriptor);
+        // Who lacks the key learns that it is there, and its length: the same as of an open one.
+        assert_eq!(
+            bytes.len(),
+            descriptor.make(&signer_of(&ServiceProof { access: None, ..proof }), 1, &mut rand::rng()).unwrap().len()
+        );
+    }
+
+    fn signer_of(proof: &ServiceProof) -> DescriptorSigner {
+        DescriptorSigner::of(proof, Period::at(NOW), NOW).unwrap()
     }
 
     #[test]

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// How long a lease of an instance without writable state holds; renewed at half time.
 pub const LEASE_LIFE: DurationMs = DurationMs::from_s(24 * 3600);
-/// A signed record (170), ids and keys (160), three commitments (50), a signature and a token (100): below 480.
-pub const MAX_LEASE_BYTES: usize = 512;
+/// A signed record (170), ids and keys (160), three commitments and a lock (70), a signature, a token and a door (140): below 544.
+pub const MAX_LEASE_BYTES: usize = 576;
 /// Instances in one revocation: all of a container, twice over.
 pub const MAX_REVOKED: usize = 2 * ContainerSpec::MAX_INSTANCES as usize;
 /// A revocation of [`MAX_REVOKED`] ids of 16 bytes, a record and a signature.
@@ -77,6 +77,8 @@ pub struct Under<T> {
     pub record_expires: UnixMs,
     /// What is said.
     pub said: T,
+    /// Of a private service's lease: listed only for those who say what hashes to this; see [`opens`].
+    pub lock: Option<[u8; 16]>,
     /// The statement as signed, fit to be handed on.
     pub public: Vec<u8>,
 }
@@ -88,12 +90,16 @@ type Share = [u8; 16];
 struct Granting {
     lease: Lease,
     commitments: Vec<Share>,
+    /// Of a private service: a commitment to what visitors say to have its leases listed.
+    lock: Option<Share>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Issued {
     public: Vec<u8>,
     token: [u8; 32],
+    /// Of a private service: what its visitors must know for an introduction to be answered.
+    door: Option<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,8 +130,9 @@ impl Lease {
         hasher.update(&encode(&self).map_err(|_| ProofError::Malformed { what: LEASE })?);
         let token = *hasher.finalize().as_bytes();
         let commitments = self.introduction_points.iter().map(|point| commitment(&share(&token, *point))).collect();
-        let public = seal(signer, LEASE_CONTEXT, LEASE, &Granting { lease: self, commitments })?;
-        encode(&Issued { public, token }).map_err(|_| ProofError::Malformed { what: LEASE })
+        let lock = signer.blinded.unlock().map(|unlock| commitment(&unlock));
+        let public = seal(signer, LEASE_CONTEXT, LEASE, &Granting { lease: self, commitments, lock })?;
+        encode(&Issued { public, token, door: signer.blinded.door }).map_err(|_| ProofError::Malformed { what: LEASE })
     }
 
     /// What an instance shows to one introduction point of an issued lease.
@@ -133,7 +140,7 @@ impl Lease {
     /// # Errors
     /// When the bytes are no issued lease.
     pub fn present(issued: &[u8], point: MixId) -> Result<Vec<u8>, ProofError> {
-        let Issued { public, token } = bounded(issued)?;
+        let Issued { public, token, .. } = bounded(issued)?;
         encode(&Presented { public, share: share(&token, point) }).map_err(|_| ProofError::Malformed { what: LEASE })
     }
 
@@ -177,11 +184,16 @@ impl Lease {
         Ok(under)
     }
 
+    /// What visitors of a private service must know; `None` when it is open to all.
+    pub(crate) fn door(issued: &[u8]) -> Result<Option<[u8; 32]>, ProofError> {
+        bounded::<Issued>(issued).map(|issued| issued.door)
+    }
+
     fn unseal(public: &[u8], now: UnixMs) -> Result<(Under<Self>, SignedRecord, Vec<Share>), ProofError> {
         if public.len() > MAX_LEASE_BYTES {
             return Err(ProofError::TooMuch { what: LEASE });
         }
-        let (envelope, record, Granting { lease, commitments }) = unseal::<Granting>(public, LEASE_CONTEXT, LEASE, now)?;
+        let (envelope, record, Granting { lease, commitments, lock }) = unseal::<Granting>(public, LEASE_CONTEXT, LEASE, now)?;
         lease.check()?;
         if lease.period != record.period || commitments.len() != lease.introduction_points.len() {
             return Err(ProofError::Other { what: LEASE });
@@ -189,7 +201,7 @@ impl Lease {
         if now >= lease.expires || lease.expires > record.expires {
             return Err(ProofError::Expired { what: LEASE });
         }
-        let under = Under { blinded: record.blinded, record_expires: record.expires, said: lease, public: public.to_vec() };
+        let under = Under { blinded: record.blinded, record_expires: record.expires, said: lease, lock, public: public.to_vec() };
         Ok((under, envelope.record, commitments))
     }
 
@@ -231,7 +243,7 @@ impl Revocation {
         if said.instances.len() > MAX_REVOKED {
             return Err(ProofError::TooMuch { what: REVOCATION });
         }
-        Ok(Under { blinded: record.blinded, record_expires: record.expires, said, public: bytes.to_vec() })
+        Ok(Under { blinded: record.blinded, record_expires: record.expires, said, lock: None, public: bytes.to_vec() })
     }
 }
 
@@ -240,6 +252,11 @@ fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ProofError> {
         return Err(ProofError::TooMuch { what: LEASE });
     }
     decode(bytes).map_err(|_| ProofError::Malformed { what: LEASE })
+}
+
+/// Whether what a visitor says opens the lock that a lease may have.
+pub(crate) fn opens(lock: Option<&[u8; 16]>, unlock: Option<&[u8; 16]>) -> bool {
+    lock.is_none_or(|lock| unlock.is_some_and(|unlock| commitment(unlock) == *lock))
 }
 
 fn share(token: &[u8; 32], point: MixId) -> Share {

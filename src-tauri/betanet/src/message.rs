@@ -4,6 +4,7 @@
 //! a mix is asked and answers, it never starts a conversation.
 //! Deliberately absent: what is said through a tunnel, which mixes can't read.
 
+use crate::puzzle::{Puzzle, Task, Work};
 use fogbank_model::{InstanceId, Level, MixId};
 use fogbank_sphinx::Geometry;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -49,6 +50,8 @@ pub enum ToMix {
         surbs: Vec<Vec<u8>>,
         /// Whether what it left before is void.
         flush: bool,
+        /// For a puzzle that was given: see [`ToMix::registration_task`].
+        work: Option<Work>,
     },
     /// An instance leaves its introduction point.
     Unregister {
@@ -59,10 +62,12 @@ pub enum ToMix {
     FetchLeases {
         /// Which.
         blinded: [u8; 32],
+        /// Of a private service: what shows that the asker has its key. Without, the point says that it has none.
+        unlock: Option<[u8; 16]>,
         /// For the answer.
         surb: Vec<u8>,
     },
-    /// Pass a first message to an instance. Answer: `Introduced` or `Refused`.
+    /// Pass a first message to an instance. Answer: `Introduced`, `Puzzle` or `Refused`.
     Introduce {
         /// Of which service.
         blinded: [u8; 32],
@@ -70,6 +75,8 @@ pub enum ToMix {
         instance: InstanceId,
         /// For the instance only.
         hello: Vec<u8>,
+        /// For a puzzle that was given: see [`ToMix::introduction_task`].
+        work: Option<Work>,
         /// For the answer.
         surb: Vec<u8>,
     },
@@ -90,6 +97,15 @@ pub enum ToMix {
     CloseMailbox {
         /// Which.
         mine: MailboxId,
+    },
+    /// Open `mine` for work, when mailboxes run out and a `Mailbox` was answered by `Puzzle`: see [`ToMix::mailbox_task`].
+    PayMailbox {
+        /// Which.
+        mine: MailboxId,
+        /// The other end's.
+        peer: MailboxId,
+        /// The work.
+        work: Work,
     },
 }
 
@@ -128,6 +144,8 @@ pub enum FromMix {
         /// SURBs left.
         stock: u16,
     },
+    /// Too much is asked of the mix just now: ask again with this solved.
+    Puzzle(Puzzle),
 }
 
 /// What a visitor tells an instance in the sealed first message.
@@ -192,6 +210,21 @@ message!(FromMix);
 message!(Meeting);
 
 impl ToMix {
+    /// What the work for a registration is spent on.
+    pub fn registration_task(lease: &[u8]) -> Task {
+        Task::of(&[b"register", lease])
+    }
+
+    /// What the work for an introduction is spent on.
+    pub fn introduction_task(blinded: &[u8; 32], instance: InstanceId, hello: &[u8]) -> Task {
+        Task::of(&[b"introduce", blinded, &instance.0, hello])
+    }
+
+    /// What the work for a mailbox is spent on.
+    pub fn mailbox_task(mine: MailboxId) -> Task {
+        Task::of(&[b"mailbox", &mine.0])
+    }
+
     /// What a mix keeps is bounded by number and by length.
     fn check(&self) -> Result<(), MessageError> {
         match self {
@@ -256,6 +289,7 @@ impl fmt::Debug for ToMix {
             Self::Introduce { .. } => "Introduce",
             Self::Mailbox { .. } => "Mailbox",
             Self::CloseMailbox { .. } => "CloseMailbox",
+            Self::PayMailbox { .. } => "PayMailbox",
         })
     }
 }
@@ -271,6 +305,7 @@ impl fmt::Debug for FromMix {
             Self::Introduction { stock, .. } => write!(f, "Introduction({stock} left)"),
             Self::Relayed { data, stock } => write!(f, "Relayed({} bytes, {stock} left)", data.len()),
             Self::Restock { stock } => write!(f, "Restock({stock})"),
+            Self::Puzzle(puzzle) => write!(f, "Puzzle({})", puzzle.effort),
         }
     }
 }
@@ -282,16 +317,16 @@ mod tests {
 
     #[test]
     fn there_and_back_and_versions() {
-        let ask = ToMix::FetchLeases { blinded: [1; 32], surb: vec![2; 300] };
+        let ask = ToMix::FetchLeases { blinded: [1; 32], unlock: None, surb: vec![2; 300] };
         let bytes = ask.encode().unwrap();
         assert_eq!(ToMix::decode(&bytes).unwrap(), ask);
         let newer = [&[9], &bytes[1..]].concat();
         assert!(matches!(ToMix::decode(&newer), Err(MessageError::Version { theirs: 9 })));
         assert!(matches!(ToMix::decode(&[&bytes[..], &[0]].concat()), Err(MessageError::Malformed)));
-        let many = ToMix::Register { lease: vec![], surbs: vec![vec![]; MAX_SURBS + 1], flush: false };
+        let many = ToMix::Register { lease: vec![], surbs: vec![vec![]; MAX_SURBS + 1], flush: false, work: None };
         assert!(matches!(ToMix::decode(&many.encode().unwrap()), Err(MessageError::TooManySurbs)));
         for length in [0, Geometry::SURB_BYTES - 1, 7_700] {
-            let hoard = ToMix::Register { lease: vec![], surbs: vec![vec![0; length]], flush: false };
+            let hoard = ToMix::Register { lease: vec![], surbs: vec![vec![0; length]], flush: false, work: None };
             assert!(matches!(ToMix::decode(&hoard.encode().unwrap()), Err(MessageError::SurbLength)), "{length}");
         }
     }

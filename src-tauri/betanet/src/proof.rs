@@ -10,7 +10,7 @@
 //! away the identity); what is handed over signs for its own period only.
 //! Deliberately absent: keeping the identity (the node's profile does), and Tor publishing.
 
-use crate::address::{Address, AddressError, Blinded, Period};
+use crate::address::{AccessKey, Address, AddressError, Blinded, Period};
 use fogbank_model::{DurationMs, Onion, UnixMs};
 use fogbank_wire::{ServiceProof, decode, encode};
 use iroh::{PublicKey, SecretKey, Signature};
@@ -94,6 +94,9 @@ pub enum ProofError {
         /// What.
         what: &'static str,
     },
+    /// The descriptor holds, but opens only with an access key that was not given.
+    #[error("the service is private, and its access key is missing or has changed")]
+    Locked,
     /// The proof does not cover a period that was asked for.
     #[error("the publisher has signed no record for this period: it must come online to sign ahead")]
     NoPeriod,
@@ -188,10 +191,28 @@ impl ContainerIdentity {
     /// # Errors
     /// When more than [`MAX_DAYS_AHEAD`] are asked for.
     pub fn pre_sign(&self, now: UnixMs, days: u32, rng: &mut impl CryptoRng) -> Result<ServiceProof, ProofError> {
+        self.sign_from(Period::at(now.plus(DurationMs(-RECORD_SLACK.0))), now, days, rng)
+    }
+
+    /// As [`Self::pre_sign`], for the periods after what has been signed for (`until`, the end of a period) only.
+    ///
+    /// # Errors
+    /// When more than [`MAX_DAYS_AHEAD`] are asked for.
+    pub fn sign_further(
+        &self,
+        until: UnixMs,
+        now: UnixMs,
+        days: u32,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ServiceProof, ProofError> {
+        let first = Period::at(now.plus(DurationMs(-RECORD_SLACK.0)));
+        self.sign_from(first.max(Period::at(until)), now, days, rng)
+    }
+
+    fn sign_from(&self, first: Period, now: UnixMs, days: u32, rng: &mut impl CryptoRng) -> Result<ServiceProof, ProofError> {
         if days > MAX_DAYS_AHEAD {
             return Err(ProofError::TooMuch { what: "number of days" });
         }
-        let first = Period::at(now.plus(DurationMs(-RECORD_SLACK.0)));
         let last = Period::at(now.plus(DurationMs::from_s(i64::from(days) * 86_400)).plus(RECORD_SLACK));
         let keypair = HsIdKeypair::from(ExpandedKeypair::from(&Keypair::from_bytes(&self.seed)));
         let mut periods = Vec::new();
@@ -200,7 +221,7 @@ impl ContainerIdentity {
             rng.fill_bytes(&mut secret);
             periods.push((self.sign_period(&keypair, period, &secret)?, secret));
         }
-        Ok(ServiceProof { onion: self.onion().clone(), periods })
+        Ok(ServiceProof { onion: self.onion().clone(), periods, access: None })
     }
 
     fn sign_period(&self, keypair: &HsIdKeypair, period: Period, descriptor: &[u8; 32]) -> Result<Vec<u8>, ProofError> {
@@ -241,7 +262,7 @@ impl DescriptorSigner {
     /// When the proof does not cover the period or its record does not hold.
     pub fn of(proof: &ServiceProof, period: Period, now: UnixMs) -> Result<Self, ProofError> {
         let address = Address::parse(&proof.onion).map_err(ProofError::Address)?;
-        let blinded = address.blinded(period).map_err(ProofError::Address)?;
+        let blinded = address.blinded(period).map_err(ProofError::Address)?.with(proof.access.map(AccessKey).as_ref());
         for (bytes, secret) in &proof.periods {
             let Ok(signed) = decode_record(bytes) else { continue };
             let Ok(record) = signed.open_for(&blinded, now) else { continue };
@@ -282,13 +303,32 @@ fn decode_record(bytes: &[u8]) -> Result<SignedRecord, ProofError> {
     decode(bytes).map_err(|_| ProofError::Malformed { what: "period record" })
 }
 
+/// The period of a record, and whether the record and its descriptor secret are what they should be for this address.
+pub(crate) fn check_period(address: &Address, bytes: &[u8], secret: &[u8; 32]) -> Result<Period, ProofError> {
+    const WHAT: &str = "period record";
+    let signed = decode_record(bytes)?;
+    let period = decode::<PeriodRecord>(&signed.bytes).map_err(|_| ProofError::Malformed { what: WHAT })?.period;
+    let blinded = address.blinded(period).map_err(ProofError::Address)?;
+    // Each is checked as of the start of its own period: most are for later.
+    let record = signed.open_for(&blinded, period.start())?;
+    if SecretKey::from_bytes(secret).public().as_bytes() == &record.descriptor_key {
+        Ok(period)
+    } else {
+        Err(ProofError::Other { what: WHAT })
+    }
+}
+
+/// The period that a record says it is for; nothing is checked.
+pub(crate) fn period_of(bytes: &[u8]) -> Option<Period> {
+    Some(decode::<PeriodRecord>(&decode_record(bytes).ok()?.bytes).ok()?.period)
+}
+
 /// Checks what a publisher hands over: every record is the address's for its period, with the secret of the descriptor key that it
 /// names, and the current period is among them. Returns the end of the last period.
 ///
 /// # Errors
 /// The first thing that is not so.
 pub fn check(proof: &ServiceProof, now: UnixMs) -> Result<UnixMs, ProofError> {
-    const WHAT: &str = "period record";
     let address = Address::parse(&proof.onion).map_err(ProofError::Address)?;
     if proof.periods.len() > MAX_PERIODS {
         return Err(ProofError::TooMuch { what: "number of period records" });
@@ -296,13 +336,9 @@ pub fn check(proof: &ServiceProof, now: UnixMs) -> Result<UnixMs, ProofError> {
     let mut last: Option<Period> = None;
     let mut covered = false;
     for (bytes, secret) in &proof.periods {
-        let signed = decode_record(bytes)?;
-        let period = decode::<PeriodRecord>(&signed.bytes).map_err(|_| ProofError::Malformed { what: WHAT })?.period;
-        let blinded = address.blinded(period).map_err(ProofError::Address)?;
-        // Each is checked as of the start of its own period: most are for later.
-        let record = signed.open_for(&blinded, period.start())?;
-        if SecretKey::from_bytes(secret).public().as_bytes() != &record.descriptor_key || last.is_some_and(|l| l >= period) {
-            return Err(ProofError::Other { what: WHAT });
+        let period = check_period(&address, bytes, secret)?;
+        if last.is_some_and(|l| l >= period) {
+            return Err(ProofError::Other { what: "period record" });
         }
         covered |= period == Period::at(now);
         last = Some(period);

@@ -37,13 +37,12 @@ pub struct Answer {
 }
 
 /// The mailboxes of a mix.
-#[derive(Default)]
 pub struct Rendezvous(Mailboxes);
 
 impl Rendezvous {
     /// No mailboxes yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(now: Instant) -> Self {
+        Self(Mailboxes::new(now))
     }
 
     /// Takes a message to a mailbox: SURBs of its owner, and perhaps a datagram for the peer.

@@ -118,6 +118,9 @@ pub(crate) enum Command {
         /// Delay on the way: fast, balanced or strict.
         #[arg(long, default_value = "balanced")]
         level: Level,
+        /// Only for those who have the link with its key (see `container`); the fog's allocator and the hosts can read it all the same.
+        #[arg(long)]
+        private: bool,
     },
     /// List my containers.
     Containers,
@@ -236,7 +239,7 @@ impl Command {
             Self::Drain { undo } => ControlRequest::Drain { on: !undo },
             Self::Check { folder } => ControlRequest::Folder { path: whole(folder)? },
             Self::Fit(needs) => ControlRequest::Fit { requirements: needs.amounts(0), instances: needs.copies, bytes: 0 },
-            Self::Publish { folder, name, needs, level } => {
+            Self::Publish { folder, name, needs, level, private } => {
                 let path = whole(folder)?;
                 let folder = PathBuf::from(&path);
                 let own_name = || folder.file_name().map_or_else(|| "site".into(), |n| n.to_string_lossy().into_owned());
@@ -245,6 +248,7 @@ impl Command {
                     requirements: needs.amounts(folder_bytes(&folder)),
                     instances: needs.copies,
                     level: level.dto(),
+                    private: *private,
                     folder: path,
                 }
             }

@@ -5,7 +5,10 @@
 
 use crate::profile::{Profile, sync_folder, write_private};
 use data_encoding::BASE32_NOPAD;
-use fogbank_betanet::proof::{ContainerIdentity, ProofError};
+use fogbank_betanet::{
+    address::AccessKey,
+    proof::{ContainerIdentity, ProofError},
+};
 use fogbank_model::{BundleId, ContainerId, FogId};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -44,6 +47,9 @@ struct Kept {
     /// Its content; the node's own copy goes when no container needs it.
     #[zeroize(skip)]
     bundle: BundleId,
+    /// Base32 of the access key of a private one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access: Option<String>,
 }
 
 const VERSION: u16 = 1;
@@ -59,7 +65,12 @@ impl ContainerKeys {
     }
 
     /// Makes a container's identity and keeps it.
-    pub(crate) fn create(&self, id: ContainerId, bundle: BundleId) -> Result<ContainerIdentity, KeyError> {
+    pub(crate) fn create(
+        &self,
+        id: ContainerId,
+        bundle: BundleId,
+        access: Option<AccessKey>,
+    ) -> Result<ContainerIdentity, KeyError> {
         let identity = ContainerIdentity::generate(&mut rand::rng()).map_err(KeyError::Key)?;
         let path = self.file(id);
         let failed = |source| KeyError::File { path: path.clone(), source };
@@ -68,10 +79,20 @@ impl ContainerKeys {
             sync_folder(folder).map_err(failed)?;
         }
         let seed = BASE32_NOPAD.encode(identity.seed().as_slice()).to_lowercase();
-        let kept = Kept { version: VERSION, seed, bundle };
+        let access = access.map(|key| key.to_string());
+        let kept = Kept { version: VERSION, seed, bundle, access };
         let text = Zeroizing::new(serde_json::to_vec_pretty(&kept).map_err(|e| failed(e.into()))?);
         write_private(&path, &text).map_err(failed)?;
         Ok(identity)
+    }
+
+    /// A container's identity, and its access key when it is private; `None` when it was not published here.
+    pub(crate) fn load(&self, id: ContainerId) -> Option<(ContainerIdentity, Option<AccessKey>)> {
+        let kept = read(&self.file(id))?;
+        let seed = Zeroizing::new(BASE32_NOPAD.decode(kept.seed.to_uppercase().as_bytes()).ok()?);
+        let identity = ContainerIdentity::from_seed(seed.as_slice().try_into().ok()?).ok()?;
+        let access = kept.access.as_ref().and_then(|key| key.parse().ok());
+        Some((identity, access))
     }
 
     /// Forgets a container's identity; its address can then never be used again. Gives the bundle that no other container here needs.
@@ -120,11 +141,11 @@ mod tests {
         let profile = Profile::open(folder.path()).unwrap();
         let keys = ContainerKeys::of(&profile, FogId([2; 32]));
         let (one, two) = (ContainerId([1; 16]), ContainerId([2; 16]));
-        let identity = keys.create(one, BUNDLE).unwrap();
-        keys.create(two, BUNDLE).unwrap();
-        let kept = read(&keys.file(one)).unwrap();
-        let seed: [u8; 32] = BASE32_NOPAD.decode(kept.seed.to_uppercase().as_bytes()).unwrap().try_into().unwrap();
-        assert_eq!(ContainerIdentity::from_seed(seed).unwrap().onion(), identity.onion(), "the file restores the address");
+        let identity = keys.create(one, BUNDLE, None).unwrap();
+        keys.create(two, BUNDLE, Some(AccessKey([3; 32]))).unwrap();
+        let (restored, access) = keys.load(one).unwrap();
+        assert_eq!((restored.onion(), access), (identity.onion(), None), "the file restores the address");
+        assert_eq!(keys.load(two).unwrap().1, Some(AccessKey([3; 32])));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

@@ -3,14 +3,16 @@
 //! Invariant: a refusal leaves the node as it was.
 
 use crate::{
+    aligning::PRACTICE,
     answers,
     control::ControlError,
     membership::Standing,
-    node::{Inner, PRACTICE},
+    node::Inner,
     settings::{Membership, OwnFog, Settings, VisitedFog},
+    visited_keys,
 };
-use fogbank_betanet::address::FogLink;
-use fogbank_model::BundleId;
+use fogbank_betanet::address::{AccessKey, FogLink};
+use fogbank_model::{BundleId, Onion};
 use fogbank_wire::{NodeReply, NodeRequest, Ticket, Welcome};
 use std::{io, time::Duration};
 use tokio::time::timeout;
@@ -86,6 +88,9 @@ impl Inner {
 
     /// Learns the way to a fog from a link, to visit without joining.
     pub(crate) async fn visit(&self, link: FogLink) -> Result<(), ControlError> {
+        if let Some(key) = link.access {
+            self.learn_key(&link.onion, key)?;
+        }
         let Some(fog) = link.fog else {
             return Err(answers::invalid("the link does not say which fog it belongs to", "Ask for the whole link."));
         };
@@ -105,6 +110,18 @@ impl Inner {
         }
         let mixes = link.via.into_iter().map(|via| (via.key, vec![via.addr])).collect();
         self.change(|s| s.visits = Some(VisitedFog { fog, mixes })).await
+    }
+
+    /// Keeps the access key of a private address, and uses it from now on.
+    pub(crate) fn learn_key(&self, onion: &Onion, key: AccessKey) -> Result<(), ControlError> {
+        let kept = visited_keys::learn(&self.ground.profile, onion, key);
+        let keys = kept.map_err(|e| {
+            answers::failed(format!("the address's key can't be kept: {e}"), "Free some disk space and try again.")
+        })?;
+        if let Some(visiting) = self.parts().visiting {
+            visiting.visitor.unlock(keys);
+        }
+        Ok(())
     }
 
     /// Leaves the fog: what runs here ends. A practice fog ends as a whole, with everything published in it.

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+mod aligning;
 mod answers;
 mod container_keys;
 pub mod control;
@@ -23,10 +24,12 @@ mod practice;
 mod profile;
 mod publishing;
 mod relaying;
+mod renewing;
 mod requests;
 mod session;
 mod settings;
 mod start;
+mod visited_keys;
 
 pub use fog::FogError;
 pub use identity::{Identity, IdentityError};

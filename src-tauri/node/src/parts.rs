@@ -7,6 +7,7 @@ use crate::{
     profile::Profile,
     settings::VisitedFog,
     start::StartError,
+    visited_keys,
 };
 use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
@@ -121,7 +122,9 @@ impl Visiting {
     /// `bootstrap` is the way of those who are no members.
     pub(crate) fn start(ground: &Ground, fog: FogId, bootstrap: Option<VisitedFog>) -> Self {
         let (uplink, keeping) = ground.uplink(fog, Use::Visiting, bootstrap.as_ref());
-        Self { visitor: Visitor::start(uplink.clone()), uplink, fog, bootstrap, keeping }
+        let visitor = Visitor::start(uplink.clone());
+        visitor.unlock(visited_keys::load(&ground.profile));
+        Self { visitor, uplink, fog, bootstrap, keeping }
     }
 
     /// Which fog, and the way of those who are no members.

@@ -10,9 +10,9 @@ use crate::{
     node::Inner,
 };
 use fogbank_agent::bundle::{self, Limits, check_folder};
-use fogbank_betanet::directory::clock;
+use fogbank_betanet::{address::AccessKey, directory::clock};
 use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, FogId, Image};
-use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest};
+use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest, ServiceProof};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -32,6 +32,8 @@ pub(crate) struct Wish {
     pub(crate) requirements: Amounts,
     pub(crate) instances: u8,
     pub(crate) level: LevelDto,
+    /// Only for those who have the link's key.
+    pub(crate) private: bool,
 }
 
 /// How far the folder that is being put online is. One at a time: two would only slow each other.
@@ -140,7 +142,8 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
     }
     on_its_way.step("asking the allocator", imported.bytes, imported.bytes);
     let spec = spec(Image::Site { bundle: imported.id, bytes: imported.bytes, files: imported.files });
-    match create(inner, membership.fog, spec, imported.id).await {
+    let access = wish.private.then(|| AccessKey::generate(&mut rand::rng()));
+    match create(inner, membership.fog, spec, imported.id, access).await {
         Ok(created) => Ok(created),
         // It may have been created: the address stays, and the list shows it when the allocator is back.
         Err((error, _)) if error.kind == ControlErrorKind::AllocatorAway => Err(error),
@@ -158,17 +161,27 @@ async fn create(
     fog: FogId,
     spec: ContainerSpec,
     bundle: BundleId,
+    access: Option<AccessKey>,
 ) -> Result<ControlReply, (ControlError, ContainerId)> {
     let id = ContainerId(rand::random());
     let failed = |error: String| (answers::failed(error, "Nothing was put online."), id);
-    let identity = inner.keys(fog).create(id, bundle).map_err(|error| failed(error.to_string()))?;
+    let identity = inner.keys(fog).create(id, bundle, access).map_err(|error| failed(error.to_string()))?;
     // By the own clock: the allocator does not choose for which days it may sign.
     let now = clock();
     let proof = identity.pre_sign(now, DAYS_AHEAD, &mut rand::rng()).map_err(|error| failed(error.to_string()))?;
+    let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
     let onion = identity.onion().to_string();
     let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec, proof }));
     match insist(inner, &request).await {
-        Ok(NodeReply::Created(id)) => Ok(ControlReply::Created { id: id.to_string(), onion }),
+        Ok(NodeReply::Created(id)) => {
+            // Its own publisher may look at it, too.
+            if let Some(key) = access
+                && let Err(error) = inner.learn_key(identity.onion(), key)
+            {
+                tracing::warn!(what = error.what, "a private site can't be visited from here");
+            }
+            Ok(ControlReply::Created { id: id.to_string(), onion })
+        }
         Ok(NodeReply::Infeasible(why)) => Err((answers::does_not_fit(&why), id)),
         Ok(_) => Err(failed("the allocator gave another answer than was asked for".to_owned())),
         Err(error) => Err((error, id)),

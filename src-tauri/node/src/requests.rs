@@ -17,7 +17,7 @@ use fogbank_betanet::{
     directory::{Directory, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
-use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, DurationMs, Image, Level, MixId, Onion};
+use fogbank_model::{BundleId, Container, ContainerId, ContainerName, ContainerSpec, DurationMs, Image, Level, MixId};
 use fogbank_wire::{NodeReply, NodeRequest, Ticket};
 use std::collections::BTreeMap;
 
@@ -99,8 +99,8 @@ impl Inner {
                     other => Err(unexpected(&other)),
                 }
             }
-            Ask::Publish { folder, name, requirements, instances, level } => {
-                publishing::publish(self, Wish { folder, name, requirements, instances, level }).await
+            Ask::Publish { folder, name, requirements, instances, level, private } => {
+                publishing::publish(self, Wish { folder, name, requirements, instances, level, private }).await
             }
             Ask::Progress => Ok(ControlReply::Progress(self.progress.now())),
             Ask::Containers => match self.ask(&NodeRequest::Containers).await? {
@@ -109,7 +109,7 @@ impl Inner {
             },
             Ask::Container { id } => match self.ask(&NodeRequest::Container(container_id(&id)?)).await? {
                 NodeReply::Container(detail) => {
-                    let link = self.link(&detail.container.onion);
+                    let link = self.link(&detail.container);
                     Ok(ControlReply::Container(Box::new(answers::detail(&detail, link))))
                 }
                 other => Err(unexpected(&other)),
@@ -150,12 +150,13 @@ impl Inner {
         }
     }
 
-    /// A link to share: the address, and mixes with which a newcomer can begin.
-    fn link(&self, onion: &Onion) -> String {
+    /// A link to share: the address, mixes with which a newcomer can begin, and the key of a private one that was published here.
+    fn link(&self, container: &Container) -> String {
+        let access = self.settings().membership.and_then(|m| self.keys(m.fog).load(container.id)?.1);
         let directory = self.hub.current();
         let mixes = directory.iter().flat_map(|d| &d.mixes);
         let via = mixes.filter_map(|m| Some(Via { key: m.key, addr: *m.addrs.first()? })).take(FogLink::MAX_VIA).collect();
-        FogLink { onion: onion.clone(), via, fog: directory.as_ref().map(|d| d.fog) }.to_string()
+        FogLink { onion: container.onion.clone(), via, fog: directory.as_ref().map(|d| d.fog), access }.to_string()
     }
 
     pub(crate) async fn status(&self) -> StatusDto {

@@ -158,6 +158,27 @@ impl Store {
             .map_err(StoreError::database)
     }
 
+    /// Keeps a container's service proof anew, when it is still the one that was read as `before`: two renewals don't undo each other.
+    ///
+    /// # Errors
+    /// When it is not, or the database fails.
+    pub async fn set_proof(&self, cid: ContainerId, before: &[u8], proof: &[u8]) -> Result<(), StoreError> {
+        let id = cid.0.as_slice();
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::database)?;
+        let known = sqlx::query_scalar!("SELECT proof FROM containers WHERE id = ?", id)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(StoreError::database)?;
+        if known.as_deref() != Some(before) {
+            return Err(StoreError::NotFound { what: "container with that proof" });
+        }
+        sqlx::query!("UPDATE containers SET proof = ? WHERE id = ?", proof, id)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database)?;
+        tx.commit().await.map_err(StoreError::database)
+    }
+
     /// Marks a container to be forgotten once it has stopped.
     ///
     /// # Errors

@@ -170,3 +170,16 @@ async fn what_grows_is_bounded() {
     assert!(store.history(id).await.unwrap().is_empty(), "the container's own first move is beyond the bound by now");
     assert_eq!(store.device(DeviceId([1; 32])).await.unwrap().unwrap().held, Resources::ZERO);
 }
+
+#[tokio::test]
+async fn a_proof_is_exchanged_for_the_one_that_was_read() {
+    let (_folder, store) = store().await;
+    store.create(&container(1)).await.unwrap();
+    let id = ContainerId([1; 16]);
+    store.set_proof(id, &[1, 2, 3], &[4, 5]).await.unwrap();
+    assert_eq!(store.containers().await.unwrap()[0].proof, [4, 5]);
+    // Somebody who read the old one would undo what came between.
+    assert!(matches!(store.set_proof(id, &[1, 2, 3], &[6]).await, Err(StoreError::NotFound { .. })));
+    assert!(matches!(store.set_proof(ContainerId([2; 16]), &[4, 5], &[6]).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(store.containers().await.unwrap()[0].proof, [4, 5]);
+}

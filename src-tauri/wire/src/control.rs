@@ -192,6 +192,8 @@ pub struct ServiceProof {
     pub onion: Onion,
     /// Pre-signed period records with the secret of the descriptor key that each names.
     pub periods: Vec<(Vec<u8>, [u8; 32])>,
+    /// The access key of a private service.
+    pub access: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for ServiceProof {
@@ -253,6 +255,13 @@ pub enum NodeRequest {
     Stop(ContainerId),
     /// Start it again. Answer: `Done`.
     Restart(ContainerId),
+    /// Further periods that the publisher has signed for. Answer: `Done`.
+    Renew {
+        /// For which container.
+        id: ContainerId,
+        /// The further periods, and the access key as it is now.
+        proof: ServiceProof,
+    },
     /// Stop and forget it. Answer: `Done`.
     Delete(ContainerId),
     /// An invite. Administrators only. Answer: `Ticket`.

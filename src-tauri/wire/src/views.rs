@@ -25,6 +25,8 @@ pub struct ContainerSummary {
     pub wanted: u32,
     /// When it was created.
     pub created: UnixMs,
+    /// Until when its publisher has signed ahead.
+    pub signed_until: UnixMs,
 }
 
 /// One instance on a detail page.

@@ -123,6 +123,7 @@ impl Fog {
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 300.0, bandwidth_mbps: 2.0 },
             instances: copies,
             level: LevelDto::Fast,
+            private: false,
         };
         match publisher.ask(request).await? {
             ControlReply::Created { id, onion } => Ok((id, onion)),

@@ -178,7 +178,7 @@ impl Sim<'_> {
             });
             self.at(began, Event::Open(number));
         }
-        self.rendezvous.push(Rendezvous::new());
+        self.rendezvous.push(Rendezvous::new(self.base));
     }
 
     fn handle(&mut self, event: Event) {

@@ -161,7 +161,15 @@ link: string, } | { "ask": "lend",
 /**
  * Which.
  */
-on: boolean, } | { "ask": "relay", 
+on: boolean, } | { "ask": "relay_limits", 
+/**
+ * Kilobytes a second; absent: as many as come.
+ */
+rate_kb_s: number | null, 
+/**
+ * Gigabytes a month in and out; absent: as many as come.
+ */
+month_gb: number | null, } | { "ask": "relay", 
 /**
  * Which.
  */
@@ -217,7 +225,11 @@ instances: number,
 /**
  * Delay on the way.
  */
-level: LevelDto, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
+level: LevelDto, 
+/**
+ * Only for those who have the link with its key.
+ */
+private?: boolean, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
 /**
  * Which.
  */
@@ -451,6 +463,10 @@ mixes: number,
  */
 visits: Array<VisitDto>, 
 /**
+ * What this node's mix may take, and has taken this month.
+ */
+relay: RelayDto, 
+/**
  * Counters of this node's mix, by name; empty when it does not relay.
  */
 mix_counters: Record<string, number>, 
@@ -512,6 +528,27 @@ done_bytes: number,
  * Bytes in all, when known.
  */
 total_bytes: number, };
+
+/**
+ * The owner's limits on relaying, and how much of the month is used.
+ */
+export type RelayDto = { 
+/**
+ * Kilobytes a second that the mix takes; absent: as many as come.
+ */
+rate_kb_s: number | null, 
+/**
+ * Gigabytes a month in and out; absent: as many as come.
+ */
+month_gb: number | null, 
+/**
+ * Megabytes relayed this month, in and out.
+ */
+month_used_mb: number, 
+/**
+ * Whether the mix rests until next month because the owner's limit is reached.
+ */
+rests: boolean, };
 
 /**
  * A role that an invite grants.

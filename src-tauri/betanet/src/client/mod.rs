@@ -13,7 +13,7 @@ mod reach;
 mod site;
 
 use crate::{
-    address::{Address, AddressError},
+    address::{AccessKey, Address, AddressError},
     tunnel::Stream,
     uplink::Uplink,
 };
@@ -53,6 +53,9 @@ pub enum ConnectError {
     /// No mix has a descriptor of it.
     #[error("nothing is published at this address now, or its records have not spread yet")]
     NotFound,
+    /// Something is published there, but for those with a key.
+    #[error("this address is private: open it once by its whole link, which holds the key")]
+    Locked,
     /// There is a descriptor, but no instance answers.
     #[error("the site is published, but none of its copies answers: {why}")]
     NoAnswer {
@@ -110,6 +113,7 @@ impl fmt::Debug for Visit {
 pub struct Visitor {
     uplink: Uplink,
     sites: Arc<Mutex<HashMap<(Onion, String), Site>>>,
+    keys: Arc<Mutex<HashMap<Onion, AccessKey>>>,
 }
 
 impl fmt::Debug for Visitor {
@@ -121,7 +125,13 @@ impl fmt::Debug for Visitor {
 impl Visitor {
     /// Visits over this uplink, which should be for visiting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink, sites: Arc::default() }
+        Self { uplink, sites: Arc::default(), keys: Arc::default() }
+    }
+
+    /// Takes the access keys of private addresses, in place of those known before. What is open with another key is opened anew.
+    pub fn unlock(&self, keys: HashMap<Onion, AccessKey>) {
+        let before = std::mem::replace(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner), keys.clone());
+        self.sites(|sites| sites.retain(|(onion, _), _| before.get(onion) == keys.get(onion)));
     }
 
     /// A stream to an address. Those of one `isolation` share a tunnel.
@@ -173,7 +183,8 @@ impl Visitor {
             if sites.len() >= MAX_SITES {
                 return Err(ConnectError::TooMany);
             }
-            let site = Site::start(Reach::new(self.uplink.clone(), address.clone()));
+            let access = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(address.onion()).copied();
+            let site = Site::start(Reach::new(self.uplink.clone(), address.clone(), access));
             sites.insert(key, site.clone());
             Ok(site)
         })

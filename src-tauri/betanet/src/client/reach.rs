@@ -1,13 +1,18 @@
 //! The way to one instance of a service: descriptor, leases, choice, introduction. Every step is tried at another mix or instance when it
 //! fails, until the deadline.
 
-use super::{ConnectError, hedge};
+use super::{
+    ConnectError,
+    hedge::{self, Ask as How},
+};
 use crate::{
-    address::{Address, Blinded, Period},
+    address::{AccessKey, Address, Blinded, Period},
     descriptor::Descriptor,
     directory::{self, Directory},
     lease::Lease,
     message::{FromMix, MailboxId, Meeting, ToMix},
+    proof::ProofError,
+    puzzle::{Puzzle, Work},
     rendezvous::{Place, meet},
     service::{Word, prologue},
     tunnel::{self, Side, Tunnel, TunnelConfig},
@@ -16,8 +21,11 @@ use crate::{
 use fogbank_model::{ContainerSpec, InstanceId, Level, MixId};
 use rand::{Rng as _, RngExt as _, seq::SliceRandom as _};
 use std::{
-    collections::HashMap,
-    sync::Arc,
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant as Moment},
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -28,6 +36,13 @@ const LOOKUP_LEVEL: Level = Level::Balanced;
 const ASK: Duration = Duration::from_secs(4);
 /// A mix that has not answered by then is not waited for alone: four times the usual round trip.
 const PATIENCE: Duration = Duration::from_millis(800);
+/// Three are asked at once and two waited for: one that withholds what it has, or holds what is out of date, is outvoted by the other. The
+/// second of three answers comes no later on average than the only one of one would.
+const BOTH: How = How { at_once: 3, enough: 2, patience: PATIENCE, linger: Duration::from_millis(400) };
+/// A descriptor is looked up again after this, so that new introduction points are learned of before the old ones have all gone.
+const KNOWN_LIFE: Duration = Duration::from_secs(600);
+/// Puzzles solved in one introduction: the price may rise while one is at work.
+const MAX_PUZZLES: u32 = 4;
 /// From introduction to answer: seven legs' hops of the slowest level twice over, and the host's repetition of a lost answer.
 const ANSWER: Duration = Duration::from_secs(3);
 /// An instance or a point that failed is left alone this long, when there are others.
@@ -43,13 +58,23 @@ const MAX_INTRODUCTIONS: usize = 14;
 struct Known {
     blinded: Blinded,
     descriptor: Descriptor,
+    since: Moment,
+}
+
+/// A lease, and the introduction points that list it.
+struct Listed {
+    lease: Lease,
+    at: Vec<MixId>,
 }
 
 /// Finds the way, and remembers what failed.
 pub(super) struct Reach {
     uplink: Uplink,
     address: Address,
+    access: Option<AccessKey>,
     known: Option<Arc<Known>>,
+    /// A descriptor was found, but it does not open: the service is private.
+    locked: bool,
     failed_instances: HashMap<InstanceId, Moment>,
     failed_points: HashMap<MixId, Moment>,
     current: Option<InstanceId>,
@@ -64,9 +89,9 @@ enum Missed {
 }
 
 impl Reach {
-    pub(super) fn new(uplink: Uplink, address: Address) -> Self {
+    pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>) -> Self {
         let (failed_instances, failed_points) = (HashMap::new(), HashMap::new());
-        Self { uplink, address, known: None, failed_instances, failed_points, current: None }
+        Self { uplink, address, access, known: None, locked: false, failed_instances, failed_points, current: None }
     }
 
     /// The tunnel opened last has died.
@@ -91,19 +116,23 @@ impl Reach {
             loop {
                 let directory = self.ready(deadline).await?;
                 let Some(known) = self.known(&directory).await else {
+                    if self.locked {
+                        return Err(ConnectError::Locked);
+                    }
                     why = "no mix has a descriptor of it".to_owned();
                     // Published a moment ago, perhaps: spreading takes a second.
                     sleep(PAUSE).await;
                     continue;
                 };
                 published = true;
-                let Some((point, leases)) = self.leases(&known, &directory).await else {
+                let leases = self.leases(&known, &directory).await;
+                if leases.is_empty() {
                     why = "no introduction point lists a copy".to_owned();
                     self.known = None;
                     sleep(PAUSE).await;
                     continue;
-                };
-                let Some(lease) = self.choose(&leases) else {
+                }
+                let Some((lease, point)) = self.choose(&leases) else {
                     sleep(PAUSE).await;
                     continue;
                 };
@@ -162,21 +191,27 @@ impl Reach {
         let period = Period::at(now);
         if let Some(known) = &self.known
             && known.blinded.period == period
+            && known.since.elapsed() < KNOWN_LIFE
         {
             return Some(known.clone());
         }
         let half = period.start().0.midpoint(period.end().0);
         let neighbour = if now.0 < half { period.prev() } else { period.next() };
         for period in [period, neighbour] {
-            let blinded = self.address.blinded(period).ok()?;
+            let blinded = self.address.blinded(period).ok()?.with(self.access.as_ref());
             let mut ring = directory.ring(&blinded.key);
             ring.shuffle(&mut rand::rng());
             let (uplink, key) = (&self.uplink, &blinded);
-            let found = hedge::first(ring, PATIENCE, |mix| async move {
+            let locked = &AtomicBool::new(false);
+            let found = hedge::several(ring, BOTH, |mix| async move {
                 let ask = uplink.ask(mix, LOOKUP_LEVEL, |surb| ToMix::FetchDescriptor { blinded: key.key, surb });
                 match timeout(ASK, ask).await {
-                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match Descriptor::open(&bytes, key, now) {
-                        Ok(descriptor) => Some(descriptor),
+                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match Descriptor::open_revision(&bytes, key, now) {
+                        Ok(found) => Some(found),
+                        Err(ProofError::Locked) => {
+                            locked.store(true, Relaxed);
+                            None
+                        }
                         Err(error) => {
                             tracing::debug!(%error, "a mix gave a descriptor that does not hold");
                             None
@@ -186,8 +221,9 @@ impl Reach {
                 }
             })
             .await;
-            if let Some(descriptor) = found {
-                let known = Arc::new(Known { blinded, descriptor });
+            self.locked |= locked.load(Relaxed);
+            if let Some((descriptor, _)) = found.into_iter().max_by_key(|(_, revision)| *revision) {
+                let known = Arc::new(Known { blinded, descriptor, since: Moment::now() });
                 self.known = Some(known.clone());
                 return Some(known);
             }
@@ -195,8 +231,8 @@ impl Reach {
         None
     }
 
-    /// The live leases and the point that listed them.
-    async fn leases(&self, known: &Known, directory: &Directory) -> Option<(MixId, Vec<Lease>)> {
+    /// The live leases, as two introduction points together list them.
+    async fn leases(&self, known: &Known, directory: &Directory) -> Vec<Listed> {
         let now = directory.time(directory::clock());
         let listed = |id: &MixId| directory.mix(*id).is_some();
         let mut points: Vec<MixId> = known.descriptor.introduction_points.iter().copied().filter(listed).collect();
@@ -204,27 +240,35 @@ impl Reach {
         // Those that failed lately come last.
         points.sort_by_key(|id| self.failed_points.contains_key(id));
         let (uplink, blinded) = (&self.uplink, &known.blinded);
-        hedge::first(points, PATIENCE, |point| async move {
-            let ask = uplink.ask(point, LOOKUP_LEVEL, |surb| ToMix::FetchLeases { blinded: blinded.key, surb });
+        let lists = hedge::several(points, BOTH, |point| async move {
+            let ask = uplink.ask(point, LOOKUP_LEVEL, |surb| ToMix::FetchLeases {
+                blinded: blinded.key,
+                unlock: blinded.unlock(),
+                surb,
+            });
             let Ok(Ok(FromMix::Leases(list))) = timeout(ASK, ask).await else { return None };
-            let leases = newest(list.iter().take(ContainerSpec::MAX_INSTANCES.into()).filter_map(|bytes| {
+            let holds = |bytes: &Vec<u8>| {
                 Lease::open_for(bytes, blinded, now)
                     .inspect_err(|error| tracing::debug!(%error, "an introduction point listed a lease that does not hold"))
                     .ok()
-            }));
-            if leases.is_empty() { None } else { Some((point, leases)) }
-        })
-        .await
+            };
+            let leases: Vec<Lease> = list.iter().take(ContainerSpec::MAX_INSTANCES.into()).filter_map(holds).collect();
+            (!leases.is_empty()).then_some((point, leases))
+        });
+        newest(lists.await.into_iter().flat_map(|(point, leases)| leases.into_iter().map(move |lease| (point, lease))))
     }
 
-    /// One of the leases by weight, those that failed lately only when there is no other and a while has passed.
-    fn choose<'l>(&self, leases: &'l [Lease]) -> Option<&'l Lease> {
+    /// One of the leases by weight, those that failed lately only when there is no other and a while has passed; and where to use it.
+    fn choose<'l>(&self, leases: &'l [Listed]) -> Option<(&'l Lease, MixId)> {
         let draw = |allowed: &dyn Fn(&Lease) -> bool| {
-            let allowed: Vec<&Lease> = leases.iter().filter(|l| allowed(l)).collect();
+            let allowed: Vec<&Listed> = leases.iter().filter(|l| allowed(&l.lease)).collect();
             by_weight(&allowed, rand::rng().random::<f64>())
         };
         let failed = |l: &Lease| self.failed_instances.get(&l.instance);
-        draw(&|l| failed(l).is_none()).or_else(|| draw(&|l| failed(l).is_some_and(|at| at.elapsed() >= AGAIN)))
+        let chosen = draw(&|l| failed(l).is_none()).or_else(|| draw(&|l| failed(l).is_some_and(|at| at.elapsed() >= AGAIN)))?;
+        let well = |id: &&MixId| !self.failed_points.contains_key(*id);
+        let point = chosen.at.iter().find(well).or(chosen.at.first())?;
+        Some((&chosen.lease, *point))
     }
 
     async fn introduce(&self, known: &Known, directory: &Directory, point: MixId, lease: &Lease) -> Result<Tunnel, Missed> {
@@ -235,34 +279,46 @@ impl Reach {
         let meeting = Meeting { rendezvous: at, visitor, host, level };
         let bad_key = |error: &dyn std::fmt::Display| Missed::Instance(format!("its introduction key can't be used: {error}"));
         let payload = meeting.encode().map_err(|e| bad_key(&e))?;
-        let prologue = prologue(&known.blinded.key, lease.instance);
+        let prologue = prologue(&known.blinded.key, lease.instance, known.blinded.door.as_ref());
         let (initiation, hello) = tunnel::initiate(&lease.introduction_key, &prologue, &payload).map_err(|e| bad_key(&e))?;
         let mut pipe = meet(&self.uplink, Place { at, mine: visitor, peer: host, level }, None);
-        let passed = self.uplink.ask(point, level, |surb| ToMix::Introduce {
-            blinded: known.blinded.key,
-            instance: lease.instance,
-            hello: hello.clone(),
-            surb,
-        });
-        let passed = async {
-            match passed.await {
-                Ok(FromMix::Introduced) => Ok(()),
-                Ok(FromMix::Refused(why)) => Err(Missed::Instance(format!("an introduction point refused: {why}"))),
-                Ok(_) => Err(Missed::Point("an introduction point answered something else".to_owned())),
-                Err(error) => Err(Missed::Point(format!("an introduction point does not answer: {error}"))),
-            }
-        };
-        let answer = async {
-            tokio::select! {
-                answer = pipe.recv.recv() => Ok(answer),
-                missed = passed => match missed {
-                    Ok(()) => Ok(pipe.recv.recv().await),
-                    Err(missed) => Err(missed),
-                },
-            }
-        };
+        let (blinded, instance) = (known.blinded.key, lease.instance);
         let silent = || Missed::Instance("a copy of the site does not answer".to_owned());
-        let answer = timeout(ANSWER, answer).await.map_err(|_| silent())??.ok_or_else(silent)?;
+        let mut work: Option<Work> = None;
+        let mut puzzles = 0;
+        let answer = loop {
+            let introduction = |surb| ToMix::Introduce { blinded, instance, hello: hello.clone(), work, surb };
+            let passed = self.uplink.ask(point, level, introduction);
+            // The host's answer may come before the point's.
+            let answer = async {
+                tokio::select! {
+                    answer = pipe.recv.recv() => Ok(answer),
+                    passed = passed => match passed {
+                        Ok(FromMix::Introduced) => Ok(pipe.recv.recv().await),
+                        Ok(FromMix::Puzzle(puzzle)) => Err(Ok(puzzle)),
+                        Ok(FromMix::Refused(why)) => Err(Err(Missed::Instance(format!("an introduction point refused: {why}")))),
+                        Ok(_) => Err(Err(Missed::Point("an introduction point answered something else".to_owned()))),
+                        Err(error) => Err(Err(Missed::Point(format!("an introduction point does not answer: {error}")))),
+                    },
+                }
+            };
+            match timeout(ANSWER, answer).await.map_err(|_| silent())? {
+                Ok(answer) => break answer.ok_or_else(silent)?,
+                Err(Err(missed)) => return Err(missed),
+                Err(Ok(puzzle)) => {
+                    puzzles += 1;
+                    let busy =
+                        || Missed::Point("an introduction point is busy and asks for more work than is reasonable".to_owned());
+                    if puzzles > MAX_PUZZLES {
+                        return Err(busy());
+                    }
+                    // Who paid and was outbid bids twice as much.
+                    let effort = work.map_or(0, |w| w.effort.saturating_mul(2)).max(puzzle.effort);
+                    let task = ToMix::introduction_task(&blinded, instance, &hello);
+                    work = Some(Puzzle { effort, ..puzzle }.solved(task).await.ok_or_else(busy)?);
+                }
+            }
+        };
         let (keys, word) =
             initiation.finish(&answer).map_err(|_| Missed::Instance("a copy of the site answered garbage".to_owned()))?;
         match Word::of(&word) {
@@ -280,26 +336,32 @@ fn mailbox() -> MailboxId {
     MailboxId(id)
 }
 
-/// One lease an instance, the one that holds longest.
-fn newest(leases: impl Iterator<Item = Lease>) -> Vec<Lease> {
-    let mut by_instance: HashMap<InstanceId, Lease> = HashMap::new();
-    for lease in leases {
-        let known = by_instance.get(&lease.instance).map(|l| l.expires);
-        if known.is_none_or(|expires| expires < lease.expires) {
-            by_instance.insert(lease.instance, lease);
+/// One lease an instance, the one that holds longest, with the points that list one of the instance.
+fn newest(leases: impl Iterator<Item = (MixId, Lease)>) -> Vec<Listed> {
+    let mut by_instance: HashMap<InstanceId, Listed> = HashMap::new();
+    for (point, lease) in leases {
+        match by_instance.entry(lease.instance) {
+            Entry::Vacant(place) => drop(place.insert(Listed { lease, at: vec![point] })),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.at.push(point);
+                if known.lease.expires < lease.expires {
+                    known.lease = lease;
+                }
+            }
         }
     }
     by_instance.into_values().collect()
 }
 
 /// The one into whose share of all weights `at` in [0,1) falls.
-fn by_weight<'l>(leases: &[&'l Lease], at: f64) -> Option<&'l Lease> {
-    let total: f64 = leases.iter().map(|l| f64::from(l.weight)).sum();
+fn by_weight<'l>(leases: &[&'l Listed], at: f64) -> Option<&'l Listed> {
+    let total: f64 = leases.iter().map(|l| f64::from(l.lease.weight)).sum();
     let mut left = at * total;
-    for lease in leases {
-        left -= f64::from(lease.weight);
+    for listed in leases {
+        left -= f64::from(listed.lease.weight);
         if left < 0.0 {
-            return Some(lease);
+            return Some(listed);
         }
     }
     leases.last().copied()
@@ -323,17 +385,21 @@ mod tests {
 
     #[test]
     fn weights_share_the_visitors() {
-        let leases = [lease(1, 1, 0), lease(2, 3, 0)];
-        let all: Vec<&Lease> = leases.iter().collect();
-        let first = (0..1000).filter(|i| by_weight(&all, f64::from(*i) / 1000.0).unwrap().instance.0[0] == 1).count();
+        let leases = newest([(MixId([1; 16]), lease(1, 1, 0)), (MixId([1; 16]), lease(2, 3, 0))].into_iter());
+        let mut all: Vec<&Listed> = leases.iter().collect();
+        all.sort_by_key(|l| l.lease.instance);
+        let first = (0..1000).filter(|i| by_weight(&all, f64::from(*i) / 1000.0).unwrap().lease.weight == 1).count();
         assert_eq!(first, 250);
         assert!(by_weight(&[], 0.5).is_none());
     }
 
     #[test]
-    fn the_newest_lease_of_an_instance_counts() {
-        let kept = newest([lease(1, 1, 5), lease(1, 2, 9), lease(1, 3, 7), lease(2, 1, 1)].into_iter());
-        assert_eq!(kept.len(), 2);
-        assert!(kept.iter().any(|l| l.instance.0[0] == 1 && l.weight == 2));
+    fn two_points_together_hide_nothing_and_the_newest_lease_counts() {
+        let [a, b] = [MixId([1; 16]), MixId([2; 16])];
+        let told = [(a, lease(1, 1, 5)), (b, lease(1, 2, 9)), (a, lease(2, 1, 1)), (b, lease(3, 1, 1))];
+        let kept = newest(told.into_iter());
+        assert_eq!(kept.len(), 3);
+        assert!(kept.iter().any(|l| l.lease.instance.0[0] == 1 && l.lease.weight == 2 && l.at == [a, b]));
+        assert!(kept.iter().any(|l| l.lease.instance.0[0] == 3 && l.at == [b]), "what one withholds the other tells");
     }
 }

@@ -52,6 +52,12 @@ counters! {
     dropped_rate,
     /// Introductions passed on.
     introductions,
+    /// Requests answered with a puzzle.
+    puzzles,
+    /// Registrations and mailboxes that found no place.
+    no_place,
+    /// Revocations forgotten early because their service had too many.
+    revocations_forgotten,
     /// Datagrams passed from mailbox to mailbox.
     relayed,
     /// Datagrams that had no mailbox or no room.

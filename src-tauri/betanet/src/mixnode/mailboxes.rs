@@ -1,15 +1,31 @@
 //! The rendezvous: pairs of mailboxes, each with the SURBs that its owner left. Pure: time comes in, what to send goes out.
 //!
-//! Invariants: a datagram passes only between two mailboxes that name each other; a few SURBs of each are kept for asking for more.
+//! Invariants: a datagram passes only between two mailboxes that name each other; a few SURBs of each are kept for asking for more;
+//! when mailboxes run low, opening one costs work ([`crate::puzzle`]), and when SURBs do, whoever hoards most loses first.
 
-use crate::message::{FromMix, MailboxId};
+use crate::{
+    message::{FromMix, MailboxId, ToMix},
+    puzzle::{Seeds, Work, table_effort},
+};
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
-/// Mailboxes at a mix: with 256 SURBs of 360 bytes each, 100 MB if all were full; in practice a tenth of them are.
+/// Mailboxes at a mix: 512 tunnels that meet here.
 const MAX_MAILBOXES: usize = 1_024;
+/// SURBs of all mailboxes: 24 MB; 256 tunnels at the size of stock that a fast download asks for.
+const MAX_STOCK_IN_ALL: usize = 65_536;
+/// Datagrams waiting in all: 16 MB. Beyond, each mailbox still has [`FEW`].
+const MAX_WAITING_IN_ALL: usize = 2_048;
+/// See there.
+const FEW: usize = 2;
+/// A mailbox whose peer has not come by then is nobody's tunnel: both ends open theirs within one introduction.
+const UNPAIRED: Duration = Duration::from_secs(10);
+/// A mailbox that got something within this time is in use.
+const IN_USE: Duration = Duration::from_secs(30);
+/// The gate of mailboxes, for its puzzles.
+const GATE: &[u8] = b"mailboxes";
 /// SURBs of one mailbox: what its owner leaves at most.
 const MAX_STOCK: usize = 512;
 /// Datagrams waiting for SURBs of one mailbox: 256 KB; a sender that is faster is told by its losses.
@@ -24,16 +40,23 @@ struct Mailbox {
     stock: VecDeque<Vec<u8>>,
     waiting: VecDeque<Vec<u8>>,
     asked: bool,
+    opened: Instant,
     touched: Instant,
+    /// When it last got a datagram.
+    got: Option<Instant>,
+    spent: u32,
 }
 
 /// An answer and the SURB to send it by.
 pub(crate) type Answer = (Vec<u8>, FromMix);
 
 /// All mailboxes of a mix.
-#[derive(Default)]
 pub(crate) struct Mailboxes {
     open: HashMap<MailboxId, Mailbox>,
+    seeds: Seeds,
+    /// SURBs and datagrams in all of them.
+    stock: usize,
+    waiting: usize,
 }
 
 /// What became of one message to a mailbox.
@@ -45,9 +68,15 @@ pub(crate) struct Passed {
     pub(crate) relayed: u64,
     /// Datagrams that had no mailbox or no room.
     pub(crate) lost: u64,
+    /// Whether there was no place for a new mailbox.
+    pub(crate) no_place: bool,
 }
 
 impl Mailboxes {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { open: HashMap::new(), seeds: Seeds::new(now, &mut rand::rng()), stock: 0, waiting: 0 }
+    }
+
     /// Opens or refills a mailbox and passes a datagram on to its peer.
     pub(crate) fn message(
         &mut self,
@@ -59,24 +88,20 @@ impl Mailboxes {
         relay: Option<Vec<u8>>,
     ) -> Passed {
         let mut passed = Passed::default();
-        if !self.open.contains_key(&mine) && self.open.len() >= MAX_MAILBOXES {
-            self.open.retain(|_, m| now.duration_since(m.touched) < IDLE);
-            if self.open.len() >= MAX_MAILBOXES {
-                passed.lost += u64::from(relay.is_some());
-                return passed;
-            }
-        }
-        let own = self.open.entry(mine).or_insert_with(|| Mailbox {
-            peer,
-            stock: VecDeque::new(),
-            waiting: VecDeque::new(),
-            asked: false,
-            touched: now,
-        });
-        if own.peer != peer {
+        let mut surbs = VecDeque::from(surbs);
+        if !self.open.contains_key(&mine)
+            && let Err(effort) = self.place(now, mine, peer, None)
+        {
             passed.lost += u64::from(relay.is_some());
+            passed.no_place = true;
+            passed.answers.extend(surbs.pop_front().map(|surb| (surb, FromMix::Puzzle(self.seeds.puzzle(GATE, effort, now)))));
             return passed;
         }
+        let Some(own) = self.open.get_mut(&mine).filter(|own| own.peer == peer) else {
+            passed.lost += u64::from(relay.is_some());
+            return passed;
+        };
+        let before = (own.stock.len(), own.waiting.len());
         own.touched = now;
         if flush {
             own.stock.clear();
@@ -85,30 +110,84 @@ impl Mailboxes {
         own.stock.extend(surbs);
         own.stock.truncate(MAX_STOCK);
         own.drain(&mut passed);
+        self.stock = self.stock + own.stock.len() - before.0;
+        self.waiting = self.waiting + own.waiting.len() - before.1;
         if let Some(data) = relay {
             match self.open.get_mut(&peer).filter(|other| other.peer == mine) {
                 Some(other) => {
-                    if other.waiting.len() >= MAX_WAITING {
+                    let before = (other.stock.len(), other.waiting.len());
+                    let most = if self.waiting >= MAX_WAITING_IN_ALL { FEW } else { MAX_WAITING };
+                    while other.waiting.len() >= most {
                         other.waiting.pop_front();
                         passed.lost += 1;
                     }
+                    other.got = Some(now);
                     other.waiting.push_back(data);
                     other.drain(&mut passed);
+                    self.stock = self.stock + other.stock.len() - before.0;
+                    self.waiting = self.waiting + other.waiting.len() - before.1;
                 }
                 None => passed.lost += 1,
             }
         }
+        while self.stock > MAX_STOCK_IN_ALL
+            && let Some(richest) = self.open.values_mut().max_by_key(|m| m.stock.len())
+        {
+            let over = (self.stock - MAX_STOCK_IN_ALL).min(richest.stock.len());
+            richest.stock.drain(..over);
+            self.stock -= over;
+        }
         passed
+    }
+
+    /// Opens a mailbox for work.
+    pub(crate) fn pay(&mut self, now: Instant, mine: MailboxId, peer: MailboxId, work: Work) {
+        if !self.open.contains_key(&mine) {
+            // Who paid too little hears of it when it sends its first datagram.
+            let _ = self.place(now, mine, peer, Some(work));
+        }
+    }
+
+    /// Opens a mailbox if there is a place, else says what it takes.
+    fn place(&mut self, now: Instant, mine: MailboxId, peer: MailboxId, work: Option<Work>) -> Result<(), u32> {
+        let asked = table_effort(self.open.len(), MAX_MAILBOXES);
+        let task = ToMix::mailbox_task(mine);
+        let spent = work.filter(|w| self.seeds.paid(GATE, &task, *w, now)).map_or(0, |w| w.effort);
+        if spent < asked {
+            return Err(asked);
+        }
+        if self.open.len() >= MAX_MAILBOXES {
+            self.sweep(now);
+        }
+        if self.open.len() >= MAX_MAILBOXES {
+            // First who waits for nobody, then who is idle and spent least. Who is in use stays.
+            let since = |at: Instant| now.saturating_duration_since(at);
+            let alone =
+                |id: &MailboxId, m: &Mailbox| self.open.get(&m.peer).is_none_or(|p| p.peer != *id) && since(m.opened) >= UNPAIRED;
+            let idle = |m: &Mailbox| m.got.is_none_or(|at| since(at) >= IN_USE);
+            let victims = self.open.iter().filter(|(id, m)| alone(id, m) || idle(m) && m.spent < spent);
+            let victim = victims.min_by_key(|(id, m)| (!alone(id, m), m.spent, m.touched)).map(|(id, _)| *id);
+            self.close(victim.ok_or(asked)?);
+        }
+        let (stock, waiting) = (VecDeque::new(), VecDeque::new());
+        let mailbox = Mailbox { peer, stock, waiting, asked: false, opened: now, touched: now, got: None, spent };
+        self.open.insert(mine, mailbox);
+        Ok(())
     }
 
     /// Forgets a mailbox.
     pub(crate) fn close(&mut self, mine: MailboxId) {
-        self.open.remove(&mine);
+        if let Some(gone) = self.open.remove(&mine) {
+            self.stock -= gone.stock.len();
+            self.waiting -= gone.waiting.len();
+        }
     }
 
     /// Forgets those that nobody has touched for long.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        self.open.retain(|_, m| now.duration_since(m.touched) < IDLE);
+        self.open.retain(|_, m| now.saturating_duration_since(m.touched) < IDLE);
+        self.stock = self.open.values().map(|m| m.stock.len()).sum();
+        self.waiting = self.open.values().map(|m| m.waiting.len()).sum();
     }
 }
 
@@ -149,7 +228,7 @@ mod tests {
     #[test]
     fn a_pair_relays_and_strangers_do_not() {
         let now = Instant::now();
-        let mut mailboxes = Mailboxes::default();
+        let mut mailboxes = Mailboxes::new(now);
         mailboxes.message(now, A, B, surbs(10), false, None);
         mailboxes.message(now, B, A, surbs(10), false, None);
         let passed = mailboxes.message(now, A, B, vec![], false, Some(vec![7]));
@@ -163,7 +242,7 @@ mod tests {
     #[test]
     fn without_surbs_datagrams_wait_and_more_are_asked_for_once() {
         let now = Instant::now();
-        let mut mailboxes = Mailboxes::default();
+        let mut mailboxes = Mailboxes::new(now);
         mailboxes.message(now, B, A, surbs(3), false, None);
         mailboxes.message(now, A, B, surbs(9), false, None);
         let first = mailboxes.message(now, A, B, vec![], false, Some(vec![1]));
@@ -179,9 +258,85 @@ mod tests {
     #[test]
     fn idle_ones_go() {
         let now = Instant::now();
-        let mut mailboxes = Mailboxes::default();
+        let mut mailboxes = Mailboxes::new(now);
         mailboxes.message(now, A, B, surbs(3), false, None);
         mailboxes.sweep(now + IDLE);
         assert!(mailboxes.open.is_empty());
+    }
+
+    fn id(n: u32) -> MailboxId {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&n.to_le_bytes());
+        id[15] = 9;
+        MailboxId(id)
+    }
+
+    #[test]
+    fn a_stranger_who_fills_the_table_pays_for_the_last_quarter_and_pushes_nobody_out_that_is_in_use() {
+        let now = Instant::now();
+        let mut mailboxes = Mailboxes::new(now);
+        mailboxes.message(now, A, B, surbs(10), false, None);
+        mailboxes.message(now, B, A, surbs(10), false, None);
+        let mut refused = 0;
+        for n in 0..10 * MAX_MAILBOXES as u32 {
+            let passed = mailboxes.message(now, id(n), id(n + 1), surbs(4), false, None);
+            refused += u32::from(matches!(passed.answers.first(), Some((_, FromMix::Puzzle(_)))));
+        }
+        assert_eq!(mailboxes.open.len(), MAX_MAILBOXES * 3 / 4);
+        assert!(refused as usize > 9 * MAX_MAILBOXES);
+        // The pair goes on, and a newcomer who works gets in.
+        let passed = mailboxes.message(now, A, B, vec![], false, Some(vec![7]));
+        assert_eq!(passed.relayed, 1);
+        let passed = mailboxes.message(now, C, A, surbs(4), false, None);
+        let Some((_, FromMix::Puzzle(puzzle))) = passed.answers.first() else { panic!("{:?}", passed.answers) };
+        let work = puzzle.solve(&ToMix::mailbox_task(C), 0).unwrap();
+        mailboxes.pay(now, B, C, work);
+        assert!(!mailboxes.open.contains_key(&C), "work for one mailbox opens no other");
+        mailboxes.pay(now, C, A, work);
+        assert!(mailboxes.open.contains_key(&C));
+        // A full table: those who wait for nobody go first, the pair in use stays.
+        for n in 0..MAX_MAILBOXES as u32 {
+            let (mine, asked) = (MailboxId([n as u8, (n >> 8) as u8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]), MAX_MAILBOXES);
+            if mailboxes.open.len() < asked {
+                let spent = Mailbox { spent: 1, ..mailbox(now, C) };
+                mailboxes.open.insert(mine, spent);
+            }
+        }
+        let later = now + UNPAIRED;
+        mailboxes.message(later, A, B, vec![], false, Some(vec![7]));
+        mailboxes.message(later, B, A, vec![], false, Some(vec![7]));
+        let seeds = Seeds::new(now, &mut rand::rng());
+        let _ = std::mem::replace(&mut mailboxes.seeds, seeds);
+        let puzzle = mailboxes.seeds.puzzle(GATE, 1, later);
+        assert!(
+            mailboxes.place(later, id(u32::MAX), A, puzzle.solve(&ToMix::mailbox_task(id(u32::MAX)), 0)).is_err(),
+            "too little"
+        );
+        assert!(mailboxes.open.contains_key(&A) && mailboxes.open.contains_key(&B));
+        assert_eq!(mailboxes.open.len(), MAX_MAILBOXES);
+    }
+
+    fn mailbox(now: Instant, peer: MailboxId) -> Mailbox {
+        let (stock, waiting) = (VecDeque::new(), VecDeque::new());
+        Mailbox { peer, stock, waiting, asked: false, opened: now, touched: now, got: None, spent: 0 }
+    }
+
+    #[test]
+    fn hoarders_lose_first() {
+        let now = Instant::now();
+        let mut mailboxes = Mailboxes::new(now);
+        mailboxes.message(now, A, B, surbs(20), false, None);
+        for n in 0..200 {
+            for _ in 0..4 {
+                mailboxes.message(now, id(n), id(n + 1), surbs(128), false, None);
+            }
+        }
+        assert!(mailboxes.stock <= MAX_STOCK_IN_ALL);
+        assert_eq!(mailboxes.stock, mailboxes.open.values().map(|m| m.stock.len()).sum::<usize>());
+        assert_eq!(mailboxes.open.get(&A).unwrap().stock.len(), 20);
+        for n in 0..200 {
+            mailboxes.close(id(n));
+        }
+        assert_eq!(mailboxes.stock, 20);
     }
 }

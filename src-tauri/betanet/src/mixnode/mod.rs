@@ -6,12 +6,14 @@
 
 mod counters;
 mod descriptors;
+mod gate;
 mod introductions;
 mod keys;
 mod limits;
 pub(crate) mod mailboxes;
 mod pipeline;
 mod replay;
+mod revoked;
 mod services;
 
 pub use counters::MixCounters;
@@ -120,7 +122,7 @@ impl Mixnode {
     /// # Errors
     /// When it is not signed as a revocation is.
     pub fn revoke(&self, bytes: &[u8]) -> Result<(), crate::proof::ProofError> {
-        self.pipeline.services.revoke(bytes)
+        self.pipeline.services.revoke(bytes, &self.pipeline.counters)
     }
 
     /// Ends it and its endpoint.

@@ -158,7 +158,15 @@ impl Pipeline {
     pub(super) async fn tend(pipeline: Arc<Self>) {
         let mut tick = interval(TEND_EVERY);
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                waited = pipeline.services.waited(&pipeline.counters) => {
+                    for (first, packet) in waited {
+                        pipeline.forward(MixId(first), packet.as_bytes().to_vec());
+                    }
+                    continue;
+                }
+            }
             pipeline.turn();
             let now = Instant::now();
             lock(&pipeline.links).retain(|_, out| now.duration_since(out.used) < LINK_IDLE);

@@ -3,7 +3,7 @@
 use super::{
     counters::{Live, count},
     descriptors::Descriptors,
-    introductions::Introductions,
+    introductions::{Introductions, Knock},
     mailboxes::{Answer, Mailboxes},
     pipeline::lock,
 };
@@ -15,22 +15,28 @@ use fogbank_model::{MixId, UnixMs};
 use fogbank_sphinx::{Packet, Surb, reply};
 use std::{
     sync::{Mutex, atomic::Ordering::Relaxed},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
+use tokio::sync::Notify;
 
 /// The three services of one mix.
 pub(super) struct Services {
     descriptors: Mutex<Descriptors>,
     introductions: Mutex<Introductions>,
     mailboxes: Mutex<Mailboxes>,
+    crowded: Notify,
 }
+
+/// How long introductions that wait are left alone: an eighth of what a service passes in a quarter of a second.
+const DRAIN_EVERY: Duration = Duration::from_millis(30);
 
 impl Services {
     pub(super) fn new(id: MixId) -> Self {
         Self {
             descriptors: Mutex::default(),
             introductions: Mutex::new(Introductions::new(id, Instant::now())),
-            mailboxes: Mutex::default(),
+            mailboxes: Mutex::new(Mailboxes::new(Instant::now())),
+            crowded: Notify::new(),
         }
     }
 
@@ -38,8 +44,31 @@ impl Services {
         lock(&self.descriptors).put(bytes, now())
     }
 
-    pub(super) fn revoke(&self, bytes: &[u8]) -> Result<(), ProofError> {
-        lock(&self.introductions).revoke(now(), bytes)
+    pub(super) fn revoke(&self, bytes: &[u8], counters: &Live) -> Result<(), ProofError> {
+        let forgotten = lock(&self.introductions).revoke(now(), bytes)?;
+        counters.revocations_forgotten.fetch_add(forgotten, Relaxed);
+        Ok(())
+    }
+
+    /// Waits until introductions that had to wait may go on, and returns them as packets.
+    pub(super) async fn waited(&self, counters: &Live) -> Vec<([u8; 16], Packet)> {
+        self.crowded.notified().await;
+        tokio::time::sleep(DRAIN_EVERY).await;
+        self.sealed(self.drain(counters))
+    }
+
+    fn drain(&self, counters: &Live) -> Vec<Answer> {
+        let mut introductions = lock(&self.introductions);
+        let answers = introductions.drain(Instant::now());
+        if introductions.crowded() {
+            self.crowded.notify_one();
+        }
+        counters.introductions.fetch_add(passed_on(&answers), Relaxed);
+        answers
+    }
+
+    fn sealed(&self, answers: Vec<Answer>) -> Vec<([u8; 16], Packet)> {
+        answers.into_iter().filter_map(|(surb, answer)| packet(&surb, &answer)).collect()
     }
 
     pub(super) fn sweep(&self) {
@@ -59,7 +88,10 @@ impl Services {
             }
         };
         // Answers are sealed outside the locks: that is most of the work.
-        self.act(message, counters).into_iter().filter_map(|(surb, answer)| packet(&surb, &answer)).collect()
+        let answers = self.act(message, counters);
+        let puzzles = answers.iter().filter(|(_, answer)| matches!(answer, FromMix::Puzzle(_))).count();
+        counters.puzzles.fetch_add(puzzles as u64, Relaxed);
+        self.sealed(answers)
     }
 
     fn act(&self, message: ToMix, counters: &Live) -> Vec<Answer> {
@@ -67,33 +99,40 @@ impl Services {
             ToMix::FetchDescriptor { blinded, surb } => {
                 vec![(surb, FromMix::Descriptor(lock(&self.descriptors).get(&blinded, now())))]
             }
-            ToMix::Register { lease, surbs, flush } => {
-                lock(&self.introductions).register(now(), lease, surbs, flush).into_iter().collect()
+            ToMix::Register { lease, surbs, flush, work } => {
+                let mut introductions = lock(&self.introductions);
+                let answer = introductions.register(Instant::now(), now(), &lease, surbs, flush, work);
+                if matches!(answer, Some((_, FromMix::Puzzle(_)))) {
+                    count(&counters.no_place);
+                }
+                // A new stock may be what others wait for.
+                answer.into_iter().chain(introductions.drain(Instant::now())).collect()
             }
             ToMix::Unregister { lease } => {
                 lock(&self.introductions).unregister(now(), &lease);
                 Vec::new()
             }
-            ToMix::FetchLeases { blinded, surb } => {
+            ToMix::FetchLeases { blinded, unlock, surb } => {
                 let offset = rand::random::<u16>().into();
-                vec![(surb, lock(&self.introductions).leases(now(), &blinded, offset))]
+                vec![(surb, lock(&self.introductions).leases(now(), &blinded, unlock.as_ref(), offset))]
             }
-            ToMix::Introduce { blinded, instance, hello, surb } => {
-                let passed = lock(&self.introductions).introduce(Instant::now(), now(), blinded, instance, hello);
-                match passed {
-                    Ok(mut answers) => {
-                        count(&counters.introductions);
-                        answers.push((surb, FromMix::Introduced));
-                        answers
-                    }
-                    Err(why) => vec![(surb, FromMix::Refused(why.to_owned()))],
-                }
+            ToMix::Introduce { blinded, instance, hello, work, surb } => {
+                let knock = Knock { blinded, instance, hello, work, surb };
+                let mut answers = lock(&self.introductions).introduce(Instant::now(), now(), knock);
+                counters.introductions.fetch_add(passed_on(&answers), Relaxed);
+                answers.extend(self.drain(counters));
+                answers
             }
             ToMix::Mailbox { mine, peer, surbs, flush, relay } => {
                 let passed = lock(&self.mailboxes).message(Instant::now(), mine, peer, surbs, flush, relay);
                 counters.relayed.fetch_add(passed.relayed, Relaxed);
                 counters.unrelayed.fetch_add(passed.lost, Relaxed);
+                counters.no_place.fetch_add(passed.no_place.into(), Relaxed);
                 passed.answers
+            }
+            ToMix::PayMailbox { mine, peer, work } => {
+                lock(&self.mailboxes).pay(Instant::now(), mine, peer, work);
+                Vec::new()
             }
             ToMix::CloseMailbox { mine } => {
                 lock(&self.mailboxes).close(mine);
@@ -101,6 +140,10 @@ impl Services {
             }
         }
     }
+}
+
+fn passed_on(answers: &[Answer]) -> u64 {
+    answers.iter().filter(|(_, answer)| matches!(answer, FromMix::Introduction { .. })).count() as u64
 }
 
 fn packet(surb: &[u8], answer: &FromMix) -> Option<([u8; 16], Packet)> {

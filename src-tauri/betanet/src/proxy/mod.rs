@@ -186,7 +186,7 @@ fn reply(error: &ConnectError) -> ReplyError {
     match error {
         ConnectError::Address(_) => ReplyError::ConnectionNotAllowed,
         ConnectError::NotPrivate { .. } => ReplyError::NetworkUnreachable,
-        ConnectError::NotFound => ReplyError::HostUnreachable,
+        ConnectError::NotFound | ConnectError::Locked => ReplyError::HostUnreachable,
         ConnectError::NoAnswer { .. } => ReplyError::ConnectionRefused,
         ConnectError::TimedOut { .. } => ReplyError::TtlExpired,
         ConnectError::TooMany | ConnectError::Ended => ReplyError::GeneralFailure,

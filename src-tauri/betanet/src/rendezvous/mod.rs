@@ -10,6 +10,7 @@ pub(crate) mod stock;
 use crate::{
     directory::{lives, lives_ended},
     message::{FromMix, MAX_SURBS, MailboxId, RELAY_OVERHEAD_BYTES, ToMix},
+    puzzle::Puzzle,
     tunnel::DatagramPipe,
     uplink::{Inbox, Reply, Uplink},
 };
@@ -46,6 +47,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often the first datagram is said again while nothing comes: it may have reached the mix before the other end's mailbox, or been
 /// lost. With one each tick this covers the 3 s that a visitor waits.
 const FIRST_AGAIN: usize = 5;
+/// Puzzles solved for one mailbox: the second for one whose solution was lost, the third for a price that rose meanwhile.
+const MAX_PUZZLES: u32 = 3;
 
 /// Where and as whom to meet.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +69,7 @@ pub(crate) fn meet(uplink: &Uplink, place: Place, first: Option<Vec<u8>>) -> Dat
         stock: Mutex::new(Stock::new(Instant::now())),
         refill: Notify::new(),
         heard: watch::Sender::new(false),
+        puzzle: watch::Sender::new(None),
     });
     tokio::spawn(receive(replies, incoming, shared.clone()));
     let sender = Sender { uplink: uplink.clone(), place, inbox, shared };
@@ -77,6 +81,8 @@ struct Shared {
     stock: Mutex<Stock>,
     refill: Notify,
     heard: watch::Sender<bool>,
+    /// What the mix asks for before it opens a mailbox.
+    puzzle: watch::Sender<Option<Puzzle>>,
 }
 
 impl Shared {
@@ -91,6 +97,10 @@ async fn receive(mut replies: mpsc::Receiver<Reply>, incoming: mpsc::Sender<Vec<
         let (left, data) = match FromMix::decode(&reply.payload) {
             Ok(FromMix::Relayed { data, stock }) => (stock, Some(data)),
             Ok(FromMix::Restock { stock }) => (stock, None),
+            Ok(FromMix::Puzzle(puzzle)) => {
+                shared.puzzle.send_replace(Some(puzzle));
+                continue;
+            }
             Ok(other) => {
                 tracing::debug!(?other, "a rendezvous mix said something that is no business of it");
                 continue;
@@ -130,6 +140,8 @@ impl Sender {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
         let mut again = 0;
+        let mut puzzles = self.shared.puzzle.subscribe();
+        let mut puzzled = 0;
         self.send(first.clone(), false).await;
         self.refill().await;
         loop {
@@ -139,6 +151,18 @@ impl Sender {
                     None => break,
                 },
                 () = self.shared.refill.notified() => self.refill().await,
+                Ok(()) = puzzles.changed(), if puzzled < MAX_PUZZLES => {
+                    let puzzle = *puzzles.borrow();
+                    if let Some(puzzle) = puzzle {
+                        puzzled += 1;
+                        self.pay(puzzle).await;
+                        // The mix forgot what came with the question. Other answers to it ask for the same again.
+                        self.shared.stock(Stock::void);
+                        self.send(first.clone(), true).await;
+                        self.refill().await;
+                        puzzles.mark_unchanged();
+                    }
+                }
                 _ = tick.tick() => {
                     if *self.shared.heard.borrow() || again >= FIRST_AGAIN {
                         first = None;
@@ -170,6 +194,15 @@ impl Sender {
         }
         let close = ToMix::CloseMailbox { mine: self.place.mine };
         let _ = self.uplink.send(self.place.at, self.place.level, &close).await;
+    }
+
+    /// Does the work that the mix asks for.
+    async fn pay(&self, puzzle: Puzzle) {
+        let Place { at, mine, peer, level } = self.place;
+        let Some(work) = puzzle.solved(ToMix::mailbox_task(mine)).await else { return };
+        if let Err(error) = self.uplink.send(at, level, &ToMix::PayMailbox { mine, peer, work }).await {
+            tracing::debug!(%error, "work for a mailbox was not sent");
+        }
     }
 
     /// Fills the stock up to its target, in full packets.

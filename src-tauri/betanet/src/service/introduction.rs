@@ -54,9 +54,9 @@ impl Word {
     }
 }
 
-/// What both ends of a handshake must mean alike: which service, which instance.
-pub(crate) fn prologue(blinded: &[u8; 32], instance: InstanceId) -> Vec<u8> {
-    [b"fogbank introduction 2".as_slice(), blinded, &instance.0].concat()
+/// What both ends of a handshake must mean alike: which service, which instance, and, of a private service, the door.
+pub(crate) fn prologue(blinded: &[u8; 32], instance: InstanceId, door: Option<&[u8; 32]>) -> Vec<u8> {
+    [b"fogbank introduction 2".as_slice(), blinded, &instance.0, door.map_or(&[], <[u8; 32]>::as_slice)].concat()
 }
 
 /// One instance's desk.
@@ -131,12 +131,12 @@ impl Desk {
 
     /// Somebody introduces themself under a blinded key of ours. Whatever is wrong with it, nothing is said: an introduction point that
     /// makes some up learns nothing.
-    pub(super) fn introduction(self: &Arc<Self>, blinded: [u8; 32], hello: Vec<u8>) {
+    pub(super) fn introduction(self: &Arc<Self>, blinded: [u8; 32], door: Option<&[u8; 32]>, hello: Vec<u8>) {
         if !self.inside(|inside| inside.seen.first_time(&hello)) {
             tracing::debug!("a first message came twice");
             return;
         }
-        let Ok((response, payload)) = tunnel::respond(&self.key, &prologue(&blinded, self.instance), &hello) else {
+        let Ok((response, payload)) = tunnel::respond(&self.key, &prologue(&blinded, self.instance, door), &hello) else {
             tracing::debug!("a first message is not for this instance");
             return;
         };

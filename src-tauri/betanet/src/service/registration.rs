@@ -8,6 +8,7 @@ use crate::{
     directory::{lives, lives_ended},
     lease::Lease,
     message::{FromMix, RELAY_OVERHEAD_BYTES, ToMix},
+    puzzle::{Puzzle, Work},
     uplink::{Inbox, Reply, Uplink},
 };
 use fogbank_model::{Level, MixId};
@@ -32,8 +33,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// SURBs in a registration: what fits a packet beside the longest lease.
-const SURBS: usize =
-    (Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES - crate::lease::MAX_LEASE_BYTES) / (Geometry::SURB_BYTES + 2);
+const SURBS: usize = (Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES - crate::lease::MAX_LEASE_BYTES - size_of::<Work>())
+    / (Geometry::SURB_BYTES + 2);
 /// With so few left, more are sent: half, so that a burst of introductions is not refused meanwhile.
 const LOW: u16 = (SURBS / 2) as u16;
 
@@ -111,6 +112,7 @@ impl Keeper {
         let mut awaited: Option<Instant> = None;
         // A point that keeps asking for more gets it no faster than PAUSE allows.
         let mut refilled = Instant::now();
+        let mut puzzled: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = sleep_until(next.into()) => {
@@ -125,7 +127,7 @@ impl Keeper {
                         }
                         awaited = None;
                     }
-                    self.register(true).await;
+                    self.register(true, None).await;
                     let now = Instant::now();
                     awaited.get_or_insert(now);
                     next = now + wait;
@@ -138,15 +140,17 @@ impl Keeper {
                             self.mark(true);
                         }
                         Ok(FromMix::Introduction { hello, stock }) => {
-                            self.desk.introduction(self.blinded, hello);
+                            // Leases were checked before they came here.
+                            let door = Lease::door(&self.lease.borrow()).ok().flatten();
+                            self.desk.introduction(self.blinded, door.as_ref(), hello);
                             if stock <= LOW && refilled.elapsed() >= PAUSE {
                                 refilled = Instant::now();
-                                self.register(false).await;
+                                self.register(false, None).await;
                             }
                         }
                         Ok(FromMix::Restock { .. }) if refilled.elapsed() >= PAUSE => {
                             refilled = Instant::now();
-                            self.register(false).await;
+                            self.register(false, None).await;
                         }
                         // Asked again too soon: the whole stock is renewed a little later.
                         Ok(FromMix::Restock { .. }) => next = next.min(Instant::now() + PAUSE),
@@ -156,6 +160,12 @@ impl Keeper {
                             pause = (pause * 2).min(MAX_PAUSE);
                             awaited = None;
                             next = Instant::now() + pause;
+                        }
+                        // Its places run low: only who works for one gets it. Paid for no faster than one puzzle a pause.
+                        Ok(FromMix::Puzzle(puzzle)) if puzzled.is_none_or(|at| at.elapsed() >= PAUSE) => {
+                            self.register(true, Some(puzzle)).await;
+                            let now = Instant::now();
+                            (puzzled, awaited, next) = (Some(now), Some(now), now + ACKNOWLEDGED);
                         }
                         Ok(other) => tracing::debug!(?other, "an introduction point said something that is no business of it"),
                         Err(error) => tracing::debug!(%error, "an introduction point said something unreadable"),
@@ -183,11 +193,15 @@ impl Keeper {
         }
     }
 
-    async fn register(&self, flush: bool) {
+    async fn register(&self, flush: bool, puzzle: Option<Puzzle>) {
+        let work = match (puzzle, self.presented()) {
+            (Some(puzzle), Some(lease)) => puzzle.solved(ToMix::registration_task(&lease)).await,
+            _ => None,
+        };
         let sent = match self.uplink.surbs(self.point, SURBS, self.level, &self.inbox).await {
             Ok(surbs) => {
                 let Some(lease) = self.presented() else { return };
-                self.uplink.send(self.point, self.level, &ToMix::Register { lease, surbs, flush }).await
+                self.uplink.send(self.point, self.level, &ToMix::Register { lease, surbs, flush, work }).await
             }
             Err(error) => Err(error),
         };

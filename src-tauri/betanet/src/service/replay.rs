@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-/// First messages remembered: at 64 introductions a second and point and three points, six minutes of the most that can come; at an ordinary
+/// First messages remembered: at 32 introductions a second and point and three points, eleven minutes of the most that can come; at an ordinary
 /// rate, the life of a lease. A replay of an older one costs a mailbox and yields nothing, as its sender lacks the key of the answer.
 const REMEMBERED: usize = 65_536;
 

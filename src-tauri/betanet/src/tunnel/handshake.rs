@@ -312,6 +312,7 @@ pub(super) mod tests {
             blinded: [255; 32],
             instance: InstanceId([255; 16]),
             hello: hello.clone(),
+            work: Some(crate::puzzle::Work { effort: u32::MAX, nonce: u64::MAX }),
             surb: vec![255; Geometry::SURB_BYTES],
         };
         let bytes = introduce.encode().unwrap().len();

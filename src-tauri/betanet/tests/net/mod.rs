@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "tests; each scenario uses a part")]
 
 use fogbank_betanet::{
-    address::Period,
+    address::{AccessKey, Period},
     clock::FogClock,
     descriptor::Descriptor,
     directory::{Directory, MixEntry, UNMEASURED, clock},
@@ -102,6 +102,11 @@ impl Net {
         Uplink::start(self.config(None, vec![(entry.key, entry.addrs.clone())]))
     }
 
+    /// The directory as it changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<KnownDirectory>> {
+        self.directory.subscribe()
+    }
+
     fn config(
         &self,
         directory: Option<watch::Receiver<Option<KnownDirectory>>>,
@@ -118,7 +123,7 @@ impl Net {
         }
     }
 
-    fn mix(&self, id: MixId) -> Option<&Mixnode> {
+    pub(crate) fn mix(&self, id: MixId) -> Option<&Mixnode> {
         self.mixes.iter().find(|(entry, _)| entry.id == id).map(|(_, mix)| mix)
     }
 }
@@ -131,32 +136,56 @@ pub(crate) async fn ready(uplink: &Uplink) {
 
 /// A container whose allocator is the test.
 pub(crate) struct Container {
-    proof: ServiceProof,
-    points: Vec<MixId>,
+    pub(crate) proof: ServiceProof,
+    pub(crate) points: Vec<MixId>,
     level: Level,
 }
 
 impl Container {
     /// Publishes the descriptor on the ring.
     pub(crate) fn publish(net: &Net, level: Level) -> Self {
+        Self::publish_for(net, level, None)
+    }
+
+    /// Publishes for those who have a key.
+    pub(crate) fn publish_for(net: &Net, level: Level, access: Option<AccessKey>) -> Self {
         let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
         let proof = identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap();
+        let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
         let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
         let container = Self { proof, points, level };
-        let signer = container.signer();
-        let descriptor = Descriptor { introduction_points: container.points.clone(), level };
-        let bytes = descriptor.make(&signer, 1, &mut rand::rng()).unwrap();
+        container.describe(net, 1);
+        container
+    }
+
+    /// Puts a descriptor of the points as they are on the ring.
+    pub(crate) fn describe(&self, net: &Net, revision: u64) {
+        let signer = self.signer();
+        let descriptor = Descriptor { introduction_points: self.points.clone(), level: self.level };
+        let bytes = descriptor.make(&signer, revision, &mut rand::rng()).unwrap();
         for id in net.directory().ring(&signer.blinded()) {
             net.mix(id).unwrap().put_descriptor(bytes.clone()).unwrap();
         }
-        container
+    }
+
+    /// A lease of an instance, at the points as they are.
+    pub(crate) fn lease(&self, instance: InstanceId, key: &IntroductionKey) -> Vec<u8> {
+        let lease = Lease {
+            instance,
+            introduction_key: key.public(),
+            weight: 1,
+            expires: clock().plus(LEASE_LIFE),
+            introduction_points: self.points.clone(),
+            period: Period(0),
+        };
+        lease.issue(&self.signer()).unwrap()
     }
 
     pub(crate) fn onion(&self) -> &Onion {
         &self.proof.onion
     }
 
-    fn signer(&self) -> DescriptorSigner {
+    pub(crate) fn signer(&self) -> DescriptorSigner {
         DescriptorSigner::of(&self.proof, Period::at(clock()), clock()).unwrap()
     }
 
@@ -177,18 +206,11 @@ impl Container {
         ready(&uplink).await;
         let key = IntroductionKey::generate();
         let id = InstanceId([number; 16]);
-        let lease = Lease {
-            instance: id,
-            introduction_key: key.public(),
-            weight: 1,
-            expires: clock().plus(LEASE_LIFE),
-            introduction_points: self.points.clone(),
-            period: Period(0),
-        };
-        let (leases, watch) = watch::channel(vec![lease.issue(&self.signer()).unwrap()]);
+        let (leases, watch) = watch::channel(vec![self.lease(id, &key)]);
+        let mine = key.clone();
         let service = Host::start(uplink.clone()).serve(id, key, watch, self.level, accept);
         tokio::time::timeout(Duration::from_secs(10), service.wait_registered()).await.expect("it registers");
-        Instance { id, uplink, service, _leases: leases }
+        Instance { id, key: mine, uplink, service, leases }
     }
 
     /// What the allocator does when it has lost an instance.
@@ -207,7 +229,8 @@ pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) uplink: Uplink,
     pub(crate) service: ServiceHandle,
-    _leases: watch::Sender<Vec<Vec<u8>>>,
+    pub(crate) key: IntroductionKey,
+    pub(crate) leases: watch::Sender<Vec<Vec<u8>>>,
 }
 
 async fn echo(number: u8, mut stream: Stream) {

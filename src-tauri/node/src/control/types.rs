@@ -92,6 +92,10 @@ pub enum ControlRequest {
         instances: u8,
         /// Delay on the way.
         level: LevelDto,
+        /// Only for those who have the link with its key.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        private: bool,
     },
     /// How far is the folder that is being put online? Answer: `progress`.
     Progress,

@@ -1,0 +1,214 @@
+//! What lets visitors find instances, handed out and taken back: leases to devices, descriptors and revocations to mixes.
+//!
+//! A change of introduction points goes in order: leases that name the new point, instances registered there, and only then the
+//! descriptor that tells visitors of it. So at each moment visitors ask where instances are.
+
+use crate::{
+    act::{Actor, send},
+    revoking::{Life, Revoking},
+    service,
+    start::now,
+    world::{SeenInstance, World},
+};
+use fogbank_betanet::{address::Period, directory::Directory};
+use fogbank_model::{ContainerId, InstanceId, InstanceState, MixId, UnixMs};
+use fogbank_store::{KeptContainer, StoreError};
+use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, call, decode};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+
+/// Leases and descriptors are renewed at half of the leases' day.
+const RENEW: Duration = Duration::from_secs(12 * 3600);
+/// An instance that has its lease is registered by then: a packet there and back over the slowest level, twice.
+const REGISTERED: Duration = Duration::from_secs(3);
+/// A point answers a revocation within this, or is told again.
+const CONFIRM: Duration = Duration::from_secs(3);
+
+/// What was handed out for an instance or a container, and when.
+#[derive(Clone)]
+struct Handed {
+    points: Vec<MixId>,
+    period: Period,
+    /// Until when the publisher has signed: once it has signed again, there are more signers.
+    signed_until: UnixMs,
+    /// The mixes of the directory in their present lives: one that restarted has forgotten what it held, and has another packet key.
+    ring: Vec<Life>,
+    at: Instant,
+}
+
+/// What was handed out, and what is being taken back.
+#[derive(Default)]
+pub(crate) struct Serving {
+    leased: HashMap<InstanceId, Handed>,
+    described: HashMap<ContainerId, Handed>,
+    /// Introduction points that are not listed, since when.
+    missing: HashMap<MixId, Instant>,
+    revoking: Arc<Mutex<Revoking>>,
+}
+
+impl Serving {
+    /// A container is gone.
+    pub(crate) fn forget(&mut self, container: ContainerId) {
+        self.described.remove(&container);
+    }
+
+    fn revoking<T>(&self, act: impl FnOnce(&mut Revoking) -> T) -> T {
+        act(&mut self.revoking.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn missing(&mut self, kept: &HashMap<ContainerId, KeptContainer>, directory: &Directory, clock: Instant) {
+        self.missing.retain(|id, _| directory.mix(*id).is_none());
+        let gone = kept.values().flat_map(|k| &k.points).filter(|id| directory.mix(**id).is_none());
+        for id in gone {
+            self.missing.entry(*id).or_insert(clock);
+        }
+    }
+}
+
+impl Actor {
+    /// Leases, introduction points and descriptors of everything that serves, and what is to be taken back.
+    pub(crate) async fn serve(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>) -> Result<(), StoreError> {
+        let Some(signed) = self.shared.directory() else { return Ok(()) };
+        let directory = signed.directory;
+        let clock = Instant::now();
+        let live: Vec<InstanceId> = world.containers.iter().flat_map(|c| &c.instances).map(|i| i.instance.id).collect();
+        self.serving.leased.retain(|id, _| live.contains(id));
+        self.serving.missing(kept, &directory, clock);
+        self.take_back(world, kept, &directory, clock);
+        for container in world.containers.iter().filter(|c| c.container.state.wants_instances()) {
+            let id = container.container.id;
+            let Some(kept) = kept.get(&id) else { continue };
+            let serving = container.instances.iter().any(|i| i.introduction_key.is_some() && i.instance.state.is_live());
+            if !serving || directory.mixes.is_empty() {
+                continue;
+            }
+            let settled = self.serving.described.get(&id).is_some_and(|h| h.points == kept.points);
+            let missing = |p| self.serving.missing.get(&p).is_some_and(|since| since.elapsed() >= service::MISSING);
+            let points = service::points(&kept.points, &directory, missing, settled);
+            if points != kept.points {
+                self.shared.store.set_points(id, &points).await?;
+            }
+            let period = Period::at(now());
+            let ring: Vec<Life> = directory.mixes.iter().map(|m| (m.id, m.life)).collect();
+            let signed_until = container.signed_until;
+            let fresh =
+                |h: &Handed| h.points == points && h.period == period && h.signed_until == signed_until && h.at.elapsed() < RENEW;
+            let able: Vec<&SeenInstance> = container
+                .instances
+                .iter()
+                .filter(|i| {
+                    i.introduction_key.is_some() && matches!(i.instance.state, InstanceState::Starting | InstanceState::Ready)
+                })
+                .collect();
+            let stale: Vec<&SeenInstance> =
+                able.iter().copied().filter(|i| !self.serving.leased.get(&i.instance.id).is_some_and(&fresh)).collect();
+            // Descriptors lie on mixes by the whole directory, so they follow each change of it.
+            let described = self.serving.described.get(&id);
+            let current = described.is_some_and(|h| fresh(h) && h.ring == ring);
+            // Points that visitors are told of stay until somebody is registered at the new ones.
+            let leads_nowhere = described.is_none_or(|h| !h.points.iter().any(|p| directory.mix(*p).is_some()));
+            let same_points = described.is_some_and(|h| h.points == points);
+            let registered = |i: &&SeenInstance| {
+                self.serving.leased.get(&i.instance.id).is_some_and(|h| h.points == points && h.at.elapsed() >= REGISTERED)
+            };
+            let describe = !current && (leads_nowhere || same_points || able.iter().any(registered));
+            if stale.is_empty() && !describe {
+                continue;
+            }
+            let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
+            let signers = service::signers(&proof, now());
+            let handed = Handed { points: points.clone(), period, signed_until, ring, at: Instant::now() };
+            if describe {
+                let members = self.shared.registry.snapshot(clock);
+                for (bytes, mixes) in service::descriptors(&signers, &kept.container.spec, &points, &directory, now()) {
+                    for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
+                        send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
+                    }
+                }
+                self.serving.described.insert(id, handed.clone());
+            }
+            for i in stale {
+                let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, now()) else { continue };
+                if self.ask(i.instance.device, DeviceRequest::Lease { instance: i.instance.id, leases }).await.is_ok() {
+                    self.serving.leased.insert(i.instance.id, Handed { ring: Vec::new(), at: Instant::now(), ..handed.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the points of everything that has ended and that they have not confirmed.
+    fn take_back(&self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, directory: &Directory, clock: Instant) {
+        for container in &world.containers {
+            let ended = container.instances.iter().filter(|i| !i.instance.state.is_live() && i.introduction_key.is_some());
+            let ended: Vec<InstanceId> = ended.map(|i| i.instance.id).collect();
+            if let Some(kept) = kept.get(&container.container.id) {
+                self.tell(kept, &ended, directory, clock);
+            }
+        }
+        self.serving.revoking(|revoking| revoking.sweep(clock, |id| kept.contains_key(&id)));
+    }
+
+    /// Takes instances' leases back at their container's introduction points.
+    pub(crate) fn revoke(&self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, instances: &[InstanceId]) {
+        let container = world.containers.iter().find(|c| c.instances.iter().any(|i| instances.contains(&i.instance.id)));
+        let Some(kept) = container.and_then(|c| kept.get(&c.container.id)) else { return };
+        let Some(signed) = self.shared.directory() else { return };
+        self.tell(kept, instances, &signed.directory, Instant::now());
+    }
+
+    fn tell(&self, kept: &KeptContainer, instances: &[InstanceId], directory: &Directory, clock: Instant) {
+        let id = kept.container.id;
+        let points: Vec<Life> = kept.points.iter().filter_map(|p| directory.mix(*p)).map(|mix| (mix.id, mix.life)).collect();
+        let tellings = self.serving.revoking(|revoking| {
+            for instance in instances {
+                revoking.note(id, *instance, clock);
+            }
+            revoking.due(id, &points, clock)
+        });
+        if tellings.is_empty() {
+            return;
+        }
+        let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { return };
+        let signers = service::revokers(&proof, now());
+        let members = self.shared.registry.snapshot(clock);
+        for telling in tellings {
+            // One that is not connected is told when it is.
+            let Some(member) = members.by_mix(telling.point.0).cloned() else { continue };
+            match service::revocations(&signers, &telling.instances, now()) {
+                Ok(statements) => {
+                    let revoking = self.serving.revoking.clone();
+                    tokio::spawn(async move {
+                        if all_done(&member.connection, statements).await {
+                            revoking.lock().unwrap_or_else(PoisonError::into_inner).confirmed(&telling);
+                        }
+                    });
+                }
+                Err(error) => tracing::warn!(%error, "a revocation could not be signed"),
+            }
+        }
+    }
+}
+
+/// Whether the point has taken every statement.
+async fn all_done(point: &iroh::endpoint::Connection, statements: Vec<Vec<u8>>) -> bool {
+    for statement in statements {
+        match timeout(CONFIRM, call(point, &DeviceRequest::Revoke(statement))).await {
+            Ok(Ok(DeviceReply::Done)) => {}
+            Ok(Ok(DeviceReply::Refused(refusal))) => {
+                tracing::debug!(%refusal, "an introduction point did not take a revocation");
+                return false;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "an introduction point did not hear of a revocation");
+                return false;
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}

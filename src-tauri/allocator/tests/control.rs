@@ -1,0 +1,259 @@
+//! The allocator over real control connections, with members that do as the test says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use fogbank_allocator::{Allocator, AllocatorConfig};
+use fogbank_betanet::{directory::clock, epoch, proof::ContainerIdentity, renewal};
+use fogbank_model::{
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Image, InstanceId, InstanceState, Level, Resources,
+};
+use fogbank_wire::{
+    ALPN, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest,
+    Offer, OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles, ServiceProof, call, greet,
+    read_frame, receive_hello, write_frame,
+};
+use iroh::{
+    Endpoint, EndpointAddr, RelayMode, SecretKey,
+    endpoint::{Connection, VarInt, presets},
+};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+const BUNDLE: BundleId = BundleId([1; 32]);
+const SOON: Duration = Duration::from_secs(15);
+
+async fn endpoint(key: &SecretKey) -> Endpoint {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let builder = Endpoint::builder(presets::Minimal).secret_key(key.clone()).alpns(vec![ALPN.to_vec()]);
+    let builder = builder.relay_mode(RelayMode::Disabled).clear_address_lookup().clear_ip_transports();
+    builder.bind_addr(any).unwrap().bind().await.unwrap()
+}
+
+/// A fog with nobody in it.
+struct Fog {
+    allocator: Allocator,
+    endpoint: Endpoint,
+    _folder: tempfile::TempDir,
+}
+
+impl Fog {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SecretKey::generate();
+        let config = AllocatorConfig::new(folder.path().join("fog.sqlite"), key.clone(), "Test".to_owned(), true);
+        let allocator = Allocator::start(config).await.unwrap();
+        let endpoint = endpoint(&key).await;
+        let (door, greeting) = (endpoint.clone(), allocator.clone());
+        tokio::spawn(async move {
+            while let Some(incoming) = door.accept().await {
+                let allocator = greeting.clone();
+                tokio::spawn(async move {
+                    let Ok(connection) = incoming.accept().unwrap().await else { return };
+                    if let Ok((Purpose::Control(enrol), reply)) = receive_hello(&connection).await {
+                        allocator.accept(connection, *enrol, reply).await;
+                    }
+                });
+            }
+        });
+        Self { allocator, endpoint, _folder: folder }
+    }
+
+    async fn invite(&self) -> [u8; 16] {
+        self.allocator
+            .invite_bootstrap(Roles { admin: false, ..Roles::ALL }, DurationMs::from_s(600), Vec::new())
+            .await
+            .unwrap()
+            .secret
+    }
+}
+
+/// One member; it says yes to what it is asked, and tells the test.
+struct Member {
+    key: SecretKey,
+    owner: SecretKey,
+    mix: Option<SecretKey>,
+    yes: Arc<AtomicBool>,
+    asked: mpsc::UnboundedReceiver<DeviceRequest>,
+    tell: mpsc::UnboundedSender<DeviceRequest>,
+}
+
+impl Member {
+    fn new(relays: bool) -> Self {
+        let (tell, asked) = mpsc::unbounded_channel();
+        let mix = relays.then(SecretKey::generate);
+        Self { key: SecretKey::generate(), owner: SecretKey::generate(), mix, yes: Arc::new(AtomicBool::new(true)), asked, tell }
+    }
+
+    async fn connect(&self, fog: &Fog) -> (Endpoint, Connection) {
+        let device = DeviceId(*self.key.public().as_bytes());
+        let own = endpoint(&self.key).await;
+        let to = fog.endpoint.bound_sockets().into_iter().fold(EndpointAddr::new(fog.endpoint.id()), EndpointAddr::with_ip_addr);
+        let connection = own.connect(to, ALPN).await.unwrap();
+        let addrs = vec!["127.0.0.1:4000".parse().unwrap()];
+        let mix = self.mix.as_ref().map(|key| MixInfo::new(key, device, [1; 8], packet_keys(), addrs).unwrap());
+        let roles = Roles { agent: mix.is_none(), mixnode: mix.is_some(), publisher: true, admin: false };
+        let enrol = Enrol {
+            certificate: OwnerCertificate::issue(&self.owner, device).unwrap(),
+            name: "member".to_owned(),
+            roles,
+            mix,
+            addrs: own.bound_sockets(),
+            invite: Some(fog.invite().await),
+        };
+        greet(&connection, Purpose::Control(Box::new(enrol))).await.unwrap();
+        let (answering, tell, yes) = (connection.clone(), self.tell.clone(), self.yes.clone());
+        tokio::spawn(async move {
+            while let Ok((mut send, mut recv)) = answering.accept_bi().await {
+                let Ok(request) = read_frame::<DeviceRequest>(&mut recv, MAX_FRAME_BYTES).await else { return };
+                let no = || DeviceReply::Refused(Refusal::new(RefusalKind::Busy, "not now"));
+                if let DeviceRequest::Reserve { instance, .. } = &request {
+                    // As an agent does: what it lists no more is lost.
+                    report(&answering, told(*instance, InstanceState::Reserved)).await;
+                }
+                let reply = if yes.load(Relaxed) { DeviceReply::Done } else { no() };
+                let _ = tell.send(request);
+                let _ = write_frame(&mut send, &reply).await;
+                let _ = send.finish();
+            }
+        });
+        (own, connection)
+    }
+
+    /// Waits for a request of this kind.
+    async fn asked<T>(&mut self, what: impl Fn(DeviceRequest) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                if let Some(found) = what(self.asked.recv().await.unwrap()) {
+                    return found;
+                }
+            }
+        };
+        timeout(SOON, wait).await.expect("it is asked")
+    }
+}
+
+/// Of no small order, and of nobody's use here.
+fn packet_keys() -> PacketKeys {
+    let mut key = [0; 32];
+    key[0] = 9;
+    PacketKeys { first: epoch::at(clock()).0, keys: vec![key; 13] }
+}
+
+async fn report(connection: &Connection, instances: Vec<InstanceReport>) {
+    let lent = Resources { cpu_millicores: 4_000, memory_mb: 4_000, storage_mb: 4_000, bandwidth_kbps: 100_000 };
+    let offer = Offer { capacity: lent, lent, open: true, why: String::new() };
+    let report = Report { offer, power: Power::Mains, instances, bundles: vec![BUNDLE], drain: None };
+    assert!(matches!(call(connection, &NodeRequest::Report(report)).await.unwrap(), NodeReply::Done));
+}
+
+fn told(instance: InstanceId, state: InstanceState) -> Vec<InstanceReport> {
+    let introduction_key = (state != InstanceState::Reserved).then_some([5; 32]);
+    vec![InstanceReport { instance, state, reason: String::new(), introduction_key }]
+}
+
+fn spec() -> ContainerSpec {
+    ContainerSpec {
+        name: "site".parse().unwrap(),
+        image: Image::Site { bundle: BUNDLE, bytes: 1, files: 1 },
+        requirements: Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 10, bandwidth_kbps: 1_000 },
+        instances: 1,
+        level: Level::Fast,
+    }
+}
+
+async fn create(connection: &Connection, id: ContainerId, proof: ServiceProof) {
+    let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec: spec(), proof }));
+    let created = call(connection, &request).await.unwrap();
+    assert!(matches!(created, NodeReply::Created(_)), "{created:?}");
+}
+
+async fn signed_until(connection: &Connection) -> fogbank_model::UnixMs {
+    let NodeReply::Containers(list) = call(connection, &NodeRequest::Containers).await.unwrap() else { panic!() };
+    list[0].signed_until
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_signs_further_and_nobody_else() {
+    let fog = Fog::start().await;
+    let (owner, stranger) = (Member::new(false), Member::new(false));
+    let (_own, connection) = owner.connect(&fog).await;
+    report(&connection, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    let id = ContainerId([7; 16]);
+    create(&connection, id, identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap()).await;
+    let until = signed_until(&connection).await;
+    assert!(renewal::due(until, clock()));
+    let proof = identity.sign_further(until, clock(), 30, &mut rand::rng()).unwrap();
+    let renew = |proof: &ServiceProof| NodeRequest::Renew { id, proof: proof.clone() };
+    let (_theirs, other) = stranger.connect(&fog).await;
+    let refused = call(&other, &renew(&proof)).await.unwrap();
+    assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::NotFound), "{refused:?}");
+    let forged =
+        ContainerIdentity::generate(&mut rand::rng()).unwrap().sign_further(until, clock(), 30, &mut rand::rng()).unwrap();
+    for wrong in [forged.clone(), ServiceProof { onion: proof.onion.clone(), ..forged }] {
+        let refused = call(&connection, &renew(&wrong)).await.unwrap();
+        assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::Invalid), "{refused:?}");
+    }
+    assert_eq!(signed_until(&connection).await, until);
+    let renewed = call(&connection, &renew(&proof)).await.unwrap();
+    assert!(matches!(renewed, NodeReply::Done), "{renewed:?}");
+    let now = signed_until(&connection).await;
+    assert!(now > until && !renewal::due(now, clock()));
+    // Once more changes nothing.
+    assert!(matches!(call(&connection, &renew(&proof)).await.unwrap(), NodeReply::Done));
+    assert_eq!(signed_until(&connection).await, now);
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
+    let fog = Fog::start().await;
+    let (mut point, mut host) = (Member::new(true), Member::new(false));
+    let (_point_end, at_point) = point.connect(&fog).await;
+    let (host_end, at_host) = host.connect(&fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap()).await;
+    let instance: InstanceId =
+        host.asked(|r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None }).await;
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_host, told(instance, step)).await;
+    }
+    host.asked(|r| matches!(r, DeviceRequest::Lease { .. }).then_some(())).await;
+    point.asked(|r| matches!(r, DeviceRequest::PutDescriptor(_)).then_some(())).await;
+
+    // First the point goes, then the host without a word; nobody is there to be told.
+    at_point.close(VarInt::from_u32(0), b"");
+    drop(at_point);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    at_host.close(VarInt::from_u32(0), b"");
+    host_end.close().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    while let Ok(request) = point.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::Revoke(_)));
+    }
+    // It comes back and is in no mood at first.
+    point.yes.store(false, Relaxed);
+    let (_again_end, _again) = point.connect(&fog).await;
+    let revoke = |r| if let DeviceRequest::Revoke(bytes) = r { Some(bytes) } else { None };
+    let bytes = point.asked(revoke).await;
+    let said = fogbank_betanet::lease::Revocation::open(&bytes, clock()).unwrap().said;
+    assert_eq!(said.instances, [instance]);
+    point.yes.store(true, Relaxed);
+    point.asked(revoke).await;
+    // Once it has said yes to all of it, it is left alone.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    while point.asked.try_recv().is_ok() {}
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    while let Ok(request) = point.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::Revoke(_)), "it has confirmed");
+    }
+    fog.allocator.shutdown().await;
+}

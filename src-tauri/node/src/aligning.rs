@@ -1,0 +1,230 @@
+//! Making what runs follow the settings: [`Inner::align`] starts what should run and does not, and ends what should not.
+
+use crate::{
+    fog::FogHost,
+    membership::Part,
+    node::{Inner, nothing_lent},
+    parts::{Lending, Relay, Visiting},
+    practice::PracticeFog,
+    relaying::Month,
+    settings::{Membership, OwnFog, Settings},
+    start::StartError,
+};
+use fogbank_betanet::mixnode::Rate;
+use fogbank_wire::Roles;
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+use tokio::task::JoinHandle;
+
+/// A mix that stops relaying passes on for so long what is on its way: the directory without it has reached everyone by then.
+const LAST_PACKETS: Duration = Duration::from_secs(2);
+/// The practice fog's nodes live below this folder of the profile.
+pub(crate) const PRACTICE: &str = "practice";
+
+#[derive(Default)]
+pub(crate) struct Background {
+    pub(crate) ending: Vec<JoinHandle<()>>,
+    pub(crate) reporting: Option<JoinHandle<()>>,
+    pub(crate) practice: Option<PracticeFog>,
+}
+
+impl Inner {
+    /// Starts what should run and does not, and ends what should not.
+    pub(crate) async fn align(&self) -> Result<(), StartError> {
+        let mut background = self.changing.lock().await;
+        self.align_fog(&mut background).await?;
+        let settings = self.settings();
+        let roles = self.played(&settings);
+        self.align_relay(roles.mixnode, settings.relay_limits.rate(), &mut background).await?;
+        self.align_lending(&settings, roles.agent, &mut background).await;
+        self.show_part()?;
+        self.align_membership(&settings);
+        self.align_visiting(&settings).await;
+        background.ending.retain(|t| !t.is_finished());
+        Ok(())
+    }
+
+    /// The roles that the owner wants and the fog grants; a mix rests when its month is used up.
+    fn played(&self, settings: &Settings) -> Roles {
+        let granted = settings.membership.as_ref().map(|m| m.granted).unwrap_or_default();
+        let within = self.relayed().within(settings.relay_limits);
+        Roles {
+            agent: settings.lend && granted.agent,
+            mixnode: settings.relay && granted.mixnode && within,
+            publisher: granted.publisher,
+            admin: granted.admin,
+        }
+    }
+
+    /// What was relayed this month.
+    pub(crate) fn relayed(&self) -> Month {
+        *self.relayed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count_relayed(&self) {
+        let counters = self.parts().relay.as_ref().map(|r| r.mixnode.counters());
+        let changed = {
+            let mut month = self.relayed.lock().unwrap_or_else(PoisonError::into_inner);
+            month.count(counters.as_ref(), self.ground.clock.now()).then_some(*month)
+        };
+        if let Some(month) = changed
+            && let Err(error) = month.save(&self.ground.profile)
+        {
+            tracing::warn!(%error, "what was relayed this month could not be kept");
+        }
+    }
+
+    /// Makes what is told to the allocator what runs.
+    fn show_part(&self) -> Result<(), StartError> {
+        let mix = self.parts().relay.as_ref().map(|r| r.info(&self.ground.identity)).transpose();
+        let fresh = Part { roles: self.played(&self.settings()), mix: mix.map_err(StartError::MixStatement)? };
+        self.part.send_if_modified(|part| {
+            let changed = *part != fresh;
+            *part = fresh;
+            changed
+        });
+        Ok(())
+    }
+
+    /// The fog that this node coordinates, with this node as its first member.
+    async fn align_fog(&self, background: &mut Background) -> Result<(), StartError> {
+        let mut settings = self.settings();
+        let Some(own) = settings.fog.clone() else {
+            let gone = self.lock_parts().fog.take();
+            if let Some(practice) = background.practice.take() {
+                practice.shutdown().await;
+            }
+            if let Some(fog) = gone {
+                fog.shutdown().await;
+            }
+            return Ok(());
+        };
+        let running = self.parts().fog;
+        let fog = match running {
+            Some(fog) => fog,
+            None => {
+                let listen = if own.practice { Ipv4Addr::LOCALHOST.into() } else { self.options.listen };
+                let fog = Arc::new(FogHost::start(&self.ground.profile, &own, listen).await.map_err(StartError::Fog)?);
+                self.lock_parts().fog = Some(fog.clone());
+                fog
+            }
+        };
+        // The port is fixed at first start, so that tickets stay true.
+        let fixed = OwnFog { port: fog.port(), ..own };
+        if settings.fog.as_ref() != Some(&fixed) || settings.membership.is_none() {
+            if settings.membership.is_none() {
+                let ticket = fog.ticket(Roles::ALL).await.map_err(StartError::Fog)?;
+                settings.membership = Some(Membership::of(ticket));
+            }
+            settings.fog = Some(fixed.clone());
+            settings.save(&self.ground.profile).map_err(StartError::Settings)?;
+            *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        }
+        if fixed.practice && background.practice.is_none() {
+            let contribute = Roles { agent: true, mixnode: true, ..Roles::default() };
+            let ticket = fog.ticket(contribute).await.map_err(StartError::Fog)?;
+            background.practice = Some(PracticeFog::start(self.ground.profile.path(PRACTICE), ticket));
+        }
+        Ok(())
+    }
+
+    async fn align_relay(&self, relays: bool, rate: Rate, background: &mut Background) -> Result<(), StartError> {
+        match self.parts().relay {
+            Some(relay) if relays => relay.mixnode.set_rate(rate),
+            None if relays => {
+                let relay = Relay::start(&self.ground, rate).await?;
+                self.lock_parts().relay = Some(Arc::new(relay));
+            }
+            None => {}
+            Some(relay) => {
+                self.lock_parts().relay = None;
+                background.ending.push(tokio::spawn(async move {
+                    tokio::time::sleep(LAST_PACKETS).await;
+                    relay.shutdown().await;
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    async fn align_lending(&self, settings: &Settings, lends: bool, background: &mut Background) {
+        let running = self.parts().lending;
+        let fog = settings.membership.as_ref().map(|m| m.fog).filter(|_| lends);
+        match (fog, running) {
+            (Some(fog), None) => {
+                let lending =
+                    Lending::start(&self.ground, fog, self.endpoint.clone(), self.bundles.clone(), self.options.share).await;
+                wish(&lending, settings);
+                let (mut from, to) = (lending.agent.reports(), self.reports.clone());
+                background.reporting = Some(tokio::spawn(async move {
+                    loop {
+                        to.send_replace(from.borrow_and_update().clone());
+                        if from.changed().await.is_err() {
+                            return;
+                        }
+                    }
+                }));
+                self.lock_parts().lending = Some(Arc::new(lending));
+            }
+            (Some(_), Some(lending)) => wish(&lending, settings),
+            (None, Some(lending)) => {
+                self.lock_parts().lending = None;
+                if let Some(reporting) = background.reporting.take() {
+                    reporting.abort();
+                }
+                lending.shutdown().await;
+                self.reports.send_replace(nothing_lent("its owner stopped lending"));
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn align_membership(&self, settings: &Settings) {
+        let mut parts = self.lock_parts();
+        match &settings.membership {
+            Some(membership) => {
+                if parts.member.as_ref().is_none_or(|m| !m.is_to(membership)) {
+                    if parts.member.take().is_some_and(|m| m.fog() != membership.fog) {
+                        self.hub.clear();
+                    }
+                    parts.member = Some(Arc::new(self.member_link(membership.clone(), settings.name.clone())));
+                }
+            }
+            None => {
+                parts.member = None;
+                self.hub.clear();
+            }
+        }
+    }
+
+    async fn align_visiting(&self, settings: &Settings) {
+        let wanted = match (&settings.membership, &settings.visits) {
+            _ if self.proxy.is_none() => None,
+            (Some(membership), _) => Some((membership.fog, None)),
+            (None, Some(visited)) => Some((visited.fog, Some(visited.clone()))),
+            (None, None) => None,
+        };
+        if self.parts().visiting.as_ref().map(|v| v.way()) == wanted {
+            return;
+        }
+        self.visitor.send_replace(None);
+        let gone = self.lock_parts().visiting.take();
+        if let Some(gone) = gone {
+            gone.shutdown().await;
+        }
+        if let Some((fog, bootstrap)) = wanted {
+            let visiting = Visiting::start(&self.ground, fog, bootstrap);
+            self.visitor.send_replace(Some(visiting.visitor.clone()));
+            self.lock_parts().visiting = Some(Arc::new(visiting));
+        }
+    }
+}
+
+/// Tells the agent what its owner wants.
+fn wish(lending: &Lending, settings: &Settings) {
+    lending.agent.pause(settings.paused);
+    lending.agent.drain(settings.draining.then(|| "its owner asked to move everything away".to_owned()));
+}

@@ -1,0 +1,79 @@
+//! A private site, the whole way: shut to a visitor who only has the address, open to one with the whole link, before and after restarts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use anyhow::Result;
+use fogbank_harness::{Curl, Process, wait_for};
+use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto};
+use std::{
+    ops::ControlFlow::{Break, Continue},
+    time::Duration,
+};
+
+/// Seven nodes start, meet and serve in seconds; a busy machine is waited for.
+const SOON: Duration = Duration::from_secs(60);
+
+async fn serves(node: &Process, onion: &str) -> Result<()> {
+    let curl = Curl::new(node.proxy.unwrap(), onion).max_time(Duration::from_secs(10));
+    wait_for("the address serves", SOON, async || {
+        let page = curl.get("").await?;
+        Ok(if page.body == b"for friends" { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
+    let mut folder = tempfile::tempdir()?;
+    // For a look at the logs when it fails.
+    folder.disable_cleanup(std::env::var_os("KEEP_LOGS").is_some());
+    let site = folder.path().join("site");
+    std::fs::create_dir_all(&site)?;
+    std::fs::write(site.join("index.html"), "for friends")?;
+    let mut node = Process::start(folder.path(), "publisher", true).await?;
+    node.ask(ControlRequest::Practice).await?;
+    let publish = ControlRequest::Publish {
+        folder: site.to_string_lossy().into_owned(),
+        name: "private".to_owned(),
+        requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
+        instances: 2,
+        level: LevelDto::Fast,
+        private: true,
+    };
+    let (id, onion) = wait_for("there is room", SOON, async || match node.ask(publish.clone()).await? {
+        ControlReply::Created { id, onion } => Ok(Break((id, onion))),
+        other => Ok(Continue(format!("{other:?}"))),
+    })
+    .await?;
+    serves(&node, &onion).await?;
+    let link = node.container(&id).await?.link;
+    let (bare, key) = link.split_once("&key=").expect("the publisher's link holds the key");
+    assert!(!bare.contains(key));
+
+    let mut visitor = Process::start(folder.path(), "visitor", true).await?;
+    visitor.ask(ControlRequest::Visit { link: bare.to_owned() }).await?;
+    let curl = Curl::new(visitor.proxy.unwrap(), &onion).max_time(Duration::from_secs(30));
+    let refused = curl.get("").await?;
+    assert!(refused.body != b"for friends" && refused.status != 200, "{refused:?}");
+    let words = wait_for("it says why", SOON, async || {
+        let visits = visitor.network().await?.visits;
+        Ok(match visits.into_iter().find(|v| v.words.contains("private")) {
+            Some(visit) => Break(visit.words),
+            None => Continue("nothing yet".to_owned()),
+        })
+    })
+    .await?;
+    assert!(words.contains("link"), "{words}");
+    visitor.ask(ControlRequest::Visit { link: link.clone() }).await?;
+    serves(&visitor, &onion).await?;
+
+    visitor.quit().await?;
+    let mut visitor = Process::start(folder.path(), "visitor", true).await?;
+    serves(&visitor, &onion).await?;
+    node.quit().await?;
+    let mut node = Process::start(folder.path(), "publisher", true).await?;
+    serves(&node, &onion).await?;
+    assert_eq!(node.container(&id).await?.link.split_once("&key=").map(|(_, key)| key.to_owned()).as_deref(), Some(key));
+    visitor.quit().await?;
+    node.quit().await
+}
