@@ -11,6 +11,7 @@
 //! Deliberately absent: keeping the identity (the node's profile does), and Tor publishing.
 
 use crate::address::{Address, AddressError, Blinded, Period};
+use crate::seal::SiteSeal;
 use fogbank_model::{DurationMs, Onion, UnixMs};
 use fogbank_wire::{ServiceProof, decode, encode};
 use iroh::{PublicKey, SecretKey, Signature};
@@ -48,6 +49,8 @@ pub struct PeriodRecord {
     pub descriptor_key: [u8; 32],
     /// Nothing signed by the descriptor key is believed after this.
     pub expires: UnixMs,
+    /// Whether the service is a sealed site: then a descriptor without its seal is not believed. Mixes see it, and so tell sites from apps.
+    pub sealed: bool,
 }
 
 /// Why a proof, a record or what hangs on it is not believed.
@@ -184,10 +187,35 @@ impl ContainerIdentity {
     }
 
     /// Signs records for the coming days (and for the moment's neighbours), each with a fresh descriptor key. What comes back goes to the allocator.
+    /// Nothing is sealed: visitors can't check what hosts serve.
     ///
     /// # Errors
     /// When more than [`MAX_DAYS_AHEAD`] are asked for.
     pub fn pre_sign(&self, now: UnixMs, days: u32, rng: &mut impl CryptoRng) -> Result<ServiceProof, ProofError> {
+        self.sign_ahead(now, days, None, rng)
+    }
+
+    /// As [`Self::pre_sign`], for a site that consists of what this seal says and nothing else.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pre_sign_sealed(
+        &self,
+        now: UnixMs,
+        days: u32,
+        seal: &SiteSeal,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ServiceProof, ProofError> {
+        self.sign_ahead(now, days, Some(seal), rng)
+    }
+
+    fn sign_ahead(
+        &self,
+        now: UnixMs,
+        days: u32,
+        seal: Option<&SiteSeal>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ServiceProof, ProofError> {
         if days > MAX_DAYS_AHEAD {
             return Err(ProofError::TooMuch { what: "number of days" });
         }
@@ -198,12 +226,19 @@ impl ContainerIdentity {
         for period in (first.0..=last.0).map(Period) {
             let mut secret = [0; 32];
             rng.fill_bytes(&mut secret);
-            periods.push((self.sign_period(&keypair, period, &secret)?, secret));
+            periods.push((self.sign_period(&keypair, period, &secret, seal.is_some())?, secret));
         }
-        Ok(ServiceProof { onion: self.onion().clone(), periods })
+        let seal = seal.map(|seal| seal.sign(self)).transpose()?;
+        Ok(ServiceProof { onion: self.onion().clone(), periods, seal })
     }
 
-    fn sign_period(&self, keypair: &HsIdKeypair, period: Period, descriptor: &[u8; 32]) -> Result<Vec<u8>, ProofError> {
+    fn sign_period(
+        &self,
+        keypair: &HsIdKeypair,
+        period: Period,
+        descriptor: &[u8; 32],
+        sealed: bool,
+    ) -> Result<Vec<u8>, ProofError> {
         const WHAT: &str = "period record";
         let (public, blinded, _) =
             keypair.compute_blinded_key(period.tor()).map_err(|_| ProofError::Address(AddressError::Key))?;
@@ -213,6 +248,7 @@ impl ContainerIdentity {
             blinded: *public.id().as_ref(),
             descriptor_key: *SecretKey::from_bytes(descriptor).public().as_bytes(),
             expires: period.end().plus(RECORD_SLACK),
+            sealed,
         };
         let bytes = encode(&record).map_err(|_| ProofError::Malformed { what: WHAT })?;
         let signature = Signature::from_bytes(&blinded.sign(&signed_bytes(&bytes)).to_bytes());
@@ -293,6 +329,9 @@ pub fn check(proof: &ServiceProof, now: UnixMs) -> Result<UnixMs, ProofError> {
     if proof.periods.len() > MAX_PERIODS {
         return Err(ProofError::TooMuch { what: "number of period records" });
     }
+    if let Some(seal) = &proof.seal {
+        SiteSeal::open(seal, &address)?;
+    }
     let mut last: Option<Period> = None;
     let mut covered = false;
     for (bytes, secret) in &proof.periods {
@@ -301,6 +340,9 @@ pub fn check(proof: &ServiceProof, now: UnixMs) -> Result<UnixMs, ProofError> {
         let blinded = address.blinded(period).map_err(ProofError::Address)?;
         // Each is checked as of the start of its own period: most are for later.
         let record = signed.open_for(&blinded, period.start())?;
+        if record.sealed != proof.seal.is_some() {
+            return Err(ProofError::Other { what: "seal" });
+        }
         if SecretKey::from_bytes(secret).public().as_bytes() != &record.descriptor_key || last.is_some_and(|l| l >= period) {
             return Err(ProofError::Other { what: WHAT });
         }

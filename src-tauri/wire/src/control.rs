@@ -191,6 +191,8 @@ pub struct ServiceProof {
     pub onion: Onion,
     /// Pre-signed period records with the secret of the descriptor key that each names.
     pub periods: Vec<(Vec<u8>, [u8; 32])>,
+    /// A site's seal, as signed by its identity (betanet's bytes): what the site consists of.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for ServiceProof {

@@ -11,6 +11,7 @@ use fogbank_betanet::{
     mixnode::{KnownDirectory, Mixnode},
     paths::Guards,
     proof::{ContainerIdentity, DescriptorSigner},
+    seal::SiteSeal,
     service::{Host, ServiceHandle},
     tunnel::{IntroductionKey, Stream},
     uplink::{Uplink, UplinkConfig, UplinkStatus},
@@ -26,6 +27,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -119,14 +121,24 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Publishes the descriptor on the ring.
+    /// Publishes the descriptor of an app on the ring.
     pub(crate) fn publish(net: &Net, level: Level) -> Self {
         let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-        let proof = identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap();
+        Self::publish_proof(net, level, identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap())
+    }
+
+    /// The same, of a sealed site.
+    pub(crate) fn publish_sealed(net: &Net, level: Level, root: [u8; 32]) -> Self {
+        let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+        let seal = SiteSeal { root, revision: 1 };
+        Self::publish_proof(net, level, identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap())
+    }
+
+    fn publish_proof(net: &Net, level: Level, proof: ServiceProof) -> Self {
         let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
         let container = Self { proof, points, level };
         let signer = container.signer();
-        let descriptor = Descriptor { introduction_points: container.points.clone(), level };
+        let descriptor = Descriptor { introduction_points: container.points.clone(), level, seal: container.proof.seal.clone() };
         let bytes = descriptor.make(&signer, 1, &mut rand::rng()).unwrap();
         for id in net.directory().ring(&signer.blinded()) {
             net.mix(id).unwrap().put_descriptor(bytes.clone()).unwrap();
@@ -144,6 +156,16 @@ impl Container {
 
     /// An instance on an uplink of its own that greets with its number and then says everything back.
     pub(crate) async fn instance(&self, net: &Net, number: u8) -> Instance {
+        self.instance_of(net, number, move |stream| tokio::spawn(echo(number, stream))).await
+    }
+
+    /// An instance that does this with every stream.
+    pub(crate) async fn instance_of(
+        &self,
+        net: &Net,
+        number: u8,
+        serve: impl Fn(Stream) -> JoinHandle<()> + Send + 'static,
+    ) -> Instance {
         let uplink = net.member();
         ready(&uplink).await;
         let key = IntroductionKey::generate();
@@ -160,7 +182,7 @@ impl Container {
         let (accept, mut streams) = mpsc::channel::<Stream>(16);
         tokio::spawn(async move {
             while let Some(stream) = streams.recv().await {
-                tokio::spawn(echo(number, stream));
+                serve(stream);
             }
         });
         let service = Host::start(uplink.clone()).serve(id, key, watch, self.level, accept);

@@ -9,5 +9,6 @@ mod types;
 
 pub use types::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,
-    FogDto, FolderDto, InstanceDto, LendDto, LevelDto, NetworkDto, PeerDto, ProgressDto, RoleDto, StatusDto, StepDto, VisitDto,
+    FogDto, FolderDto, InstanceDto, LendDto, LevelDto, NetworkDto, PeerDto, ProgressDto, RoleDto, StatusDto, StepDto, TrustDto,
+    VisitDto,
 };
