@@ -125,6 +125,7 @@ impl App {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_pass_by_every_door_and_connections_are_kept() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let container = Container::publish(&net, Level::Fast);
     let app = App::default();
@@ -156,6 +157,7 @@ async fn requests_pass_by_every_door_and_connections_are_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn web_sockets_and_events_pass_as_they_come() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let container = Container::publish(&net, Level::Fast);
     let app = App::default();
@@ -186,6 +188,7 @@ async fn web_sockets_and_events_pass_as_they_come() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_megabytes_go_up_whole() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let container = Container::publish(&net, Level::Fast);
     let app = App::default();
@@ -207,6 +210,7 @@ async fn ten_megabytes_go_up_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_be_repeated_goes_on_at_another_copy_and_what_may_not_is_said() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let container = Container::publish(&net, Level::Fast);
     let app = App::default();
@@ -235,6 +239,7 @@ async fn what_may_be_repeated_goes_on_at_another_copy_and_what_may_not_is_said()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_http_passes_as_bytes_and_either_side_may_begin() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(5).await;
     let container = Container::publish(&net, Level::Fast);
     let _instance = container.instance(&net, 9).await;

@@ -56,6 +56,7 @@ async fn names_of_the_web_do_not_pass() {
 
 #[tokio::test]
 async fn a_page_of_the_web_reaches_nothing_through_the_port() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(5).await;
     let container = Container::publish(&net, Level::Fast);
     let side = Side::start(&net).await;
@@ -82,6 +83,7 @@ async fn a_page_of_the_web_reaches_nothing_through_the_port() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_contradicts_itself_or_has_no_end_is_refused() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(5).await;
     let container = Container::publish(&net, Level::Fast);
     let instance = container.instance(&net, 1).await;

@@ -140,6 +140,7 @@ fn sealed(net: &Net, kept: &Kept) -> Container {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_is_the_same_by_every_door() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let kept = published("1").await;
     let container = sealed(&net, &kept);
@@ -189,6 +190,7 @@ async fn a_site_is_the_same_by_every_door() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lie_is_caught_shown_and_left() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let (kept, older) = (published("2").await, published("1").await);
     for lie in [Lie::Manifest, Lie::Bit, Lie::Swap, Lie::Older, Lie::Omit, Lie::Cut] {
@@ -234,6 +236,7 @@ async fn a_lie_is_caught_shown_and_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lie_in_the_middle_goes_unnoticed_when_another_copy_is_there() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let kept = published("1").await;
     for lie in [Lie::Bit, Lie::Cut] {
@@ -252,6 +255,7 @@ async fn a_lie_in_the_middle_goes_unnoticed_when_another_copy_is_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_goes_on_when_its_host_dies() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(6).await;
     let kept = published("1").await;
     let container = sealed(&net, &kept);

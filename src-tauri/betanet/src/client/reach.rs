@@ -132,7 +132,6 @@ impl Reach {
                 if leases.is_empty() {
                     liars += 1;
                     if liars >= LIARS_LOOKS {
-                        self.memory.set(Trust::Broken);
                         return Err(ConnectError::NoHonest);
                     }
                     self.failed_points.insert(point, Moment::now());

@@ -27,7 +27,7 @@ pub enum Trust {
     Unchecked,
     /// It is a sealed site: every byte that is passed on is the publisher's.
     Checked,
-    /// It is a sealed site, and no copy that answers gives what its publisher signed.
+    /// It is a sealed site, a copy was caught giving something else than its publisher signed, and no other one has been reached since.
     Broken,
 }
 
@@ -61,6 +61,8 @@ impl Memory {
     pub(super) fn caught(&self, instance: InstanceId) {
         let mut inside = self.lock();
         inside.caught = inside.caught.saturating_add(1);
+        // Until another copy is reached.
+        inside.trust = Trust::Broken;
         if inside.liars.len() < MAX_LIARS {
             inside.liars.insert(instance);
         }
@@ -108,6 +110,7 @@ mod tests {
         let id = |n: usize| InstanceId((n as u128).to_be_bytes());
         memory.caught(id(0));
         assert!(memory.lied(id(0)) && !memory.lied(id(1)));
+        assert_eq!(memory.view(), (Trust::Broken, 1));
         for n in 1..2 * MAX_LIARS {
             memory.caught(id(n));
         }

@@ -7,7 +7,14 @@ use fogbank_betanet::client::{Visit, Visitor};
 use fogbank_model::Onion;
 use fogbank_proxy::Proxy;
 use std::{net::SocketAddr, process::Stdio, time::Duration};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    sync::Mutex,
+};
+
+/// Megabytes move over mixes here, all of them on this machine: side by side, scenarios would starve each other until tunnels take the other end
+/// for gone.
+pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A visitor and its proxy.
 pub(crate) struct Side {
