@@ -13,20 +13,22 @@ use std::{
 const MAX_LINES: usize = 500;
 
 /// Which of our crates a crate may build on. Never the other way; nothing below the shell knows Tauri.
-const HOUSE: [(&str, &[&str]); 14] = [
+const HOUSE: [(&str, &[&str]); 16] = [
     ("fogbank-model", &[]),
     ("fogbank-sphinx", &[]),
     ("fogbank-placement", &["model"]),
     ("fogbank-wire", &["model"]),
     ("fogbank-store", &["model"]),
     ("fogbank-betanet", &["model", "wire", "sphinx"]),
+    ("fogbank-site", &[]),
+    ("fogbank-proxy", &["model", "betanet", "site"]),
     ("fogbank-allocator", &["model", "placement", "wire", "store", "betanet"]),
-    ("fogbank-agent", &["model", "wire", "betanet"]),
-    ("fogbank-node", &["model", "wire", "store", "betanet", "allocator", "agent"]),
+    ("fogbank-agent", &["model", "wire", "betanet", "site"]),
+    ("fogbank-node", &["model", "wire", "store", "betanet", "allocator", "agent", "proxy"]),
     ("fogbank-daemon", &["model", "node"]),
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
-    ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "agent", "node", "harness"]),
+    ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "node", "harness"]),
     ("fogbank-privacy", &["model", "sphinx", "wire", "betanet"]),
 ];
 

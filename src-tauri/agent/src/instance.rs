@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections of visitors at once. Each holds up to [`crate::site`]'s buffer, so 16 MB of an instance's memory is bound by it; further visitors wait.
+/// Streams of visitors at once. Each holds what [`fogbank_site::give`] reads ahead and gathers, 80 KiB; further ones wait.
 const MAX_CONNECTIONS: usize = 256;
 /// Streams that wait to be taken.
 const WAITING_STREAMS: usize = 16;
@@ -176,7 +176,6 @@ async fn serve<P: Published, S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let draining = watch::Sender::new(false);
     let mut connections = JoinSet::new();
     let mut drain = orders.drain.clone();
     let mut state = InstanceState::Starting;
@@ -186,8 +185,8 @@ where
         tokio::select! {
             stream = streams.recv(), if connections.len() < MAX_CONNECTIONS => match stream {
                 Some(stream) => {
-                    let (site, draining) = (site.clone(), draining.subscribe());
-                    connections.spawn(async move { site.serve(stream, draining).await });
+                    let site = site.clone();
+                    connections.spawn(async move { site.serve(stream).await });
                 }
                 None => return "the way to visitors ended".to_owned(),
             },
@@ -202,7 +201,6 @@ where
             }
             () = ordered(&mut drain), if state != InstanceState::Draining => {
                 published.drain();
-                draining.send_replace(true);
                 if state == InstanceState::Starting {
                     return "drained before it served".to_owned();
                 }

@@ -7,23 +7,26 @@ mod common;
 mod net;
 
 use common::{Device, Fog, noise, now, site};
-use fogbank_agent::{Agent, AgentConfig};
+use fogbank_agent::{
+    Agent, AgentConfig,
+    bundle::{Limits, Manifest, Root},
+};
 use fogbank_betanet::{
     address::Period,
     client::Visitor,
     descriptor::Descriptor,
     lease::{LEASE_LIFE, Lease},
     proof::{ContainerIdentity, DescriptorSigner},
+    seal::SiteSeal,
     service::Host,
+    tunnel::Stream,
 };
 use fogbank_model::{ContainerId, ContainerSpec, Image, InstanceId, InstanceState, Level, MixId, Onion, Resources, UnixMs};
+use fogbank_site::{Contents, take_manifest};
 use fogbank_wire::{Assignment, DeviceReply, DeviceRequest};
 use net::Net;
 use std::time::Duration;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 const SOME: Resources = Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 20, bandwidth_kbps: 500 };
 const INSTANCE: InstanceId = InstanceId([1; 16]);
@@ -36,14 +39,24 @@ async fn state(agent: &Agent, wanted: InstanceState) -> Option<[u8; 32]> {
     report.instances[0].introduction_key
 }
 
-async fn page(visitor: &Visitor, onion: &Onion, path: &str) -> Vec<u8> {
-    let mut stream = visitor.connect(onion, "").await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
-    let mut back = Vec::new();
-    timeout(Duration::from_secs(30), stream.read_to_end(&mut back)).await.unwrap().unwrap();
-    let head = back.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    assert!(back.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&back[..head]));
-    back.split_off(head + 4)
+async fn manifest(visitor: &Visitor, onion: &Onion) -> (Root, Manifest) {
+    let opened = visitor.open(onion, "").await.unwrap();
+    let root = Root(opened.seal.expect("sealed").root);
+    (root, take_manifest(opened.stream, root, &Limits::default()).await.unwrap())
+}
+
+async fn contents(visitor: &Visitor, onion: &Onion, root: Root, manifest: &Manifest, path: &str) -> Contents<Stream> {
+    let entry = manifest.entry(path).unwrap();
+    let stream = visitor.connect(onion, "").await.unwrap();
+    Contents::ask(stream, root, manifest, entry.blob(), entry.bytes(), 0..entry.bytes()).await.unwrap()
+}
+
+async fn all(mut contents: Contents<Stream>) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(bytes) = timeout(Duration::from_secs(30), contents.next()).await.unwrap().unwrap() {
+        all.extend_from_slice(&bytes);
+    }
+    all
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,10 +79,11 @@ async fn a_folder_is_opened_by_its_address() {
 
     // What the allocator does.
     let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-    let proof = identity.pre_sign(now(), 4, &mut rand::rng()).unwrap();
+    let seal = SiteSeal { root: bundle.root.0, revision: 1 };
+    let proof = identity.pre_sign_sealed(now(), 4, &seal, &mut rand::rng()).unwrap();
     let signer = DescriptorSigner::of(&proof, Period::at(now()), now()).unwrap();
     let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
-    let descriptor = Descriptor { introduction_points: points.clone(), level: Level::Fast };
+    let descriptor = Descriptor { introduction_points: points.clone(), level: Level::Fast, seal: proof.seal.clone() };
     let bytes = descriptor.make(&signer, 1, &mut rand::rng()).unwrap();
     for id in net.directory().ring(&signer.blinded()) {
         net.mixes.iter().find(|(entry, _)| entry.id == id).unwrap().1.put_descriptor(bytes.clone()).unwrap();
@@ -106,17 +120,15 @@ async fn a_folder_is_opened_by_its_address() {
 
     publisher.endpoint.close().await;
     let visitor = Visitor::start(net.stranger());
-    assert_eq!(page(&visitor, identity.onion(), "/").await, b"hello from an agent");
-    assert!(page(&visitor, identity.onion(), "/large.bin").await == large);
+    let (root, manifest) = manifest(&visitor, identity.onion()).await;
+    assert_eq!(all(contents(&visitor, identity.onion(), root, &manifest, "index.html").await).await, b"hello from an agent");
+    assert!(all(contents(&visitor, identity.onion(), root, &manifest, "large.bin").await).await == large);
 
     // A drain while something is open: it is finished.
-    let mut stream = visitor.connect(identity.onion(), "").await.unwrap();
-    stream.write_all(b"GET /large.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    stream.read_exact(&mut [0; 100]).await.unwrap();
+    let mut open = contents(&visitor, identity.onion(), root, &manifest, "large.bin").await;
+    let first = open.next().await.unwrap().unwrap();
     done(DeviceRequest::Drain { instance: INSTANCE, deadline: UnixMs(now().0 + 60_000) }).await;
-    let mut rest = Vec::new();
-    timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await.unwrap().unwrap();
-    assert!(rest.ends_with(&large[300_000..]));
+    assert!(all(open).await == large[first.len()..]);
     state(&agent, InstanceState::Ended).await;
     agent.shutdown().await;
 }

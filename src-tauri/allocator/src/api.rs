@@ -12,7 +12,7 @@ use crate::{
     world::{SeenContainer, World},
 };
 use fogbank_betanet::{directory::check_mix, epoch, renewal};
-use fogbank_model::{Container, ContainerId, ContainerState, InstanceState, MixId, Resources};
+use fogbank_model::{Container, ContainerId, ContainerState, Image, InstanceState, MixId, Resources};
 use fogbank_placement::capacity as room;
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
@@ -125,6 +125,11 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     request.spec.check().map_err(|e| invalid(e.to_string()))?;
     fogbank_betanet::proof::check(&request.proof, now())
         .map_err(|e| invalid(format!("the service proof is not believed: {e}")))?;
+    if matches!(request.spec.image, Image::Site { .. }) && request.proof.seal.is_none() {
+        return Err(invalid(
+            "a site must be sealed by its publisher, so that visitors can check it: use a newer Fogbank".to_owned(),
+        ));
+    }
     let proof = encode(&request.proof).map_err(|e| invalid(e.to_string()))?;
     let world = look(shared).await.map_err(failed)?;
     let known = world.containers.iter().any(|c| c.container.id == request.id);

@@ -124,7 +124,9 @@ impl Actor {
             let handed = Handed { points: points.clone(), period, signed_until, ring, at: Instant::now() };
             if describe {
                 let members = self.shared.registry.snapshot(clock);
-                for (bytes, mixes) in service::descriptors(&signers, &kept.container.spec, &points, &directory, now()) {
+                for (bytes, mixes) in
+                    service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, &points, &directory, now())
+                {
                     for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
                         send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
                     }

@@ -103,12 +103,14 @@ fn weight(i: &SeenInstance, spec: &ContainerSpec) -> u16 {
 /// The descriptors of a service, each with the mixes that are to keep it.
 pub(crate) fn descriptors(
     signers: &[DescriptorSigner],
+    seal: Option<&[u8]>,
     spec: &ContainerSpec,
     points: &[MixId],
     directory: &Directory,
     now: UnixMs,
 ) -> Vec<(Vec<u8>, Vec<MixId>)> {
-    let descriptor = Descriptor { introduction_points: points.to_vec(), level: spec.level };
+    let seal = seal.map(<[u8]>::to_vec);
+    let descriptor = Descriptor { introduction_points: points.to_vec(), level: spec.level, seal };
     let revision = u64::try_from(now.0).unwrap_or(0);
     signers
         .iter()

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use fogbank_allocator::{Allocator, AllocatorConfig};
-use fogbank_betanet::{directory::clock, epoch, proof::ContainerIdentity, renewal};
+use fogbank_betanet::{directory::clock, epoch, proof::ContainerIdentity, renewal, seal::SiteSeal};
 use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Image, InstanceId, InstanceState, Level, Resources,
 };
@@ -27,6 +27,8 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 
 const BUNDLE: BundleId = BundleId([1; 32]);
+/// Of no bundle: nothing is served here.
+const SEAL: SiteSeal = SiteSeal { root: [1; 32], revision: 1 };
 const SOON: Duration = Duration::from_secs(15);
 
 async fn endpoint(key: &SecretKey) -> Endpoint {
@@ -187,16 +189,16 @@ async fn the_owner_signs_further_and_nobody_else() {
     report(&connection, Vec::new()).await;
     let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
     let id = ContainerId([7; 16]);
-    create(&connection, id, identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap()).await;
+    create(&connection, id, identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
     let until = signed_until(&connection).await;
     assert!(renewal::due(until, clock()));
-    let proof = identity.sign_further(until, clock(), 30, &mut rand::rng()).unwrap();
+    let proof = identity.sign_further(until, clock(), 30, true, &mut rand::rng()).unwrap();
     let renew = |proof: &ServiceProof| NodeRequest::Renew { id, proof: proof.clone() };
     let (_theirs, other) = stranger.connect(&fog).await;
     let refused = call(&other, &renew(&proof)).await.unwrap();
     assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::NotFound), "{refused:?}");
     let forged =
-        ContainerIdentity::generate(&mut rand::rng()).unwrap().sign_further(until, clock(), 30, &mut rand::rng()).unwrap();
+        ContainerIdentity::generate(&mut rand::rng()).unwrap().sign_further(until, clock(), 30, true, &mut rand::rng()).unwrap();
     for wrong in [forged.clone(), ServiceProof { onion: proof.onion.clone(), ..forged }] {
         let refused = call(&connection, &renew(&wrong)).await.unwrap();
         assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::Invalid), "{refused:?}");
@@ -220,7 +222,7 @@ async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     let (host_end, at_host) = host.connect(&fog).await;
     report(&at_host, Vec::new()).await;
     let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-    create(&at_host, ContainerId([7; 16]), identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap()).await;
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
     let instance: InstanceId =
         host.asked(|r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None }).await;
     for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {

@@ -186,6 +186,11 @@ impl Address {
         &self.onion
     }
 
+    /// The public key that the address is.
+    pub(crate) fn public(&self) -> [u8; 32] {
+        *self.key.id().as_ref()
+    }
+
     /// The blinded key of a period.
     ///
     /// # Errors

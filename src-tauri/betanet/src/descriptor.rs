@@ -36,6 +36,8 @@ pub struct Descriptor {
     pub introduction_points: Vec<MixId>,
     /// The delay that the publisher chose.
     pub level: Level,
+    /// The site's seal, as signed: there when the period's record says that the service is sealed, and only then.
+    pub seal: Option<Vec<u8>>,
 }
 
 /// What a directory mix learns from one.
@@ -73,6 +75,9 @@ impl Descriptor {
         let count = self.introduction_points.len();
         if count == 0 || count > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
+        }
+        if self.seal.is_some() != signer.record.sealed {
+            return Err(ProofError::Other { what: "seal" });
         }
         let mut nonce = [0; NONCE_BYTES];
         rng.fill_bytes(&mut nonce);
@@ -112,6 +117,9 @@ impl Descriptor {
         let count = descriptor.introduction_points.len();
         if count == 0 || count > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
+        }
+        if descriptor.seal.is_some() != record.sealed {
+            return Err(ProofError::Other { what: "seal" });
         }
         Ok((descriptor, sealed.revision))
     }
@@ -155,6 +163,7 @@ mod tests {
     use crate::{
         address::{AccessKey, Address, Period},
         proof::ContainerIdentity,
+        seal::SiteSeal,
     };
     use fogbank_wire::ServiceProof;
     use proptest::prelude::*;
@@ -163,10 +172,11 @@ mod tests {
 
     fn fixture(seed: u8) -> (Vec<u8>, Blinded, Descriptor) {
         let identity = ContainerIdentity::from_seed([seed; 32]).unwrap();
-        let proof = identity.pre_sign(NOW, 2, &mut rand::rng()).unwrap();
+        let seal = SiteSeal { root: [255; 32], revision: u64::MAX };
+        let proof = identity.pre_sign_sealed(NOW, 2, &seal, &mut rand::rng()).unwrap();
         let signer = DescriptorSigner::of(&proof, Period::at(NOW), NOW).unwrap();
         let points = (1..=3).map(|i| MixId([i; 16])).collect();
-        let descriptor = Descriptor { introduction_points: points, level: Level::Strict };
+        let descriptor = Descriptor { introduction_points: points, level: Level::Strict, seal: proof.seal.clone() };
         (descriptor.make(&signer, u64::MAX, &mut rand::rng()).unwrap(), signer.blinded, descriptor)
     }
 
@@ -190,7 +200,7 @@ mod tests {
         let access = AccessKey([7; 32]);
         let proof = ServiceProof { access: Some(access.0), ..identity.pre_sign(NOW, 2, &mut rand::rng()).unwrap() };
         let signer = DescriptorSigner::of(&proof, Period::at(NOW), NOW).unwrap();
-        let descriptor = Descriptor { introduction_points: vec![MixId([1; 16])], level: Level::Fast };
+        let descriptor = Descriptor { introduction_points: vec![MixId([1; 16])], level: Level::Fast, seal: None };
         let bytes = descriptor.make(&signer, 1, &mut rand::rng()).unwrap();
         let address = Address::parse(identity.onion()).unwrap();
         let plain = address.blinded(Period::at(NOW)).unwrap();
@@ -208,6 +218,30 @@ mod tests {
 
     fn signer_of(proof: &ServiceProof) -> DescriptorSigner {
         DescriptorSigner::of(proof, Period::at(NOW), NOW).unwrap()
+    }
+
+    #[test]
+    fn a_seal_can_be_neither_left_out_nor_put_in() {
+        let identity = ContainerIdentity::from_seed([1; 32]).unwrap();
+        let seal = SiteSeal { root: [1; 32], revision: 1 };
+        let sealed = identity.pre_sign_sealed(NOW, 2, &seal, &mut rand::rng()).unwrap();
+        let plain = identity.pre_sign(NOW, 2, &mut rand::rng()).unwrap();
+        let signer = |proof| DescriptorSigner::of(proof, Period::at(NOW), NOW).unwrap();
+        let make = |signer: &DescriptorSigner, seal: &Option<Vec<u8>>| {
+            let points = vec![MixId([1; 16])];
+            Descriptor { introduction_points: points, level: Level::Fast, seal: seal.clone() }.make(signer, 1, &mut rand::rng())
+        };
+        // An honest allocator's own check.
+        assert!(make(&signer(&sealed), &None).is_err() && make(&signer(&plain), &sealed.seal).is_err());
+        // A dishonest one signs it all the same.
+        for (proof, seal) in [(&sealed, &None), (&plain, &sealed.seal)] {
+            let mut lying = signer(proof);
+            lying.record.sealed = !lying.record.sealed;
+            let bytes = make(&lying, seal).unwrap();
+            assert!(check_outside(&bytes, NOW).is_ok(), "a mix can't tell");
+            let refused = Descriptor::open(&bytes, &lying.blinded, NOW);
+            assert!(matches!(refused, Err(ProofError::Other { what: "seal" })), "{refused:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Invariants: identity secrets never leave the publisher; every message is bounded before it is parsed; nothing is sent for an address
 //! while fewer mixes are usable than privacy asks for (fail closed).
-//! Deliberately absent: who runs what where (the allocator's), and HTTP (the agent's site runtime and the visitor's browser speak it).
+//! Deliberately absent: who runs what where (the allocator's), and what is said in streams (sites and HTTP are the proxy's and the agent's).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
@@ -19,11 +19,11 @@ pub mod message;
 pub mod mixnode;
 pub mod paths;
 pub mod proof;
-pub mod proxy;
 pub mod puzzle;
 mod rendezvous;
 pub mod renewal;
 pub mod schedule;
+pub mod seal;
 pub mod service;
 pub mod sim;
 pub mod tunnel;

@@ -11,6 +11,7 @@
 //! Deliberately absent: keeping the identity (the node's profile does), and Tor publishing.
 
 use crate::address::{AccessKey, Address, AddressError, Blinded, Period};
+use crate::seal::SiteSeal;
 use fogbank_model::{DurationMs, Onion, UnixMs};
 use fogbank_wire::{ServiceProof, decode, encode};
 use iroh::{PublicKey, SecretKey, Signature};
@@ -48,6 +49,8 @@ pub struct PeriodRecord {
     pub descriptor_key: [u8; 32],
     /// Nothing signed by the descriptor key is believed after this.
     pub expires: UnixMs,
+    /// Whether the service is a sealed site: then a descriptor without its seal is not believed. Mixes see it, and so tell sites from apps.
+    pub sealed: bool,
 }
 
 /// Why a proof, a record or what hangs on it is not believed.
@@ -187,14 +190,31 @@ impl ContainerIdentity {
     }
 
     /// Signs records for the coming days (and for the moment's neighbours), each with a fresh descriptor key. What comes back goes to the allocator.
+    /// Nothing is sealed: visitors can't check what hosts serve.
     ///
     /// # Errors
     /// When more than [`MAX_DAYS_AHEAD`] are asked for.
     pub fn pre_sign(&self, now: UnixMs, days: u32, rng: &mut impl CryptoRng) -> Result<ServiceProof, ProofError> {
-        self.sign_from(Period::at(now.plus(DurationMs(-RECORD_SLACK.0))), now, days, rng)
+        self.sign_from(Period::at(now.plus(DurationMs(-RECORD_SLACK.0))), now, days, false, rng)
     }
 
-    /// As [`Self::pre_sign`], for the periods after what has been signed for (`until`, the end of a period) only.
+    /// As [`Self::pre_sign`], for a site that consists of what this seal says and nothing else.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pre_sign_sealed(
+        &self,
+        now: UnixMs,
+        days: u32,
+        seal: &SiteSeal,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ServiceProof, ProofError> {
+        let proof = self.sign_from(Period::at(now.plus(DurationMs(-RECORD_SLACK.0))), now, days, true, rng)?;
+        Ok(ServiceProof { seal: Some(seal.sign(self)?), ..proof })
+    }
+
+    /// As [`Self::pre_sign`] for the periods after what has been signed for (`until`, the end of a period) only; `sealed` as it was at first. The
+    /// seal itself is not signed anew.
     ///
     /// # Errors
     /// When more than [`MAX_DAYS_AHEAD`] are asked for.
@@ -203,13 +223,21 @@ impl ContainerIdentity {
         until: UnixMs,
         now: UnixMs,
         days: u32,
+        sealed: bool,
         rng: &mut impl CryptoRng,
     ) -> Result<ServiceProof, ProofError> {
         let first = Period::at(now.plus(DurationMs(-RECORD_SLACK.0)));
-        self.sign_from(first.max(Period::at(until)), now, days, rng)
+        self.sign_from(first.max(Period::at(until)), now, days, sealed, rng)
     }
 
-    fn sign_from(&self, first: Period, now: UnixMs, days: u32, rng: &mut impl CryptoRng) -> Result<ServiceProof, ProofError> {
+    fn sign_from(
+        &self,
+        first: Period,
+        now: UnixMs,
+        days: u32,
+        sealed: bool,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ServiceProof, ProofError> {
         if days > MAX_DAYS_AHEAD {
             return Err(ProofError::TooMuch { what: "number of days" });
         }
@@ -219,12 +247,18 @@ impl ContainerIdentity {
         for period in (first.0..=last.0).map(Period) {
             let mut secret = [0; 32];
             rng.fill_bytes(&mut secret);
-            periods.push((self.sign_period(&keypair, period, &secret)?, secret));
+            periods.push((self.sign_period(&keypair, period, &secret, sealed)?, secret));
         }
-        Ok(ServiceProof { onion: self.onion().clone(), periods, access: None })
+        Ok(ServiceProof { onion: self.onion().clone(), periods, access: None, seal: None })
     }
 
-    fn sign_period(&self, keypair: &HsIdKeypair, period: Period, descriptor: &[u8; 32]) -> Result<Vec<u8>, ProofError> {
+    fn sign_period(
+        &self,
+        keypair: &HsIdKeypair,
+        period: Period,
+        descriptor: &[u8; 32],
+        sealed: bool,
+    ) -> Result<Vec<u8>, ProofError> {
         const WHAT: &str = "period record";
         let (public, blinded, _) =
             keypair.compute_blinded_key(period.tor()).map_err(|_| ProofError::Address(AddressError::Key))?;
@@ -234,6 +268,7 @@ impl ContainerIdentity {
             blinded: *public.id().as_ref(),
             descriptor_key: *SecretKey::from_bytes(descriptor).public().as_bytes(),
             expires: period.end().plus(RECORD_SLACK),
+            sealed,
         };
         let bytes = encode(&record).map_err(|_| ProofError::Malformed { what: WHAT })?;
         let signature = Signature::from_bytes(&blinded.sign(&signed_bytes(&bytes)).to_bytes());
@@ -304,13 +339,16 @@ fn decode_record(bytes: &[u8]) -> Result<SignedRecord, ProofError> {
 }
 
 /// The period of a record, and whether the record and its descriptor secret are what they should be for this address.
-pub(crate) fn check_period(address: &Address, bytes: &[u8], secret: &[u8; 32]) -> Result<Period, ProofError> {
+pub(crate) fn check_period(address: &Address, bytes: &[u8], secret: &[u8; 32], sealed: bool) -> Result<Period, ProofError> {
     const WHAT: &str = "period record";
     let signed = decode_record(bytes)?;
     let period = decode::<PeriodRecord>(&signed.bytes).map_err(|_| ProofError::Malformed { what: WHAT })?.period;
     let blinded = address.blinded(period).map_err(ProofError::Address)?;
     // Each is checked as of the start of its own period: most are for later.
     let record = signed.open_for(&blinded, period.start())?;
+    if record.sealed != sealed {
+        return Err(ProofError::Other { what: "seal" });
+    }
     if SecretKey::from_bytes(secret).public().as_bytes() == &record.descriptor_key {
         Ok(period)
     } else {
@@ -333,10 +371,13 @@ pub fn check(proof: &ServiceProof, now: UnixMs) -> Result<UnixMs, ProofError> {
     if proof.periods.len() > MAX_PERIODS {
         return Err(ProofError::TooMuch { what: "number of period records" });
     }
+    if let Some(seal) = &proof.seal {
+        SiteSeal::open(seal, &address)?;
+    }
     let mut last: Option<Period> = None;
     let mut covered = false;
     for (bytes, secret) in &proof.periods {
-        let period = check_period(&address, bytes, secret)?;
+        let period = check_period(&address, bytes, secret, proof.seal.is_some())?;
         if last.is_some_and(|l| l >= period) {
             return Err(ProofError::Other { what: "period record" });
         }

@@ -54,7 +54,7 @@ pub fn merge(kept: &ServiceProof, offered: &ServiceProof, now: UnixMs) -> Result
     let mut merged: Vec<(Period, Signed)> =
         kept.periods.iter().filter_map(|one| Some((period_of(&one.0)?, one.clone()))).filter(|(p, _)| !over(*p)).collect();
     for one in &offered.periods {
-        let period = check_period(&address, &one.0, &one.1)?;
+        let period = check_period(&address, &one.0, &one.1, kept.seal.is_some())?;
         if !over(period) && !merged.iter().any(|(known, _)| *known == period) {
             merged.push((period, one.clone()));
         }
@@ -70,7 +70,7 @@ pub fn merge(kept: &ServiceProof, offered: &ServiceProof, now: UnixMs) -> Result
         return Err(ProofError::NoPeriod);
     }
     let periods = merged.into_iter().map(|(_, one)| one).collect();
-    Ok(ServiceProof { onion: kept.onion.clone(), periods, access: offered.access })
+    Ok(ServiceProof { onion: kept.onion.clone(), periods, access: offered.access, seal: kept.seal.clone() })
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
             let now = day(n);
             let until = signed_until(&kept, now);
             if on(n) && due(until, now) {
-                let offered = publisher.sign_further(until, now, DAYS, &mut rand::rng()).unwrap();
+                let offered = publisher.sign_further(until, now, DAYS, false, &mut rand::rng()).unwrap();
                 let before = kept.periods.clone();
                 kept = merge(&kept, &offered, now).unwrap();
                 renewals += 1;
@@ -139,9 +139,9 @@ mod tests {
         let rng = &mut rand::rng();
         let kept = mine.pre_sign(NOW, 4, rng).unwrap();
         let until = signed_until(&kept, NOW);
-        let further = mine.sign_further(until, NOW, DAYS, rng).unwrap();
+        let further = mine.sign_further(until, NOW, DAYS, false, rng).unwrap();
         assert!(merge(&kept, &further, NOW).is_ok());
-        let theirs = other.sign_further(until, NOW, DAYS, rng).unwrap();
+        let theirs = other.sign_further(until, NOW, DAYS, false, rng).unwrap();
         assert!(matches!(merge(&kept, &theirs, NOW), Err(ProofError::Other { .. })));
         let disguised = ServiceProof { onion: kept.onion.clone(), ..theirs };
         assert!(merge(&kept, &disguised, NOW).is_err(), "records of another service under this address");
@@ -158,7 +158,7 @@ mod tests {
         // After the end a publisher that returns signs anew.
         let late = day(60);
         assert!(merge(&kept, &further, late).is_err(), "only what is over");
-        let anew = mine.sign_further(signed_until(&kept, late), late, DAYS, rng).unwrap();
+        let anew = mine.sign_further(signed_until(&kept, late), late, DAYS, false, rng).unwrap();
         assert!(signed_until(&merge(&kept, &anew, late).unwrap(), late) > day(90));
         // A rotated access key comes with a renewal.
         let rotated = ServiceProof { access: Some([7; 32]), ..further };

@@ -33,7 +33,7 @@ struct World {
 
 fn world(seed: [u8; 32]) -> World {
     let identity = ContainerIdentity::from_seed(seed).unwrap();
-    let further = identity.sign_further(NOW, NOW, 60, &mut rand::rng()).unwrap();
+    let further = identity.sign_further(NOW, NOW, 60, false, &mut rand::rng()).unwrap();
     let proof = ServiceProof { access: Some(ACCESS.0), ..identity.pre_sign(NOW, 30, &mut rand::rng()).unwrap() };
     let merged = renewal::merge(&proof, &ServiceProof { access: Some(ACCESS.0), ..further.clone() }, NOW).unwrap();
     let signer = DescriptorSigner::of(&proof, Period::at(NOW), NOW).unwrap();
@@ -42,8 +42,9 @@ fn world(seed: [u8; 32]) -> World {
     let presented = Lease::present(&issued, POINTS[0]).unwrap();
     let public = Lease::open_at(&presented, POINTS[0], NOW).unwrap().public;
     let revocation = Revocation::issue(&[INSTANCE], NOW, &signer).unwrap();
-    let descriptor =
-        Descriptor { introduction_points: POINTS.to_vec(), level: Level::Fast }.make(&signer, 1, &mut rand::rng()).unwrap();
+    let descriptor = Descriptor { introduction_points: POINTS.to_vec(), level: Level::Fast, seal: None }
+        .make(&signer, 1, &mut rand::rng())
+        .unwrap();
     let (_, hello) = initiate(&key.public(), b"whatever", b"whatever").unwrap();
     let allocator = vec![
         encode(&proof).unwrap(),
@@ -135,7 +136,7 @@ fn descriptor_keys_sign_for_their_own_period_and_service_alone() {
     let mut moved = world.proof.clone();
     moved.periods.reverse();
     let mine = ContainerIdentity::from_seed([9; 32]).unwrap();
-    let foreign = mine.sign_further(renewal::signed_until(&world.proof, NOW), NOW, 60, &mut rand::rng()).unwrap();
+    let foreign = mine.sign_further(renewal::signed_until(&world.proof, NOW), NOW, 60, false, &mut rand::rng()).unwrap();
     let forged = ServiceProof { onion: world.proof.onion.clone(), ..foreign };
     assert!(renewal::merge(&world.proof, &forged, NOW).is_err());
     let until = renewal::signed_until(&world.proof, NOW);

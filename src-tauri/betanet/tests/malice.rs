@@ -191,7 +191,7 @@ async fn leases_and_descriptors_that_name_unlisted_points_lead_nowhere() {
     let mut stream = visitor.connect(container.onion(), "").await.expect("the true point still leads there");
     assert_eq!(greeting(&mut stream).await, 1);
     // Nothing but traps: there is no way, and none is tried.
-    let only = Descriptor { introduction_points: trap.ids().to_vec(), level: Level::Fast };
+    let only = Descriptor { introduction_points: trap.ids().to_vec(), level: Level::Fast, seal: None };
     let bytes = only.make(&container.signer(), 3, &mut rand::rng()).unwrap();
     for id in net.directory().ring(&container.signer().blinded()) {
         net.mix(id).unwrap().put_descriptor(bytes.clone()).unwrap();

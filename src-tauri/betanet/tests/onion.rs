@@ -4,14 +4,12 @@
 
 mod net;
 
-use fast_socks5::client::{Config, Socks5Stream};
 use fogbank_betanet::{
     client::{ConnectError, VisitState, Visitor},
-    proxy::{Proxy, ProxyError},
     uplink::UplinkStatus,
 };
 use fogbank_model::Level;
-use net::{Container, Net, greeting, noise, ready, there_and_back};
+use net::{Container, Net, greeting, noise, there_and_back};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -130,36 +128,4 @@ async fn an_unpublished_address_is_said_to_be_so() {
     let visitor = Visitor::start(net.member());
     let refused = visitor.connect_within(container.onion(), "", Duration::from_secs(4)).await;
     assert!(matches!(refused, Err(ConnectError::NotFound)), "{:?}", refused.err());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_proxy_passes_onions_and_nothing_else() {
-    let net = Net::start(5).await;
-    let container = Container::publish(&net, Level::Fast);
-    let _instance = container.instance(&net, 9).await;
-    let uplink = net.member();
-    ready(&uplink).await;
-    let visitor = Visitor::start(uplink);
-    let proxy = Proxy::bind("127.0.0.1:0".parse().unwrap(), tokio::sync::watch::channel(Some(visitor.clone())).1).await.unwrap();
-
-    let onion = container.onion().to_string();
-    let mut socket = Socks5Stream::connect(proxy.addr(), onion.clone(), 80, Config::default()).await.unwrap();
-    assert_eq!(socket.read_u8().await.unwrap(), 9);
-    socket.write_all(b"hello").await.unwrap();
-    // The request ends before its answer does.
-    socket.shutdown().await.unwrap();
-    let mut back = Vec::new();
-    socket.read_to_end(&mut back).await.unwrap();
-    assert_eq!(back, b"hello");
-    let named = Socks5Stream::connect_with_password(proxy.addr(), onion, 80, "me".into(), "x".into(), Config::default()).await;
-    assert!(named.is_ok());
-
-    for other in ["example.org", "127.0.0.1", "localhost"] {
-        let refused = Socks5Stream::connect(proxy.addr(), other.to_owned(), 80, Config::default()).await;
-        let said = refused.expect_err("refused").to_string();
-        assert!(said.to_lowercase().contains("not allowed"), "{other}: {said}");
-    }
-    let taken = Proxy::bind(proxy.addr(), tokio::sync::watch::channel(Some(visitor)).1).await;
-    assert!(matches!(&taken, Err(ProxyError::PortTaken { addr }) if *addr == proxy.addr()), "{taken:?}");
-    assert!(taken.unwrap_err().to_string().contains(&proxy.addr().to_string()));
 }

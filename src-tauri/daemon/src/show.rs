@@ -1,7 +1,7 @@
 //! Answers in words, for a terminal.
 
 use fogbank_node::control::{
-    Amounts, ContainerDetailDto, ControlReply, ControlRequest, NetworkDto, RelayDto, RoleDto, StatusDto,
+    Amounts, ContainerDetailDto, ControlReply, ControlRequest, NetworkDto, RelayDto, RoleDto, StatusDto, TrustDto,
 };
 use std::fmt::Write;
 
@@ -92,7 +92,16 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
     writeln!(out, "gate     {gate}")?;
     writeln!(out, "relay    {}", relay(&network.relay))?;
     for visit in &network.visits {
-        writeln!(out, "visit    {}  {}", visit.onion, visit.words)?;
+        let mark = match visit.trust {
+            TrustDto::Unknown => "",
+            TrustDto::NotVerified => "; not verified: an app, its host could alter it",
+            TrustDto::Verified => "; verified: what it shows is its publisher's",
+            TrustDto::Broken => "; broken: no copy gives what the publisher signed",
+        };
+        writeln!(out, "visit    {}  {}{mark}", visit.onion, visit.words)?;
+        if visit.caught > 0 {
+            writeln!(out, "         {} lying copies were caught and left", visit.caught)?;
+        }
     }
     for (title, counters) in
         [("mix", &network.mix_counters), ("visiting", &network.visit_counters), ("hosting", &network.host_counters)]

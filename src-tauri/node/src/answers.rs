@@ -2,8 +2,9 @@
 
 use crate::control::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto, RoleDto,
-    StepDto,
+    StepDto, TrustDto,
 };
+use fogbank_betanet::client::Trust;
 use fogbank_model::{Dimension, Image, Infeasible, Level, Resources};
 use fogbank_wire::{
     CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
@@ -30,6 +31,15 @@ pub(crate) fn level(level: LevelDto) -> Level {
         LevelDto::Fast => Level::Fast,
         LevelDto::Balanced => Level::Balanced,
         LevelDto::Strict => Level::Strict,
+    }
+}
+
+pub(crate) fn trust(trust: Trust) -> TrustDto {
+    match trust {
+        Trust::Unknown => TrustDto::Unknown,
+        Trust::Unchecked => TrustDto::NotVerified,
+        Trust::Checked => TrustDto::Verified,
+        Trust::Broken => TrustDto::Broken,
     }
 }
 

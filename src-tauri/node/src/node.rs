@@ -25,8 +25,9 @@ use crate::{
     start::{NodeOptions, ProxyPort, StartError},
 };
 use fogbank_agent::bundle::Bundles;
-use fogbank_betanet::{client::Visitor, proxy::Proxy};
+use fogbank_betanet::client::Visitor;
 use fogbank_model::{FogId, Resources};
+use fogbank_proxy::Proxy;
 use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Purpose, Refusal, RefusalKind, Report};
 use iroh::Endpoint;
 use std::{

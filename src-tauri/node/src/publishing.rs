@@ -9,8 +9,8 @@ use crate::{
     control::{Amounts, ControlError, ControlErrorKind, ControlReply, FolderDto, LevelDto, ProgressDto},
     node::Inner,
 };
-use fogbank_agent::bundle::{self, Limits, check_folder};
-use fogbank_betanet::{address::AccessKey, directory::clock};
+use fogbank_agent::bundle::{self, ImportedBundle, Limits, check_folder};
+use fogbank_betanet::{address::AccessKey, directory::clock, seal::SiteSeal};
 use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, FogId, Image};
 use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest, ServiceProof};
 use std::{
@@ -143,7 +143,7 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
     on_its_way.step("asking the allocator", imported.bytes, imported.bytes);
     let spec = spec(Image::Site { bundle: imported.id, bytes: imported.bytes, files: imported.files });
     let access = wish.private.then(|| AccessKey::generate(&mut rand::rng()));
-    match create(inner, membership.fog, spec, imported.id, access).await {
+    match create(inner, membership.fog, spec, &imported, access).await {
         Ok(created) => Ok(created),
         // It may have been created: the address stays, and the list shows it when the allocator is back.
         Err((error, _)) if error.kind == ControlErrorKind::AllocatorAway => Err(error),
@@ -160,15 +160,17 @@ async fn create(
     inner: &Inner,
     fog: FogId,
     spec: ContainerSpec,
-    bundle: BundleId,
+    imported: &ImportedBundle,
     access: Option<AccessKey>,
 ) -> Result<ControlReply, (ControlError, ContainerId)> {
     let id = ContainerId(rand::random());
     let failed = |error: String| (answers::failed(error, "Nothing was put online."), id);
-    let identity = inner.keys(fog).create(id, bundle, access).map_err(|error| failed(error.to_string()))?;
+    let identity = inner.keys(fog).create(id, imported.id, access).map_err(|error| failed(error.to_string()))?;
     // By the own clock: the allocator does not choose for which days it may sign.
     let now = clock();
-    let proof = identity.pre_sign(now, DAYS_AHEAD, &mut rand::rng()).map_err(|error| failed(error.to_string()))?;
+    // What visitors hold every host to. The time makes a revision that rises.
+    let seal = SiteSeal { root: imported.root.0, revision: u64::try_from(now.0).unwrap_or(0) };
+    let proof = identity.pre_sign_sealed(now, DAYS_AHEAD, &seal, &mut rand::rng()).map_err(|error| failed(error.to_string()))?;
     let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
     let onion = identity.onion().to_string();
     let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec, proof }));

@@ -67,7 +67,8 @@ fn renewals(list: &[ContainerSummary], keys: &ContainerKeys, now: UnixMs) -> Vec
     let due = list.iter().filter(|c| renewal::due(c.signed_until, now));
     due.filter_map(|c| {
         let (identity, access) = keys.load(c.id)?;
-        let proof = identity.sign_further(c.signed_until, now, DAYS_AHEAD, &mut rand::rng());
+        // Every container is a site so far, and every site is sealed.
+        let proof = identity.sign_further(c.signed_until, now, DAYS_AHEAD, true, &mut rand::rng());
         let proof = proof.inspect_err(|error| tracing::error!(%error, "a container can't be signed for")).ok()?;
         Some((c.id, ServiceProof { access: access.map(|key| key.0), ..proof }))
     })
@@ -81,6 +82,7 @@ mod tests {
     use fogbank_betanet::{
         address::{AccessKey, Period},
         proof::DescriptorSigner,
+        seal::SiteSeal,
     };
     use fogbank_model::{BundleId, ContainerState, FogId};
 
@@ -96,7 +98,8 @@ mod tests {
         let (mine, others) = (ContainerId([1; 16]), ContainerId([2; 16]));
         let access = AccessKey([5; 32]);
         let identity = keys.create(mine, BundleId([1; 32]), Some(access)).unwrap();
-        let mut kept = identity.pre_sign(day(0), DAYS_AHEAD, &mut rand::rng()).unwrap();
+        let seal = SiteSeal { root: [1; 32], revision: 1 };
+        let mut kept = identity.pre_sign_sealed(day(0), DAYS_AHEAD, &seal, &mut rand::rng()).unwrap();
         let summary = |id, signed_until| ContainerSummary {
             id,
             name: String::new(),

@@ -226,6 +226,8 @@ impl Inner {
         let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();
         let visit = |visit: Visit| VisitDto {
             onion: visit.onion.to_string(),
+            trust: answers::trust(visit.trust),
+            caught: visit.caught,
             words: match (visit.state, visit.round_trip) {
                 (VisitState::Opening | VisitState::Open, _) if !gate.waiting.is_empty() => gate.waiting.clone(),
                 (VisitState::Opening, _) => "opening".to_owned(),

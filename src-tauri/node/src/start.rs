@@ -2,7 +2,8 @@
 
 use crate::{fog::FogError, identity::IdentityError, net::NetError, settings::SettingsError};
 use fogbank_agent::{Share, bundle::OpenError};
-use fogbank_betanet::{link::LinkBindError, proxy::ProxyError};
+use fogbank_betanet::link::LinkBindError;
+use fogbank_proxy::ProxyError;
 use fogbank_wire::FrameError;
 use std::{
     io,

@@ -194,6 +194,8 @@ pub struct ServiceProof {
     pub periods: Vec<(Vec<u8>, [u8; 32])>,
     /// The access key of a private service.
     pub access: Option<[u8; 32]>,
+    /// A site's seal, as signed by its identity (betanet's bytes): what the site consists of.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for ServiceProof {

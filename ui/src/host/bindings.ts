@@ -606,6 +606,11 @@ state: string,
 reason: string, };
 
 /**
+ * Whether what an address shows is its publisher's.
+ */
+export type TrustDto = "unknown" | "not_verified" | "verified" | "broken";
+
+/**
  * An address that is open or being opened.
  */
 export type VisitDto = { 
@@ -616,4 +621,12 @@ onion: string,
 /**
  * For people: "open", "waiting: 3 of 4 mixes".
  */
-words: string, };
+words: string, 
+/**
+ * Whether what it shows is its publisher's.
+ */
+trust: TrustDto, 
+/**
+ * Copies that were caught giving something else than the publisher signed, and left.
+ */
+caught: number, };

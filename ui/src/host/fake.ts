@@ -106,7 +106,7 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
     case 'visit':
       if (!request.link.startsWith('fogbank://'))
         throw new Refused('invalid', 'this is no fogbank:// link', 'Copy the whole link and paste it again.');
-      world.visits.push({ onion: request.link.slice(10).split('?')[0] ?? '', words: 'open' });
+      world.visits.push({ onion: request.link.slice(10).split('?')[0] ?? '', words: 'open', trust: 'verified', caught: 0 });
       return DONE;
     case 'lend':
       inFog(world);

@@ -8,7 +8,7 @@
 //! [`SILENCE`] is left for the next, and what it gave stays. One fetch of a bundle runs at a time.
 //! Deliberately absent: fetching from several sources side by side (copies are small and sources few).
 
-use super::{Bundles, Held, Kind, Limits, ManifestError, ReadError, SALT_BYTES, hash, import::full};
+use super::{Bundles, Held, Kind, Limits, Listed, ManifestError, ReadError, SALT_BYTES, hash, import::full};
 use fogbank_model::{BundleId, DeviceId};
 use fogbank_wire::{ALPN, BundlePermit, CallError, Purpose, Signed, greet};
 use futures_util::StreamExt as _;
@@ -236,13 +236,15 @@ impl Bundles {
         let sequence_limit = (u64::from(limits.max_files) + 1) * 32;
         self.missing(&connection.0, GetRequest::blob(root), (sequence_limit, wanted.silence), moved, &mut |_| ()).await?;
         let head = GetRequest::builder().child(0, ChunkRanges::all()).build(root);
-        self.missing(&connection.0, head, (limits.max_manifest_bytes, wanted.silence), moved, &mut |_| ()).await?;
-        let (manifest, hashes, lists) = self.manifest_within(wanted.bundle, limits).await.map_err(|e| match e {
-            ReadError::Store(error) => store(error),
-            ReadError::Manifest(error) => Fault::Fatal(FetchError::Content(error)),
-        })?;
+        self.missing(&connection.0, head, (limits.max_manifest_bytes + SALT_BYTES as u64, wanted.silence), moved, &mut |_| ())
+            .await?;
+        let Listed { manifest, hashes, list_bytes, .. } =
+            self.manifest_within(wanted.bundle, limits).await.map_err(|e| match e {
+                ReadError::Store(error) => store(error),
+                ReadError::Manifest(error) => Fault::Fatal(FetchError::Content(error)),
+            })?;
 
-        let sizes = manifest.sizes(hashes.len());
+        let sizes = manifest.sizes();
         let blob = |size: u64| size + SALT_BYTES as u64;
         let content: u64 = sizes.iter().copied().map(blob).sum();
         let local = self
@@ -251,7 +253,7 @@ impl Bundles {
             .local(HashAndFormat::hash_seq(root))
             .await
             .map_err(|e| store(io::Error::other(e.to_string())))?;
-        let missing_bytes = (content + lists).saturating_sub(local.local_bytes()).min(content);
+        let missing_bytes = (content + list_bytes).saturating_sub(local.local_bytes()).min(content);
         if !local.is_complete() {
             let mut told = |moved_bytes| progress(FetchProgress { moved_bytes, missing_bytes });
             // Every byte was checked against its hash: what is too much is the bundle's own lie, and no other source gives less.

@@ -1,8 +1,8 @@
 //! Bundles that lie, from a publisher who makes them by hand: none is taken, and little of it is moved.
 
 use super::*;
-use crate::bundle::manifest::Part;
 use fogbank_model::{DeviceId, UnixMs};
+use fogbank_site::Part;
 use fogbank_wire::{ALPN, BundlePermit, Purpose, Signed, receive_hello};
 use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets};
 use iroh_blobs::BlobFormat;
@@ -88,7 +88,10 @@ async fn what_lies_is_not_taken() {
     let page = liar.file(b"hello").await;
     let huge = liar.file(&vec![7; 5 << 20]).await;
     let index = || part(INDEX, 5, 0);
-    let manifest = async |parts| liar.blob(Manifest::build(parts).encode().unwrap()).await;
+    let manifest = async |parts: Vec<Part>| {
+        let contents = parts.iter().map(|p| p.blob).max().map_or(0, |most| most as usize + 1);
+        liar.file(&Manifest::build(parts, vec![[0; 32]; contents]).encode().unwrap()).await
+    };
 
     // An honest one is taken by the same means.
     let honest = liar.offer(vec![manifest(vec![index()]).await, page]).await;

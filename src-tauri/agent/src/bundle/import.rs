@@ -4,13 +4,11 @@
 //! a refusal leaves nothing behind but blobs that the next garbage collection takes.
 
 use super::{
-    BundleId, Bundles, Held, Kind, Limits, SALT_BYTES,
-    manifest::{Manifest, Part},
-    path::NameFault,
-    store_fault,
+    BundleId, Bundles, Held, Kind, Limits, Manifest, NameFault, Root, SALT_BYTES, store_fault,
     walk::{Mark, Seen, walk},
 };
 use bytes::Bytes;
+use fogbank_site::Part;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use iroh_blobs::{BlobFormat, Hash, HashAndFormat, api::TempTag, hashseq::HashSeq};
 use std::{
@@ -34,6 +32,8 @@ const PIECE_BYTES: usize = 256 << 10;
 pub struct ImportedBundle {
     /// Its id.
     pub id: BundleId,
+    /// What its publisher signs for visitors.
+    pub root: Root,
     /// Bytes of all files together.
     pub bytes: u64,
     /// How many files.
@@ -191,7 +191,7 @@ impl Bundles {
         let tell = || progress(ImportProgress { done_bytes: done.load(Ordering::Relaxed), total_bytes });
         tell();
         // The tags hold what was read until the bundle's own tag does.
-        let mut tags: Vec<(Seen, TempTag)> = Vec::with_capacity(seen.len());
+        let mut tags: Vec<Added> = Vec::with_capacity(seen.len());
         let mut reading = stream::iter(seen).map(|seen| self.add(seen, salt, done.clone())).buffered(AT_ONCE);
         while let Some(added) = reading.try_next().await? {
             tags.push(added);
@@ -201,36 +201,40 @@ impl Bundles {
 
         let mut numbers: HashMap<Hash, u32> = HashMap::new();
         let mut hashes: Vec<Hash> = Vec::new();
+        let mut contents: Vec<[u8; 32]> = Vec::new();
         let parts = tags
             .iter()
-            .map(|(seen, tag)| {
+            .map(|Added { seen, tag, content }| {
                 let blob = *numbers.entry(tag.hash()).or_insert_with(|| {
                     hashes.push(tag.hash());
+                    contents.push(*content.as_bytes());
                     // Below the limit of files, which is a u32.
                     u32::try_from(hashes.len() - 1).unwrap_or(u32::MAX)
                 });
                 Part { path: seen.path.clone(), bytes: seen.mark.bytes, blob }
             })
             .collect();
-        let manifest = Manifest::build(parts).encode().map_err(|e| ImportError::Store { source: io::Error::other(e) })?;
+        let manifest =
+            Manifest::build(parts, contents).encode().map_err(|e| ImportError::Store { source: io::Error::other(e) })?;
         if manifest.len() as u64 > limits.max_manifest_bytes {
             return Err(ImportError::NamesTooLong { path: folder.to_owned(), limit: limits.max_manifest_bytes });
         }
         let kept = |error| ImportError::Store { source: store_fault(error) };
-        let manifest = self.store().blobs().add_bytes(manifest).temp_tag().await.map_err(kept)?;
+        let root = Root::of(&manifest);
+        let manifest = self.store().blobs().add_bytes([&salt[..], &manifest].concat()).temp_tag().await.map_err(kept)?;
         let sequence: HashSeq = std::iter::once(manifest.hash()).chain(hashes).collect();
         let options = (Bytes::from(sequence), BlobFormat::HashSeq);
-        let root = self.store().blobs().add_bytes_with_opts(options).temp_tag().await.map_err(kept)?;
-        let id = BundleId(*root.hash().as_bytes());
+        let whole = self.store().blobs().add_bytes_with_opts(options).temp_tag().await.map_err(kept)?;
+        let id = BundleId(*whole.hash().as_bytes());
         let held = Held { bytes: total_bytes, files: u32::try_from(tags.len()).unwrap_or(u32::MAX), ..Held::default() };
         self.hold(id, Kind::Own, held).await.map_err(|source| ImportError::Store { source })?;
-        debug_assert_eq!(root.hash_and_format(), HashAndFormat::hash_seq(root.hash()));
+        debug_assert_eq!(whole.hash_and_format(), HashAndFormat::hash_seq(whole.hash()));
         tracing::info!(bundle = id.short(), files = held.files, bytes = held.bytes, "a folder was imported");
-        Ok(ImportedBundle { id, bytes: held.bytes, files: held.files })
+        Ok(ImportedBundle { id, root, bytes: held.bytes, files: held.files })
     }
 
     /// Reads one file into the store.
-    async fn add(&self, seen: Seen, salt: [u8; SALT_BYTES], done: Arc<AtomicU64>) -> Result<(Seen, TempTag), ImportError> {
+    async fn add(&self, seen: Seen, salt: [u8; SALT_BYTES], done: Arc<AtomicU64>) -> Result<Added, ImportError> {
         let blobs = self.store().blobs();
         let fault = |error| ImportError::Store { source: store_fault(error) };
         let opened = seen.clone();
@@ -245,7 +249,7 @@ impl Bundles {
             let opened = seen.clone();
             blocking(move || unchanged(&file, &opened)).await?;
             let tag = blobs.add_bytes([&salt[..], &first].concat()).temp_tag().await.map_err(fault)?;
-            return Ok((seen, tag));
+            return Ok(Added { seen, tag, content: blake3::hash(&first) });
         }
         // The reader stands in a channel's stead between the file and the store: pieces are read when the store asks for more.
         let (give, take) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(2);
@@ -253,14 +257,16 @@ impl Bundles {
         let counted = done.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let (mut file, mut next, mut read) = (file, first, 0);
+            let mut content = blake3::Hasher::new();
             while !next.is_empty() {
                 read += next.len() as u64;
                 if read > opened.mark.bytes {
                     break;
                 }
+                content.update(&next);
                 if give.blocking_send(Ok(next)).is_err() {
                     // The store gave up and says why.
-                    return Ok(());
+                    return Ok(content.finalize());
                 }
                 next = piece(&mut file, &opened)?;
                 counted.fetch_add(next.len() as u64, Ordering::Relaxed);
@@ -268,14 +274,23 @@ impl Bundles {
             if read != opened.mark.bytes {
                 return Err(ImportError::Changed { path: opened.file });
             }
-            unchanged(&file, &opened)
+            unchanged(&file, &opened)?;
+            Ok(content.finalize())
         });
         let pieces = stream::unfold(take, |mut take| async move { take.recv().await.map(|piece| (piece, take)) });
         let salted = stream::once(async move { Ok(Bytes::copy_from_slice(&salt)) }).chain(pieces);
         let adding = blobs.add_stream(salted).await.temp_tag().await;
-        reading.await.map_err(|e| ImportError::Store { source: io::Error::other(e) })??;
-        Ok((seen, adding.map_err(fault)?))
+        let content = reading.await.map_err(|e| ImportError::Store { source: io::Error::other(e) })??;
+        Ok(Added { seen, tag: adding.map_err(fault)?, content })
     }
+}
+
+/// A file in the store.
+struct Added {
+    seen: Seen,
+    tag: TempTag,
+    /// The hash of its content without the salt.
+    content: blake3::Hash,
 }
 
 /// Opens a file that is still the one that was listed.

@@ -1,7 +1,7 @@
 //! Bundles: the content of sites, named by its hash, made from folders, fetched from peers, served to those with a permit, and forgotten.
 //!
 //! ```text
-//! sequence (its hash is the id) = hash of the manifest, hashes of the files' contents, each behind the bundle's salt
+//! sequence (its hash is the id) = hash of the manifest, hashes of the files' contents, each of them behind the bundle's salt
 //! tags:  own/<id>    this node published it      keep/<id>   the allocator wants a copy here
 //!        cache/<id>  fetched for an instance     part/<id>   a fetch that is not done
 //! ```
@@ -14,16 +14,16 @@
 mod fetch;
 mod import;
 mod in_use;
-mod manifest;
-mod path;
 mod serve;
 mod walk;
 
 pub use fetch::{FetchError, FetchProgress, Fetched, SILENCE, SourceFault, Sources, Wanted};
+pub use fogbank_site::{
+    Entry, INDEX, Limits, MAX_BUNDLE_BYTES, MAX_FILES, MAX_MANIFEST_BYTES, MAX_PART_BYTES, MAX_PATH_BYTES, Manifest,
+    ManifestError, NameFault, Root, check_path,
+};
 pub use import::{ImportError, ImportProgress, ImportedBundle, check_folder};
 pub(crate) use in_use::InUse;
-pub use manifest::{Entry, INDEX, Manifest, ManifestError};
-pub use path::{MAX_PART_BYTES, MAX_PATH_BYTES, NameFault, check_path};
 pub use serve::ServeError;
 
 use bytes::Bytes;
@@ -48,36 +48,14 @@ use std::{
 };
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
-/// Random bytes at the beginning of each blob of a file, the same within one bundle. They make the hashes of a bundle's blobs its own: without
-/// them whoever knows a file of a site could publish a bundle that names it, and see by which devices "have" it already who hosts the site.
+/// Random bytes at the beginning of each blob, the manifest's too, the same within one bundle. They make the hashes of a bundle's blobs its
+/// own: without them whoever knows a file of a site, as every visitor does, could publish a bundle that names it, and see by which devices
+/// "have" it already who hosts the site. So visitors never get them: what they check contents by are plain hashes, see `fogbank_site`.
 pub(crate) const SALT_BYTES: usize = 32;
-/// The largest bundle.
-pub const MAX_BUNDLE_BYTES: u64 = 4 << 30;
-/// The most files in one.
-pub const MAX_FILES: u32 = 100_000;
-/// The longest manifest: [`MAX_FILES`] with paths of 160 bytes, numbers and sizes. It is held in memory while the site is served.
-pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 /// What is no longer wanted is removed from the disk within this time. A round reads the list of blobs, some ms for thousands.
 const COLLECT_EVERY: Duration = Duration::from_secs(60);
 /// A fetch that broke off is forgotten unless it is taken up again within an hour: a device that was away for longer is given other work.
 const PART_LIFE: Duration = Duration::from_secs(3600);
-
-/// How large a bundle may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all files together.
-    pub max_bytes: u64,
-    /// Files.
-    pub max_files: u32,
-    /// Bytes of the manifest.
-    pub max_manifest_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_bytes: MAX_BUNDLE_BYTES, max_files: MAX_FILES, max_manifest_bytes: MAX_MANIFEST_BYTES }
-    }
-}
 
 /// A bundle that is here whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -231,7 +209,7 @@ impl Bundles {
         let mut damaged = Vec::new();
         for (id, held) in &mut found {
             match self.manifest(*id).await {
-                Ok((manifest, _)) => {
+                Ok(Listed { manifest, .. }) => {
                     held.bytes = manifest.bytes();
                     held.files = u32::try_from(manifest.entries().len()).unwrap_or(u32::MAX);
                 }
@@ -352,16 +330,16 @@ impl Bundles {
         self.store().tags().delete(kind.tag(id)).await.map(|_| ()).map_err(store_fault)
     }
 
-    /// The manifest of a bundle that is here, and the hashes of its contents.
-    pub(crate) async fn manifest(&self, id: BundleId) -> io::Result<(Manifest, Vec<Hash>)> {
-        self.manifest_within(id, &Limits::default()).await.map(|(manifest, hashes, _)| (manifest, hashes)).map_err(|e| match e {
+    /// What a bundle that is here consists of.
+    pub(crate) async fn manifest(&self, id: BundleId) -> io::Result<Listed> {
+        self.manifest_within(id, &Limits::default()).await.map_err(|e| match e {
             ReadError::Store(source) => source,
             ReadError::Manifest(error) => io::Error::new(io::ErrorKind::InvalidData, error),
         })
     }
 
-    /// As [`Self::manifest`], telling a store that fails from content that is wrong, and how many bytes sequence and manifest have.
-    pub(crate) async fn manifest_within(&self, id: BundleId, limits: &Limits) -> Result<(Manifest, Vec<Hash>, u64), ReadError> {
+    /// As [`Self::manifest`], telling a store that fails from content that is wrong.
+    pub(crate) async fn manifest_within(&self, id: BundleId, limits: &Limits) -> Result<Listed, ReadError> {
         let sequence = self.whole_blob(hash(id), (u64::from(limits.max_files) + 1) * 32).await?;
         let wrong = |what| ReadError::Manifest(ManifestError::Wrong(what));
         let sequence = HashSeq::new(sequence).ok_or_else(|| wrong("it is no sequence of hashes"))?;
@@ -370,10 +348,17 @@ impl Bundles {
             return Err(wrong("it is empty"));
         }
         let first = hashes.remove(0);
-        let bytes = self.whole_blob(first, limits.max_manifest_bytes).await?;
-        let manifest = Manifest::decode(&bytes, hashes.len(), limits).map_err(ReadError::Manifest)?;
-        let lists = (hashes.len() as u64 + 1) * 32 + bytes.len() as u64;
-        Ok((manifest, hashes, lists))
+        let salted = self.whole_blob(first, limits.max_manifest_bytes + SALT_BYTES as u64).await?;
+        if salted.len() < SALT_BYTES {
+            return Err(wrong("it is too short"));
+        }
+        let encoded = salted.slice(SALT_BYTES..);
+        let manifest = Manifest::decode(&encoded, limits).map_err(ReadError::Manifest)?;
+        if manifest.contents() != hashes.len() {
+            return Err(wrong("it has more or fewer contents than its manifest says"));
+        }
+        let list_bytes = (hashes.len() as u64 + 1) * 32 + salted.len() as u64;
+        Ok(Listed { manifest, encoded, hashes, list_bytes })
     }
 
     async fn whole_blob(&self, hash: Hash, limit: u64) -> Result<Bytes, ReadError> {
@@ -401,6 +386,17 @@ impl Bundles {
         fetching.insert(id, Arc::downgrade(&turn));
         turn
     }
+}
+
+/// What a bundle consists of.
+pub(crate) struct Listed {
+    pub(crate) manifest: Manifest,
+    /// The manifest's bytes, without the salt: what visitors get.
+    pub(crate) encoded: Bytes,
+    /// Its blobs, the manifest not counted.
+    pub(crate) hashes: Vec<Hash>,
+    /// Bytes of sequence and manifest together.
+    pub(crate) list_bytes: u64,
 }
 
 /// Why a manifest was not read.
@@ -440,15 +436,6 @@ pub(crate) fn store_fault(error: RequestError) -> io::Error {
         RequestError::Inner { source: iroh_blobs::api::Error::Io(source), .. } => source,
         other => io::Error::other(format!("{other:#}")),
     }
-}
-
-/// A manifest of files with these paths, for tests of what looks things up in one.
-#[cfg(test)]
-pub(crate) fn manifest_of(paths: &[&str]) -> Manifest {
-    let mut paths = paths.to_vec();
-    paths.sort_unstable();
-    let part = |(number, path): (usize, &&str)| manifest::Part { path: (*path).to_owned(), bytes: 1, blob: number as u32 };
-    Manifest::build(paths.iter().enumerate().map(part).collect())
 }
 
 #[cfg(test)]

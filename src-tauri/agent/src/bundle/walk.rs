@@ -3,11 +3,8 @@
 //! Links: one to a file inside the folder is taken as that file; one that leads out, nowhere, or to a folder is refused (folders could contain
 //! themselves). What is opened later is compared with what was seen here, so that nothing can be slipped in between.
 
-use super::{
-    ImportError, Limits,
-    manifest::INDEX,
-    path::{MAX_PATH_BYTES, NameFault, check_part},
-};
+use super::{INDEX, ImportError, Limits, MAX_PATH_BYTES, NameFault};
+use fogbank_site::check_part;
 use std::{
     ffi::OsStr,
     fs::{self, Metadata},

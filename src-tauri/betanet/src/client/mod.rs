@@ -11,13 +11,17 @@
 mod hedge;
 mod reach;
 mod site;
+mod trust;
+
+pub use trust::Trust;
 
 use crate::{
     address::{AccessKey, Address, AddressError},
-    tunnel::Stream,
-    uplink::Uplink,
+    seal::SiteSeal,
+    tunnel::{Stream, Tunnel},
+    uplink::{Uplink, UplinkStatus},
 };
-use fogbank_model::Onion;
+use fogbank_model::{InstanceId, Onion};
 use reach::Reach;
 use site::{Request, Site};
 use std::{
@@ -30,11 +34,14 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
+use trust::{Memory, Seals};
 
 /// How long opening an address may take: a dead instance (3 s), its replacement (10 s), and the way there.
 pub const OPEN_WAIT: Duration = Duration::from_secs(20);
 /// Addresses open at once, counted once an isolation: as many as the proxy has connections.
 pub const MAX_SITES: usize = 256;
+/// Addresses remembered, counted once an isolation: a session's, far beyond a person's.
+const MAX_REMEMBERED: usize = 8_192;
 /// What a site's task has beyond the deadline to say why.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -68,6 +75,9 @@ pub enum ConnectError {
         /// What was going on.
         why: String,
     },
+    /// There are copies, but each of them was caught giving something else than the publisher signed.
+    #[error("the site is published, but no copy of it that can be reached gives what its publisher signed")]
+    NoHonest,
     /// Too many addresses are open.
     #[error("{MAX_SITES} addresses are open at once already: close some")]
     TooMany,
@@ -100,6 +110,54 @@ pub struct Visit {
     pub state: VisitState,
     /// From the introduction to its answer, the last time.
     pub round_trip: Option<Duration>,
+    /// Whether its content can be trusted.
+    pub trust: Trust,
+    /// Copies that were caught giving something else than the publisher signed, and left.
+    pub caught: u32,
+}
+
+/// A stream to a copy of a service, and what is to be known of the service to use it.
+pub struct Opened {
+    /// The stream.
+    pub stream: Stream,
+    /// What the site consists of by its publisher's own word; nothing else that comes through the stream may be passed on. `None`: an app,
+    /// whose bytes are passed on as they are.
+    pub seal: Option<SiteSeal>,
+    /// The copy behind the stream.
+    pub copy: CopyOf,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened(sealed: {})", self.seal.is_some())
+    }
+}
+
+/// One copy of a service, to be left when it is no good.
+#[derive(Clone)]
+pub struct CopyOf {
+    instance: InstanceId,
+    tunnel: Tunnel,
+    memory: Arc<Memory>,
+}
+
+impl fmt::Debug for CopyOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CopyOf(…)")
+    }
+}
+
+impl CopyOf {
+    /// It gave something else than the publisher signed: it is left at once and not gone to again.
+    pub fn lied(&self) {
+        self.memory.caught(self.instance);
+        self.tunnel.close();
+    }
+
+    /// It does not do its work: it is left at once, and gone to again only after others.
+    pub fn failed(&self) {
+        self.tunnel.close();
+    }
 }
 
 impl fmt::Debug for Visit {
@@ -108,12 +166,17 @@ impl fmt::Debug for Visit {
     }
 }
 
+/// An address in one isolation.
+type Visited = (Onion, String);
+
 /// Opens addresses over one uplink.
 #[derive(Clone)]
 pub struct Visitor {
     uplink: Uplink,
-    sites: Arc<Mutex<HashMap<(Onion, String), Site>>>,
+    sites: Arc<Mutex<HashMap<Visited, Site>>>,
     keys: Arc<Mutex<HashMap<Onion, AccessKey>>>,
+    memories: Arc<Mutex<HashMap<Visited, Arc<Memory>>>>,
+    seals: Seals,
 }
 
 impl fmt::Debug for Visitor {
@@ -125,7 +188,7 @@ impl fmt::Debug for Visitor {
 impl Visitor {
     /// Visits over this uplink, which should be for visiting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink, sites: Arc::default(), keys: Arc::default() }
+        Self { uplink, sites: Arc::default(), keys: Arc::default(), memories: Arc::default(), seals: Seals::default() }
     }
 
     /// Takes the access keys of private addresses, in place of those known before. What is open with another key is opened anew.
@@ -147,6 +210,18 @@ impl Visitor {
     /// # Errors
     /// When it can't be opened in time; says why.
     pub async fn connect_within(&self, onion: &Onion, isolation: &str, wait: Duration) -> Result<Stream, ConnectError> {
+        self.open_within(onion, isolation, wait).await.map(|opened| opened.stream)
+    }
+
+    /// A stream to an address, with what is to be known to use it. Those of one `isolation` share a tunnel.
+    ///
+    /// # Errors
+    /// When it can't be opened within [`OPEN_WAIT`]; says why.
+    pub async fn open(&self, onion: &Onion, isolation: &str) -> Result<Opened, ConnectError> {
+        self.open_within(onion, isolation, OPEN_WAIT).await
+    }
+
+    async fn open_within(&self, onion: &Onion, isolation: &str, wait: Duration) -> Result<Opened, ConnectError> {
         let address = Address::parse(onion).map_err(ConnectError::Address)?;
         let deadline = Instant::now() + wait.min(OPEN_WAIT);
         let (reply, answer) = oneshot::channel();
@@ -168,6 +243,12 @@ impl Visitor {
         Err(ConnectError::Ended)
     }
 
+    /// Whether a tunnel to the address stands now and may be used: what was kept of a site is shown only while the site itself could be.
+    pub fn is_open(&self, onion: &Onion, isolation: &str) -> bool {
+        let ready = matches!(*self.uplink.status().borrow(), UplinkStatus::Ready { .. });
+        ready && self.sites(|sites| sites.get(&(onion.clone(), isolation.to_owned())).is_some_and(Site::open))
+    }
+
     /// The addresses that are open or were lately, for display.
     pub fn visits(&self) -> Vec<Visit> {
         self.sites(|sites| sites.iter().map(|((onion, _), site)| site.visit(onion.clone())).collect())
@@ -184,13 +265,29 @@ impl Visitor {
                 return Err(ConnectError::TooMany);
             }
             let access = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(address.onion()).copied();
-            let site = Site::start(Reach::new(self.uplink.clone(), address.clone(), access));
+            let memory = self.memory(&key)?;
+            let site = Site::start(Reach::new(self.uplink.clone(), address.clone(), access, memory, self.seals.clone()));
             sites.insert(key, site.clone());
             Ok(site)
         })
     }
 
-    fn sites<T>(&self, act: impl FnOnce(&mut HashMap<(Onion, String), Site>) -> T) -> T {
+    /// What is remembered of an address. Where no copy was caught there is nothing that must be kept.
+    fn memory(&self, key: &Visited) -> Result<Arc<Memory>, ConnectError> {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = memories.get(key) {
+            return Ok(memory.clone());
+        }
+        if memories.len() >= MAX_REMEMBERED {
+            memories.retain(|_, memory| memory.view().1 > 0 || Arc::strong_count(memory) > 1);
+        }
+        if memories.len() >= MAX_REMEMBERED {
+            return Err(ConnectError::TooMany);
+        }
+        Ok(memories.entry(key.clone()).or_default().clone())
+    }
+
+    fn sites<T>(&self, act: impl FnOnce(&mut HashMap<Visited, Site>) -> T) -> T {
         act(&mut self.sites.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

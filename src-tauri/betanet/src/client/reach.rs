@@ -2,8 +2,9 @@
 //! fails, until the deadline.
 
 use super::{
-    ConnectError,
+    ConnectError, Trust,
     hedge::{self, Ask as How},
+    trust::{Memory, Seals},
 };
 use crate::{
     address::{AccessKey, Address, Blinded, Period},
@@ -14,11 +15,12 @@ use crate::{
     proof::ProofError,
     puzzle::{Puzzle, Work},
     rendezvous::{Place, meet},
+    seal::SiteSeal,
     service::{Word, prologue},
     tunnel::{self, Side, Tunnel, TunnelConfig},
     uplink::{Uplink, UplinkStatus},
 };
-use fogbank_model::{ContainerSpec, InstanceId, Level, MixId};
+use fogbank_model::{ContainerSpec, InstanceId, Level, MixId, UnixMs};
 use rand::{Rng as _, RngExt as _, seq::SliceRandom as _};
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -51,6 +53,8 @@ const AVOID: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
 /// Pause before asking for leases again when none could be tried: a replacement registers within seconds.
 const PAUSE: Duration = Duration::from_millis(400);
+/// Looks at the leases that find none but copies that lied: a replacement registers within seconds, and a point may know of others.
+const LIARS_LOOKS: usize = 4;
 /// Introductions in one opening at most: all of OPEN_WAIT at [`ANSWER`] each, and as many quick refusals.
 const MAX_INTRODUCTIONS: usize = 14;
 
@@ -58,6 +62,8 @@ const MAX_INTRODUCTIONS: usize = 14;
 struct Known {
     blinded: Blinded,
     descriptor: Descriptor,
+    /// Checked against the address.
+    seal: Option<SiteSeal>,
     since: Moment,
 }
 
@@ -78,6 +84,17 @@ pub(super) struct Reach {
     failed_instances: HashMap<InstanceId, Moment>,
     failed_points: HashMap<MixId, Moment>,
     current: Option<InstanceId>,
+    memory: Arc<Memory>,
+    seals: Seals,
+}
+
+/// A way that was found.
+pub(super) struct Reached {
+    pub(super) tunnel: Tunnel,
+    pub(super) instance: InstanceId,
+    pub(super) seal: Option<SiteSeal>,
+    /// How long the introduction took.
+    pub(super) round_trip: Duration,
 }
 
 /// What went wrong with one introduction.
@@ -89,9 +106,25 @@ enum Missed {
 }
 
 impl Reach {
-    pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>) -> Self {
+    pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>, memory: Arc<Memory>, seals: Seals) -> Self {
         let (failed_instances, failed_points) = (HashMap::new(), HashMap::new());
-        Self { uplink, address, access, known: None, locked: false, failed_instances, failed_points, current: None }
+        Self {
+            uplink,
+            address,
+            access,
+            known: None,
+            locked: false,
+            failed_instances,
+            failed_points,
+            current: None,
+            memory,
+            seals,
+        }
+    }
+
+    /// What is remembered of the address.
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// The tunnel opened last has died.
@@ -106,12 +139,12 @@ impl Reach {
         self.current_failed();
     }
 
-    /// A tunnel to one instance, and how long its introduction took.
-    pub(super) async fn open(&mut self, deadline: Instant) -> Result<(Tunnel, Duration), ConnectError> {
+    /// A tunnel to one instance.
+    pub(super) async fn open(&mut self, deadline: Instant) -> Result<Reached, ConnectError> {
         self.failed_instances.retain(|_, at| at.elapsed() < AVOID);
         self.failed_points.retain(|_, at| at.elapsed() < AVOID);
         let mut why = "no mix was reached".to_owned();
-        let (mut published, mut introductions) = (false, 0);
+        let (mut published, mut introductions, mut liars) = (false, 0, 0);
         let search = async {
             loop {
                 let directory = self.ready(deadline).await?;
@@ -125,9 +158,20 @@ impl Reach {
                     continue;
                 };
                 published = true;
-                let leases = self.leases(&known, &directory).await;
+                let mut leases = self.leases(&known, &directory).await;
                 if leases.is_empty() {
                     why = "no introduction point lists a copy".to_owned();
+                    self.known = None;
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                leases.retain(|listed| !self.memory.lied(listed.lease.instance));
+                if leases.is_empty() {
+                    liars += 1;
+                    if liars >= LIARS_LOOKS {
+                        return Err(ConnectError::NoHonest);
+                    }
+                    // The publisher may have sealed anew what all the copies give.
                     self.known = None;
                     sleep(PAUSE).await;
                     continue;
@@ -142,7 +186,9 @@ impl Reach {
                     Ok(tunnel) => {
                         self.failed_instances.remove(&lease.instance);
                         self.current = Some(lease.instance);
-                        return Ok((tunnel, began.elapsed()));
+                        self.memory.set(if known.seal.is_some() { Trust::Checked } else { Trust::Unchecked });
+                        let round_trip = began.elapsed();
+                        return Ok(Reached { tunnel, instance: lease.instance, seal: known.seal, round_trip });
                     }
                     Err(Missed::Point(reason)) => {
                         self.failed_points.insert(point, Moment::now());
@@ -201,12 +247,12 @@ impl Reach {
             let blinded = self.address.blinded(period).ok()?.with(self.access.as_ref());
             let mut ring = directory.ring(&blinded.key);
             ring.shuffle(&mut rand::rng());
-            let (uplink, key) = (&self.uplink, &blinded);
+            let (uplink, key, address, seals) = (&self.uplink, &blinded, &self.address, &self.seals);
             let locked = &AtomicBool::new(false);
             let found = hedge::several(ring, BOTH, |mix| async move {
                 let ask = uplink.ask(mix, LOOKUP_LEVEL, |surb| ToMix::FetchDescriptor { blinded: key.key, surb });
                 match timeout(ASK, ask).await {
-                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match Descriptor::open_revision(&bytes, key, now) {
+                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match open(&bytes, key, address, seals, now) {
                         Ok(found) => Some(found),
                         Err(ProofError::Locked) => {
                             locked.store(true, Relaxed);
@@ -222,8 +268,8 @@ impl Reach {
             })
             .await;
             self.locked |= locked.load(Relaxed);
-            if let Some((descriptor, _)) = found.into_iter().max_by_key(|(_, revision)| *revision) {
-                let known = Arc::new(Known { blinded, descriptor, since: Moment::now() });
+            if let Some((descriptor, seal, _)) = found.into_iter().max_by_key(|(_, _, revision)| *revision) {
+                let known = Arc::new(Known { blinded, descriptor, seal, since: Moment::now() });
                 self.known = Some(known.clone());
                 return Some(known);
             }
@@ -330,6 +376,22 @@ impl Reach {
     }
 }
 
+/// A descriptor, its seal and its revision, when the whole chain holds and no newer seal was seen before.
+fn open(
+    bytes: &[u8],
+    blinded: &Blinded,
+    address: &Address,
+    seals: &Seals,
+    now: UnixMs,
+) -> Result<(Descriptor, Option<SiteSeal>, u64), ProofError> {
+    let (descriptor, revision) = Descriptor::open_revision(bytes, blinded, now)?;
+    let seal = descriptor.seal.as_deref().map(|seal| SiteSeal::open(seal, address)).transpose()?;
+    match &seal {
+        Some(seal) if !seals.admit(address.onion(), seal) => Err(ProofError::Expired { what: "seal" }),
+        _ => Ok((descriptor, seal, revision)),
+    }
+}
+
 fn mailbox() -> MailboxId {
     let mut id = [0; 16];
     rand::rng().fill_bytes(&mut id);
@@ -370,7 +432,6 @@ fn by_weight<'l>(leases: &[&'l Listed], at: f64) -> Option<&'l Listed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogbank_model::UnixMs;
 
     fn lease(instance: u8, weight: u16, expires: i64) -> Lease {
         Lease {

@@ -1,13 +1,18 @@
 //! One address in one isolation: a task that owns its tunnel. Requests queue here, so that ten pictures open one tunnel, not ten.
 
-use super::{ConnectError, OPEN_WAIT, Visit, VisitState, reach::Reach};
+use super::{
+    ConnectError, CopyOf, OPEN_WAIT, Opened, Visit, VisitState,
+    reach::{Reach, Reached},
+    trust::Memory,
+};
 use crate::{
     message::STREAM_OPENS,
+    seal::SiteSeal,
     tunnel::{Stream, Tunnel},
 };
 use fogbank_model::Onion;
 use futures_util::FutureExt as _;
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncWriteExt as _,
     sync::{mpsc, oneshot, watch},
@@ -26,17 +31,17 @@ const MAX_RETIRING: usize = 8;
 
 /// Somebody wants a stream.
 pub(super) struct Request {
-    reply: oneshot::Sender<Result<Stream, ConnectError>>,
+    reply: oneshot::Sender<Result<Opened, ConnectError>>,
     deadline: Instant,
     tries: u32,
 }
 
 impl Request {
-    pub(super) fn new(reply: oneshot::Sender<Result<Stream, ConnectError>>, deadline: Instant) -> Self {
+    pub(super) fn new(reply: oneshot::Sender<Result<Opened, ConnectError>>, deadline: Instant) -> Self {
         Self { reply, deadline, tries: 0 }
     }
 
-    fn answer(self, answer: Result<Stream, ConnectError>) {
+    fn answer(self, answer: Result<Opened, ConnectError>) {
         // Who asked may have given up.
         let _ = self.reply.send(answer);
     }
@@ -46,6 +51,7 @@ impl Request {
 struct View {
     state: VisitState,
     round_trip: Option<Duration>,
+    tunnel: Option<Tunnel>,
 }
 
 /// The handle of a site's task.
@@ -53,15 +59,17 @@ struct View {
 pub(super) struct Site {
     requests: mpsc::Sender<Request>,
     view: watch::Receiver<View>,
+    memory: Arc<Memory>,
 }
 
 impl Site {
     pub(super) fn start(reach: Reach) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (show, view) = watch::channel(View::default());
+        let memory = reach.memory().clone();
         let task = Task { reach, again: requests.downgrade(), show, current: None, retiring: Vec::new() };
         tokio::spawn(task.run(queue));
-        Self { requests, view }
+        Self { requests, view, memory }
     }
 
     /// Hands over a request; back when the task has ended.
@@ -73,9 +81,15 @@ impl Site {
         self.requests.is_closed()
     }
 
+    /// Whether its tunnel stands, and its copy does not leave.
+    pub(super) fn open(&self) -> bool {
+        self.view.borrow().tunnel.as_ref().is_some_and(|tunnel| !dead(tunnel) && !tunnel.going_away())
+    }
+
     pub(super) fn visit(&self, onion: Onion) -> Visit {
-        let View { state, round_trip } = self.view.borrow().clone();
-        Visit { onion, state, round_trip }
+        let View { state, round_trip, .. } = self.view.borrow().clone();
+        let (trust, caught) = self.memory.view();
+        Visit { onion, state, round_trip, trust, caught }
     }
 }
 
@@ -83,8 +97,21 @@ struct Task {
     reach: Reach,
     again: mpsc::WeakSender<Request>,
     show: watch::Sender<View>,
-    current: Option<Tunnel>,
+    current: Option<Current>,
     retiring: Vec<Tunnel>,
+}
+
+/// The tunnel for new streams, and what is at its other end.
+#[derive(Clone)]
+struct Current {
+    copy: CopyOf,
+    seal: Option<SiteSeal>,
+}
+
+impl Current {
+    fn opened(self, stream: Stream) -> Opened {
+        Opened { stream, seal: self.seal, copy: self.copy }
+    }
 }
 
 impl Task {
@@ -100,7 +127,8 @@ impl Task {
                 Ok(None) => break,
                 Err(_) => {
                     self.retire();
-                    let carries = self.current.as_ref().is_some_and(|t| t.open_streams() > 0) || !self.retiring.is_empty();
+                    let carries =
+                        self.current.as_ref().is_some_and(|c| c.copy.tunnel.open_streams() > 0) || !self.retiring.is_empty();
                     idle = if carries { 0 } else { idle + 1 };
                     if idle > 1 {
                         // Whoever sends from here on gets the request back and starts a new task.
@@ -113,7 +141,7 @@ impl Task {
                 }
             }
         }
-        for tunnel in self.current.into_iter().chain(self.retiring) {
+        for tunnel in self.current.into_iter().map(|current| current.copy.tunnel).chain(self.retiring) {
             tunnel.close();
         }
     }
@@ -122,8 +150,8 @@ impl Task {
         if request.reply.is_closed() {
             return;
         }
-        let tunnel = match self.tunnel(request.deadline).await {
-            Ok(tunnel) => tunnel,
+        let current = match self.tunnel(request.deadline).await {
+            Ok(current) => current,
             Err(error) => {
                 self.show.send_modify(|view| view.state = VisitState::Failed { why: error.to_string() });
                 return request.answer(Err(error));
@@ -134,8 +162,8 @@ impl Task {
         request.tries += 1;
         // Opening may wait until the host has room; others need not wait for that.
         tokio::spawn(async move {
-            match timeout_at(request.deadline, open(&tunnel)).await {
-                Ok(Ok(stream)) => request.answer(Ok(stream)),
+            match timeout_at(request.deadline, open(&current.copy.tunnel)).await {
+                Ok(Ok(stream)) => request.answer(Ok(current.opened(stream))),
                 Ok(Err(error)) if request.tries >= MAX_TRIES => {
                     request.answer(Err(ConnectError::NoAnswer { why: error.to_string() }));
                 }
@@ -153,20 +181,26 @@ impl Task {
     }
 
     /// The tunnel for new streams: the current one, or a fresh one when that is leaving or dead.
-    async fn tunnel(&mut self, deadline: Instant) -> Result<Tunnel, ConnectError> {
+    async fn tunnel(&mut self, deadline: Instant) -> Result<Current, ConnectError> {
         self.retire();
-        if let Some(tunnel) = &self.current {
-            return Ok(tunnel.clone());
+        if let Some(current) = &self.current {
+            return Ok(current.clone());
         }
         self.show.send_modify(|view| view.state = VisitState::Opening);
-        let (tunnel, round_trip) = self.reach.open(deadline.min(Instant::now() + OPEN_WAIT)).await?;
-        self.show.send_modify(|view| view.round_trip = Some(round_trip));
-        self.current = Some(tunnel.clone());
-        Ok(tunnel)
+        let reached = self.reach.open(deadline.min(Instant::now() + OPEN_WAIT)).await?;
+        let Reached { tunnel, instance, seal, round_trip } = reached;
+        self.show.send_modify(|view| {
+            view.round_trip = Some(round_trip);
+            view.tunnel = Some(tunnel.clone());
+        });
+        let current = Current { copy: CopyOf { instance, tunnel, memory: self.reach.memory().clone() }, seal };
+        self.current = Some(current.clone());
+        Ok(current)
     }
 
     fn retire(&mut self) {
-        if let Some(tunnel) = self.current.take_if(|tunnel| dead(tunnel) || tunnel.going_away()) {
+        let leaving = self.current.take_if(|current| dead(&current.copy.tunnel) || current.copy.tunnel.going_away());
+        if let Some(Current { copy: CopyOf { tunnel, .. }, .. }) = leaving {
             if dead(&tunnel) {
                 // A host that told us that it leaves has not failed; one that just died has.
                 self.reach.current_failed();

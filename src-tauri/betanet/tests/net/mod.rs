@@ -12,6 +12,7 @@ use fogbank_betanet::{
     mixnode::{KnownDirectory, MixConfig, Mixnode, Rate},
     paths::Guards,
     proof::{ContainerIdentity, DescriptorSigner},
+    seal::SiteSeal,
     service::{Host, ServiceHandle},
     tunnel::{IntroductionKey, Stream},
     uplink::{Uplink, UplinkConfig, UplinkStatus},
@@ -27,6 +28,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -142,7 +144,7 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Publishes the descriptor on the ring.
+    /// Publishes the descriptor of an app on the ring.
     pub(crate) fn publish(net: &Net, level: Level) -> Self {
         Self::publish_for(net, level, None)
     }
@@ -150,7 +152,17 @@ impl Container {
     /// Publishes for those who have a key.
     pub(crate) fn publish_for(net: &Net, level: Level, access: Option<AccessKey>) -> Self {
         let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-        let proof = identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap();
+        Self::publish_proof(net, level, identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap(), access)
+    }
+
+    /// The same, of a sealed site.
+    pub(crate) fn publish_sealed(net: &Net, level: Level, root: [u8; 32]) -> Self {
+        let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+        let seal = SiteSeal { root, revision: 1 };
+        Self::publish_proof(net, level, identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap(), None)
+    }
+
+    fn publish_proof(net: &Net, level: Level, proof: ServiceProof, access: Option<AccessKey>) -> Self {
         let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
         let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
         let container = Self { proof, points, level };
@@ -161,7 +173,8 @@ impl Container {
     /// Puts a descriptor of the points as they are on the ring.
     pub(crate) fn describe(&self, net: &Net, revision: u64) {
         let signer = self.signer();
-        let descriptor = Descriptor { introduction_points: self.points.clone(), level: self.level };
+        let descriptor =
+            Descriptor { introduction_points: self.points.clone(), level: self.level, seal: self.proof.seal.clone() };
         let bytes = descriptor.make(&signer, revision, &mut rand::rng()).unwrap();
         for id in net.directory().ring(&signer.blinded()) {
             net.mix(id).unwrap().put_descriptor(bytes.clone()).unwrap();
@@ -191,10 +204,20 @@ impl Container {
 
     /// An instance on an uplink of its own that greets with its number and then says everything back.
     pub(crate) async fn instance(&self, net: &Net, number: u8) -> Instance {
+        self.instance_of(net, number, move |stream| tokio::spawn(echo(number, stream))).await
+    }
+
+    /// An instance that does this with every stream.
+    pub(crate) async fn instance_of(
+        &self,
+        net: &Net,
+        number: u8,
+        serve: impl Fn(Stream) -> JoinHandle<()> + Send + 'static,
+    ) -> Instance {
         let (accept, mut streams) = mpsc::channel::<Stream>(16);
         tokio::spawn(async move {
             while let Some(stream) = streams.recv().await {
-                tokio::spawn(echo(number, stream));
+                serve(stream);
             }
         });
         self.instance_for(net, number, accept).await

@@ -10,5 +10,5 @@ mod types;
 pub use types::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,
     FogDto, FolderDto, InstanceDto, LendDto, LevelDto, NetworkDto, PeerDto, ProgressDto, RelayDto, RoleDto, StatusDto, StepDto,
-    VisitDto,
+    TrustDto, VisitDto,
 };

@@ -499,4 +499,22 @@ pub struct VisitDto {
     pub onion: String,
     /// For people: "open", "waiting: 3 of 4 mixes".
     pub words: String,
+    /// Whether what it shows is its publisher's.
+    pub trust: TrustDto,
+    /// Copies that were caught giving something else than the publisher signed, and left.
+    pub caught: u32,
+}
+
+/// Whether what an address shows is its publisher's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustDto {
+    /// Not known yet.
+    Unknown,
+    /// It can't be checked: an app, whose host could alter it.
+    NotVerified,
+    /// Checked against the publisher's signature, byte by byte.
+    Verified,
+    /// No copy gives what the publisher signed; nothing is shown.
+    Broken,
 }

@@ -45,6 +45,14 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// A file by the path that is asked for.
+    pub(crate) fn file(&self, path: &str) -> Option<&[u8]> {
+        let path = path.trim_start_matches('/');
+        let path = if path.is_empty() { "index.html" } else { path };
+        let all = self.page.iter().chain(&self.bulk);
+        all.into_iter().find(|(name, _)| name == path).map(|(_, bytes)| bytes.as_slice())
+    }
+
     /// The page and the bulk file that the figures are about.
     pub(crate) fn full(folder: &Path) -> Result<Arc<Self>> {
         let object = (PAGE_BYTES - HTML_BYTES) / (OBJECTS - 1);

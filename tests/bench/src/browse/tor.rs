@@ -1,4 +1,4 @@
-//! The peer: a C-Tor onion service on a private Tor network on loopback, in front of the site runtime that Fogbank's hosts use, too.
+//! The peer: a C-Tor onion service on a private Tor network on loopback, in front of a plain HTTP server that has the same files in memory.
 //!
 //! Invariants: the network's folder is named on every process's command line, and those processes, by their ids, are ended when the value
 //! is dropped. The network is made by `../shared/tor/testnet.sh` beside the repository; without it there is no peer, which is said.
@@ -7,11 +7,15 @@
 use super::page::{Content, Door};
 use crate::run::say;
 use anyhow::{Context, Result, ensure};
-use fogbank_agent::{
-    bundle::{Bundles, Limits},
-    site::Site,
-};
 use fogbank_harness::wait_for;
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener as Probe},
@@ -24,7 +28,6 @@ use std::{
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
-    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
@@ -76,7 +79,7 @@ impl Tor {
     pub(crate) async fn start(scratch: &Path, content: Arc<Content>) -> Result<Self> {
         let folder = scratch.join("tor");
         std::fs::create_dir_all(&folder)?;
-        let (target, serving) = serve(scratch, &content).await?;
+        let (target, serving) = serve(&content).await?;
         let nodes = Nodes(folder.clone());
         let base = PORT_BASES.map(|k| k * 1_000).find(|b| free(*b)).context("no free ports for a Tor network")?;
         say(format_args!("a private Tor network starts at port {base}"));
@@ -152,20 +155,27 @@ fn service(folder: &Path, target: SocketAddr) -> Result<Child> {
     command.kill_on_drop(true).spawn().context("starting tor")
 }
 
-/// Serves the content on loopback by the site runtime that Fogbank's hosts run: the same server for both.
-async fn serve(scratch: &Path, content: &Content) -> Result<(SocketAddr, JoinHandle<()>)> {
-    let bundles = Bundles::open(&scratch.join("tor-site")).await?;
-    let bundle = bundles.import(&content.folder, &Limits::default(), |_| ()).await?;
-    let site = Site::open(&bundles, bundle.id).await?;
+/// Serves the content on loopback from memory: what Tor's way is charged with is Tor's.
+async fn serve(content: &Arc<Content>) -> Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let addr = listener.local_addr()?;
+    let content = content.clone();
     let serving = tokio::spawn(async move {
-        let (_draining, never) = watch::channel(false);
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             while connections.try_join_next().is_some() {}
-            let (site, never) = (site.clone(), never.clone());
-            connections.spawn(async move { site.serve(stream, never).await });
+            let content = content.clone();
+            connections.spawn(async move {
+                let answer = |request: Request<Incoming>| {
+                    let found = content.file(request.uri().path()).map(|bytes| Full::new(Bytes::copy_from_slice(bytes)));
+                    let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+                    let mut response = Response::new(found.unwrap_or_default());
+                    *response.status_mut() = status;
+                    async move { Ok::<_, std::convert::Infallible>(response) }
+                };
+                // A client that goes away ends its connection and nothing else.
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
         }
     });
     Ok((addr, serving))

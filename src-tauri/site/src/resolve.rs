@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file is only ever found by an exact look-up in the manifest; nothing is opened by name.
 
-use crate::bundle::{Entry, INDEX, Manifest};
+use crate::manifest::{Entry, INDEX, Manifest};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// What a path stands for.
@@ -99,7 +99,7 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Limits, Manifest, manifest_of};
+    use crate::manifest::{Limits, Manifest, manifest_of};
     use proptest::prelude::*;
 
     fn site() -> Manifest {
@@ -157,11 +157,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_file_is_found_by_its_encoded_name(names in proptest::collection::btree_set("[ -~äö日]{1,8}", 1..6)) {
-            let names: Vec<String> = names.into_iter().filter(|n| crate::bundle::check_path(n).is_ok()).chain(["index.html".to_owned()]).collect();
+            let names: Vec<String> = names.into_iter().filter(|n| crate::path::check_path(n).is_ok()).chain(["index.html".to_owned()]).collect();
             let names: std::collections::BTreeSet<&str> = names.iter().map(String::as_str).collect();
             let manifest = manifest_of(&names.iter().copied().collect::<Vec<_>>());
             let bytes = manifest.encode().unwrap();
-            prop_assert!(Manifest::decode(&bytes, names.len(), &Limits::default()).is_ok());
+            prop_assert!(Manifest::decode(&bytes, &Limits::default()).is_ok());
             for name in names {
                 let raw: String = name.split('/').map(|p| utf8_percent_encode(p, ESCAPED).to_string()).collect::<Vec<_>>().join("/");
                 let found = resolve(&manifest, &format!("/{raw}"));

@@ -1,49 +1,60 @@
-//! One request in, one response out: methods, conditions, ranges, and the content in pieces straight from the store.
+//! One request in, one response out: methods, conditions, ranges. Where contents come from is not decided here.
 
-use super::{
-    Site,
+use crate::{
+    manifest::{Entry, Manifest},
     range::{Piece, names, piece, still},
     resolve::{Resolved, resolve},
 };
-use crate::bundle::{Entry, SALT_BYTES};
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream::BoxStream};
-use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::Frame,
+    HeaderMap, Method, Response, StatusCode,
     header::{
         ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH,
         IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
     },
+    http::request::Parts,
 };
-use iroh_blobs::{Hash, api::proto::ExportRangesItem};
-use std::{io, ops::Range};
+use std::{fmt::Write as _, io, ops::Range};
 
 /// Hex digits of an ETag: 128 bits tell two contents apart.
 const TAG_CHARS: usize = 32;
 /// The page for what is not there, when the site has none of its own.
 const NOT_FOUND_PAGE: &str = "404.html";
-/// Items that the store has ready are joined up to this many: it gives 1 KiB at a time, and frames of 32 KiB cost the connection less.
-const JOINED: usize = 32;
+/// The content of a response.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+/// The files of a site, from wherever they come.
+pub trait Files: Sync {
+    /// Why a content can't be had.
+    type Error;
+
+    /// What the site consists of.
+    fn manifest(&self) -> &Manifest;
+
+    /// Bytes of a file; the range is not empty and not beyond its end. Comes back when the first of them are there and good.
+    fn open(&self, entry: &Entry, range: Range<u64>) -> impl Future<Output = Result<Body, Self::Error>> + Send;
+}
 
 /// Answers a request.
-pub(crate) fn respond<B>(site: &Site, request: &Request<B>) -> Response<Body> {
-    let head = match *request.method() {
+///
+/// # Errors
+/// When the content can't be had.
+pub async fn respond<F: Files>(site: &F, request: &Parts) -> Result<Response<Body>, F::Error> {
+    let head = match request.method {
         Method::GET => false,
         Method::HEAD => true,
         _ => {
             let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "This site can only be read.", false);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return Ok(response);
         }
     };
-    match resolve(site.manifest(), request.uri().path()) {
-        Resolved::File(entry) => file(site, entry, request.headers(), head),
+    Ok(match resolve(site.manifest(), request.uri.path()) {
+        Resolved::File(entry) => return file(site, entry, &request.headers, head).await,
+        Resolved::Missing => return missing(site, head).await,
         Resolved::Folder { location } => {
-            let location = match request.uri().query() {
+            let location = match request.uri.query() {
                 Some(query) => format!("{location}?{query}"),
                 None => location,
             };
@@ -56,24 +67,22 @@ pub(crate) fn respond<B>(site: &Site, request: &Request<B>) -> Response<Body> {
                 Err(_) => words(StatusCode::BAD_REQUEST, "This address can't be read.", head),
             }
         }
-        Resolved::Missing => missing(site, head),
         Resolved::Bad => words(StatusCode::BAD_REQUEST, "This address can't be read.", head),
-    }
+    })
 }
 
-fn file(site: &Site, entry: &Entry, headers: &HeaderMap, head: bool) -> Response<Body> {
-    let Some(hash) = site.hash(entry) else { return missing(site, head) };
-    // Not the blob's hash itself: what names it among hosts is not the visitors' business.
-    let tag = format!("\"{}\"", &Hash::new(hash.as_bytes()).to_hex()[..TAG_CHARS]);
+async fn file<F: Files>(site: &F, entry: &Entry, headers: &HeaderMap, head: bool) -> Result<Response<Body>, F::Error> {
+    let hash = site.manifest().content(entry.blob()).copied().unwrap_or_default();
+    let tag = tag(&hash);
     let header = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes);
     if header(IF_MATCH).is_some_and(|list| !names(list, &tag, false)) {
-        return words(StatusCode::PRECONDITION_FAILED, "This file has changed.", head);
+        return Ok(words(StatusCode::PRECONDITION_FAILED, "This file has changed.", head));
     }
     if header(IF_NONE_MATCH).is_some_and(|list| names(list, &tag, true)) {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         put(&mut response, ETAG, &tag);
-        return response;
+        return Ok(response);
     }
     // Ranges are defined for GET alone.
     let wanted = if head || !still(header(IF_RANGE), &tag) { Piece::Whole } else { piece(header(RANGE), entry.bytes()) };
@@ -84,11 +93,11 @@ fn file(site: &Site, entry: &Entry, headers: &HeaderMap, head: bool) -> Response
         Piece::Beyond => {
             let mut response = words(StatusCode::RANGE_NOT_SATISFIABLE, "This file ends before.", head);
             put(&mut response, CONTENT_RANGE, &format!("bytes */{bytes}"));
-            return response;
+            return Ok(response);
         }
     };
     let length = range.end - range.start;
-    let mut response = Response::new(if head || length == 0 { empty() } else { content(site, hash, range.clone()) });
+    let mut response = Response::new(if head || length == 0 { empty() } else { site.open(entry, range.clone()).await? });
     *response.status_mut() = status;
     if status == StatusCode::PARTIAL_CONTENT {
         put(&mut response, CONTENT_RANGE, &format!("bytes {}-{}/{bytes}", range.start, range.end - 1));
@@ -96,22 +105,35 @@ fn file(site: &Site, entry: &Entry, headers: &HeaderMap, head: bool) -> Response
     put(&mut response, CONTENT_TYPE, site.manifest().content_type(entry));
     put(&mut response, ETAG, &tag);
     put(&mut response, ACCEPT_RANGES, "bytes");
-    finish(response, length)
+    Ok(finish(response, length))
+}
+
+/// An entity tag: half of the content's hash.
+fn tag(hash: &[u8; 32]) -> String {
+    let mut tag = String::with_capacity(TAG_CHARS + 2);
+    tag.push('"');
+    for byte in &hash[..TAG_CHARS / 2] {
+        // Writing to a String can't fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag
 }
 
 /// The site's own page for what is not there, else a plain one.
-fn missing(site: &Site, head: bool) -> Response<Body> {
-    let own = site.manifest().entry(NOT_FOUND_PAGE).and_then(|entry| Some((entry, site.hash(entry)?)));
-    let Some((entry, hash)) = own else { return words(StatusCode::NOT_FOUND, "This page does not exist.", head) };
+async fn missing<F: Files>(site: &F, head: bool) -> Result<Response<Body>, F::Error> {
+    let Some(entry) = site.manifest().entry(NOT_FOUND_PAGE) else {
+        return Ok(words(StatusCode::NOT_FOUND, "This page does not exist.", head));
+    };
     let bytes = entry.bytes();
-    let mut response = Response::new(if head || bytes == 0 { empty() } else { content(site, hash, 0..bytes) });
+    let mut response = Response::new(if head || bytes == 0 { empty() } else { site.open(entry, 0..bytes).await? });
     *response.status_mut() = StatusCode::NOT_FOUND;
     put(&mut response, CONTENT_TYPE, site.manifest().content_type(entry));
-    finish(response, bytes)
+    Ok(finish(response, bytes))
 }
 
 /// A built-in page. Plain text: it can hold nothing that runs.
-fn words(status: StatusCode, text: &'static str, head: bool) -> Response<Body> {
+pub fn words(status: StatusCode, text: &'static str, head: bool) -> Response<Body> {
     let text = format!("{text}\n");
     let length = text.len() as u64;
     let body = if head { empty() } else { Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync() };
@@ -135,27 +157,7 @@ fn put(response: &mut Response<Body>, name: HeaderName, value: &str) {
     }
 }
 
-fn empty() -> Body {
+/// No content.
+pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// Bytes of a blob. The store reads on as the connection takes them, so memory does not grow with the file.
-fn content(site: &Site, hash: Hash, range: Range<u64>) -> Body {
-    let salted = range.start + SALT_BYTES as u64..range.end + SALT_BYTES as u64;
-    let items: BoxStream<'static, ExportRangesItem> = Box::pin(site.store().blobs().export_ranges(hash, salted).stream());
-    let frames = items.ready_chunks(JOINED).map(|items| {
-        let mut frame = BytesMut::new();
-        for item in items {
-            match item {
-                ExportRangesItem::Data(leaf) => frame.extend_from_slice(&leaf.data),
-                ExportRangesItem::Size(_) => {}
-                ExportRangesItem::Error(error) => {
-                    tracing::warn!(%error, "a file of a bundle can't be read");
-                    return Err(io::Error::other("the content can't be read"));
-                }
-            }
-        }
-        Ok(Frame::data(frame.freeze()))
-    });
-    StreamBody::new(frames).boxed_unsync()
 }

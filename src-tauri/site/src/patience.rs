@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// Wraps a stream: a write that makes no progress for `patience` fails.
-pub(crate) struct Patient<S> {
+pub struct Patient<S> {
     stream: S,
     patience: Duration,
     /// Runs while a write waits.
@@ -21,8 +21,15 @@ pub(crate) struct Patient<S> {
     limit: Pin<Box<Sleep>>,
 }
 
+impl<S> std::fmt::Debug for Patient<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Patient")
+    }
+}
+
 impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+    /// Waits so long for a write to make progress.
+    pub fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, waiting: false, limit: Box::pin(sleep(patience)) }
     }
 

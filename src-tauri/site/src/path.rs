@@ -55,7 +55,10 @@ pub fn check_path(path: &str) -> Result<(), NameFault> {
 }
 
 /// Checks one part of a path.
-pub(crate) fn check_part(part: &str) -> Result<(), NameFault> {
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check_part(part: &str) -> Result<(), NameFault> {
     match part {
         "" => Err(NameFault::Empty),
         "." | ".." => Err(NameFault::Dots),

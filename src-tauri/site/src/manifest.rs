@@ -1,15 +1,59 @@
-//! A bundle's first blob: which files it has, how large, of what type, and which blob of the sequence each is.
+//! What a site consists of: which files it has, how large, of what type, and the BLAKE3 hash of each content.
 //!
 //! Invariants: paths are checked, sorted and unique; there is an `index.html` at the root; sizes add up within the limits. A manifest that was
-//! decoded here has them, whoever made it. Equal files share a blob, so equal folders give equal bytes and with them equal ids.
+//! decoded here has them, whoever made it. Equal files share a content, so equal folders give equal bytes and with them equal roots.
 
-use super::{Limits, path::check_path};
+use crate::path::check_path;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The largest bundle.
+pub const MAX_BUNDLE_BYTES: u64 = 4 << 30;
+/// The most files in one.
+pub const MAX_FILES: u32 = 100_000;
+/// The longest manifest: [`MAX_FILES`] with paths of 160 bytes, numbers, sizes and hashes of 32 bytes. It is held in memory while the site is
+/// served or visited.
+pub const MAX_MANIFEST_BYTES: u64 = 20 << 20;
+
+/// How large a bundle may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub max_bytes: u64,
+    /// Files.
+    pub max_files: u32,
+    /// Bytes of the manifest.
+    pub max_manifest_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: MAX_BUNDLE_BYTES, max_files: MAX_FILES, max_manifest_bytes: MAX_MANIFEST_BYTES }
+    }
+}
+
+/// The BLAKE3 hash of a manifest's bytes: what a publisher signs of a site.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Root(pub [u8; 32]);
+
+impl Root {
+    /// The root of a manifest in these bytes.
+    pub fn of(manifest: &[u8]) -> Self {
+        Self(*blake3::hash(manifest).as_bytes())
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
 
 /// The page of a folder.
 pub const INDEX: &str = "index.html";
 /// Version of the format; first in the bytes, so that any version can read it.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// The longest content type: the registered ones are below 80 characters, parameters included.
 const MAX_TYPE_BYTES: usize = 128;
 
@@ -20,6 +64,8 @@ pub struct Manifest {
     /// Content types that entries refer to by number: there are few of them in many files.
     types: Vec<String>,
     entries: Vec<Entry>,
+    /// BLAKE3 hash of each content, in the order in which entries number them.
+    contents: Vec<[u8; 32]>,
 }
 
 /// A file.
@@ -42,7 +88,7 @@ impl Entry {
         self.bytes
     }
 
-    /// Which blob of the sequence it is, the manifest not counted.
+    /// Which content it has; in a bundle's sequence of blobs, the manifest not counted, it is the blob of this number.
     pub fn blob(&self) -> usize {
         self.blob as usize
     }
@@ -79,15 +125,19 @@ pub enum ManifestError {
 const MAX_TYPES: u64 = 1_024;
 
 /// A file as the manifest is built from it.
-pub(crate) struct Part {
-    pub(crate) path: String,
-    pub(crate) bytes: u64,
-    pub(crate) blob: u32,
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its path.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The number of its content.
+    pub blob: u32,
 }
 
 impl Manifest {
-    /// Builds a manifest; `parts` are in order of their paths.
-    pub(crate) fn build(parts: Vec<Part>) -> Self {
+    /// Builds a manifest; `parts` are in order of their paths, `contents` are the BLAKE3 hashes of the contents that they number.
+    pub fn build(parts: Vec<Part>, contents: Vec<[u8; 32]>) -> Self {
         let mut types: Vec<String> = Vec::new();
         let entries = parts
             .into_iter()
@@ -102,18 +152,22 @@ impl Manifest {
                 Entry { path: part.path.into_boxed_str(), bytes: part.bytes, content_type, blob: part.blob }
             })
             .collect();
-        Self { version: VERSION, types, entries }
+        Self { version: VERSION, types, entries, contents }
     }
 
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Never in practice: every manifest serialises.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
         postcard::to_stdvec(self)
     }
 
-    /// Reads a manifest of a sequence with so many blobs, itself not counted, and checks all that it says.
+    /// Reads a manifest and checks all that it says.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn decode(bytes: &[u8], blobs: usize, limits: &Limits) -> Result<Self, ManifestError> {
+    pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, ManifestError> {
         let (theirs, _) = postcard::take_from_bytes::<u16>(bytes).map_err(|_| ManifestError::Unreadable)?;
         if theirs != VERSION {
             return Err(ManifestError::Version { theirs });
@@ -126,15 +180,20 @@ impl Manifest {
             return Err(ManifestError::TooMuch { what: "files", amount: files, limit: limits.max_files.into() });
         }
         let (entries, rest) = postcard::take_from_bytes(rest).map_err(|_| ManifestError::Unreadable)?;
+        let (amount, _) = postcard::take_from_bytes::<u64>(rest).map_err(|_| ManifestError::Unreadable)?;
+        if amount > limits.max_files.into() {
+            return Err(ManifestError::TooMuch { what: "contents", amount, limit: limits.max_files.into() });
+        }
+        let (contents, rest) = postcard::take_from_bytes(rest).map_err(|_| ManifestError::Unreadable)?;
         if !rest.is_empty() {
             return Err(ManifestError::Unreadable);
         }
-        let manifest = Self { version: theirs, types, entries };
-        manifest.check(blobs, limits)?;
+        let manifest = Self { version: theirs, types, entries, contents };
+        manifest.check(limits)?;
         Ok(manifest)
     }
 
-    fn check(&self, blobs: usize, limits: &Limits) -> Result<(), ManifestError> {
+    fn check(&self, limits: &Limits) -> Result<(), ManifestError> {
         let wrong = |what| Err(ManifestError::Wrong(what));
         let files = self.entries.len() as u64;
         if files > u64::from(limits.max_files) {
@@ -144,7 +203,7 @@ impl Manifest {
         if !self.types.iter().all(printable) {
             return wrong("a content type is none");
         }
-        let mut sizes: Vec<Option<u64>> = vec![None; blobs];
+        let mut sizes: Vec<Option<u64>> = vec![None; self.contents.len()];
         let mut total: u64 = 0;
         for entry in &self.entries {
             if check_path(&entry.path).is_err() {
@@ -195,9 +254,19 @@ impl Manifest {
         self.entries.iter().map(|e| e.bytes).sum()
     }
 
-    /// Size of each blob of the sequence.
-    pub(crate) fn sizes(&self, blobs: usize) -> Vec<u64> {
-        let mut sizes = vec![0; blobs];
+    /// How many contents there are.
+    pub fn contents(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// The BLAKE3 hash of a content.
+    pub fn content(&self, number: usize) -> Option<&[u8; 32]> {
+        self.contents.get(number)
+    }
+
+    /// Length of each content.
+    pub fn sizes(&self) -> Vec<u64> {
+        let mut sizes = vec![0; self.contents.len()];
         for entry in &self.entries {
             if let Some(size) = sizes.get_mut(entry.blob()) {
                 *size = entry.bytes;
@@ -225,6 +294,15 @@ fn content_type(path: &str) -> String {
     if text { format!("{mime}; charset=utf-8") } else { mime.to_string() }
 }
 
+/// A manifest of files with these paths, for tests of what looks things up in one.
+#[cfg(test)]
+pub(crate) fn manifest_of(paths: &[&str]) -> Manifest {
+    let mut paths = paths.to_vec();
+    paths.sort_unstable();
+    let part = |(number, path): (usize, &&str)| Part { path: (*path).to_owned(), bytes: 1, blob: number as u32 };
+    Manifest::build(paths.iter().enumerate().map(part).collect(), vec![[0; 32]; paths.len()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +313,7 @@ mod tests {
     }
 
     fn read(parts: Vec<Part>, blobs: usize, limits: &Limits) -> Result<Manifest, ManifestError> {
-        Manifest::decode(&Manifest::build(parts).encode().unwrap(), blobs, limits)
+        Manifest::decode(&Manifest::build(parts, vec![[0; 32]; blobs]).encode().unwrap(), limits)
     }
 
     #[test]
@@ -243,10 +321,13 @@ mod tests {
         // As many content types as fit: they would take thirty times their bytes in memory.
         let types = vec!["x"; 200_000];
         let hostile = postcard::to_stdvec(&(VERSION, types, Vec::<Entry>::new())).unwrap();
-        let refused = Manifest::decode(&hostile, 0, &Limits::default());
+        let refused = Manifest::decode(&hostile, &Limits::default());
         assert!(matches!(refused, Err(ManifestError::TooMuch { what: "content types", amount: 200_000, .. })), "{refused:?}");
+        let contents = postcard::to_stdvec(&(VERSION, Vec::<String>::new(), Vec::<Entry>::new(), u64::MAX)).unwrap();
+        let refused = Manifest::decode(&contents, &Limits::default());
+        assert!(matches!(refused, Err(ManifestError::TooMuch { what: "contents", .. })), "{refused:?}");
         let claims = postcard::to_stdvec(&(VERSION, Vec::<String>::new(), u64::MAX)).unwrap();
-        let refused = Manifest::decode(&claims, 0, &Limits::default());
+        let refused = Manifest::decode(&claims, &Limits::default());
         assert!(matches!(refused, Err(ManifestError::TooMuch { what: "files", .. })), "{refused:?}");
     }
 
@@ -258,7 +339,7 @@ mod tests {
         assert_eq!(of("a/app.js"), "text/javascript; charset=utf-8");
         assert_eq!(of("index.html"), "text/html; charset=utf-8");
         assert_eq!(of("x.unheardof"), UNKNOWN);
-        assert_eq!((manifest.bytes(), manifest.sizes(2)), (19, vec![5, 7]));
+        assert_eq!((manifest.bytes(), manifest.sizes()), (19, vec![5, 7]));
         assert!(manifest.entry("a").is_none());
     }
 
@@ -281,22 +362,22 @@ mod tests {
             assert!(read(parts, blobs, &small).is_err(), "case {number}");
         }
         assert!(read(vec![index(), part("x", u64::MAX, 1)], 2, &Limits::default()).is_err());
-        let mut other = Manifest::build(vec![index()]);
+        let mut other = Manifest::build(vec![index()], vec![[0; 32]]);
         other.version = 9;
-        let error = Manifest::decode(&other.encode().unwrap(), 1, &small).unwrap_err();
+        let error = Manifest::decode(&other.encode().unwrap(), &small).unwrap_err();
         assert!(error.to_string().contains("format 9"), "{error}");
-        let mut other = Manifest::build(vec![index()]);
+        let mut other = Manifest::build(vec![index()], vec![[0; 32]]);
         other.types = vec!["text/html\r\nSet-Cookie: x".to_owned()];
-        assert!(Manifest::decode(&other.encode().unwrap(), 1, &small).is_err());
+        assert!(Manifest::decode(&other.encode().unwrap(), &small).is_err());
     }
 
     proptest! {
         #[test]
-        fn garbage_never_panics(bytes: Vec<u8>, blobs in 0usize..5) {
-            let _ = Manifest::decode(&bytes, blobs, &Limits::default());
-            let mut versioned = vec![1];
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let _ = Manifest::decode(&bytes, &Limits::default());
+            let mut versioned = vec![VERSION as u8];
             versioned.extend(bytes);
-            let _ = Manifest::decode(&versioned, blobs, &Limits::default());
+            let _ = Manifest::decode(&versioned, &Limits::default());
         }
     }
 }

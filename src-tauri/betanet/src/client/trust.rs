@@ -1,0 +1,119 @@
+//! What a visitor remembers of those it met, while it runs: copies that lied, and the newest seal of each address.
+//!
+//! Invariants: a copy that lied once is not gone to again in that isolation; a seal older than one that was seen is not taken; both memories
+//! are bounded, and where one is full the new is refused rather than the old forgotten, so that nobody can make room for a lie.
+//! What lies in one isolation is not held against it in another: a host that is avoided there would know that the two are one.
+//! Deliberately absent: keeping it beyond the program's end (it would be a history of visits).
+
+use crate::seal::SiteSeal;
+use fogbank_model::{InstanceId, Onion};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Copies remembered to have lied, of one address in one isolation: all that a container can have, replaced many times over.
+const MAX_LIARS: usize = 1_024;
+/// Addresses whose newest seal is remembered: far more than a person opens in a session.
+const MAX_ADDRESSES: usize = 8_192;
+
+/// How far the content of an address can be trusted, as its visitor has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// It is an app: what its hosts serve can't be checked.
+    Unchecked,
+    /// It is a sealed site: every byte that is passed on is the publisher's.
+    Checked,
+    /// It is a sealed site, a copy was caught giving something else than its publisher signed, and no other one has been reached since.
+    Broken,
+}
+
+/// What is remembered of one address in one isolation.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    trust: Trust,
+    liars: HashSet<InstanceId>,
+    caught: u32,
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it stands, and how many copies were caught.
+    pub(super) fn view(&self) -> (Trust, u32) {
+        let inside = self.lock();
+        (inside.trust, inside.caught)
+    }
+
+    pub(super) fn set(&self, trust: Trust) {
+        self.lock().trust = trust;
+    }
+
+    /// A copy was caught. When no more can be remembered, the address counts as broken.
+    pub(super) fn caught(&self, instance: InstanceId) {
+        let mut inside = self.lock();
+        inside.caught = inside.caught.saturating_add(1);
+        // Until another copy is reached.
+        inside.trust = Trust::Broken;
+        if inside.liars.len() < MAX_LIARS {
+            inside.liars.insert(instance);
+        }
+    }
+
+    pub(super) fn lied(&self, instance: InstanceId) -> bool {
+        let inside = self.lock();
+        inside.liars.contains(&instance) || inside.liars.len() >= MAX_LIARS
+    }
+}
+
+/// The newest seals that were seen.
+#[derive(Clone, Default)]
+pub(super) struct Seals(Arc<Mutex<HashMap<Onion, u64>>>);
+
+impl Seals {
+    /// Whether this seal is at least as new as the newest seen, which it is then.
+    pub(super) fn admit(&self, onion: &Onion, seal: &SiteSeal) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = known.get_mut(onion) {
+            let new_enough = *newest <= seal.revision;
+            *newest = seal.revision.max(*newest);
+            return new_enough;
+        }
+        known.len() < MAX_ADDRESSES && known.insert(onion.clone(), seal.revision).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_older_seal_is_taken() {
+        let seals = Seals::default();
+        let onion: Onion = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion".parse().unwrap();
+        let seal = |revision| SiteSeal { root: [0; 32], revision };
+        assert!(seals.admit(&onion, &seal(2)) && seals.admit(&onion, &seal(2)) && seals.admit(&onion, &seal(3)));
+        assert!(!seals.admit(&onion, &seal(2)));
+    }
+
+    #[test]
+    fn a_flood_of_liars_makes_no_room_for_the_first() {
+        let memory = Memory::default();
+        let id = |n: usize| InstanceId((n as u128).to_be_bytes());
+        memory.caught(id(0));
+        assert!(memory.lied(id(0)) && !memory.lied(id(1)));
+        assert_eq!(memory.view(), (Trust::Broken, 1));
+        for n in 1..2 * MAX_LIARS {
+            memory.caught(id(n));
+        }
+        assert!(memory.lied(id(0)) && memory.lied(id(5_000)), "full: nobody is believed any more");
+    }
+}

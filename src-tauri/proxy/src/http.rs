@@ -1,0 +1,137 @@
+//! HTTP/1.1 as a proxy speaks it: `CONNECT name:port` and `GET http://name/…`, with the user name of `Proxy-Authorization` as isolation.
+//!
+//! Invariant: a request that names no onion in its own line is answered with words. So a web page that has a browser send requests to this port
+//! (whatever name it rebinds to this machine) reaches nothing: browsers send such requests in origin form, and neither CONNECT nor the absolute form
+//! can be had from a page.
+
+use crate::{
+    page::{self, Trouble},
+    pipe,
+    port::Shared,
+    socks::ANONYMOUS,
+    target::{self, SITE_PORT},
+    way::{self, First, Later, Way, rules},
+};
+use data_encoding::BASE64;
+use fogbank_site::Body;
+use hyper::{
+    HeaderMap, Method, Request, Response,
+    body::Incoming,
+    header::{HOST, HeaderValue, PROXY_AUTHORIZATION},
+    http::uri::Scheme,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use std::{convert::Infallible, io, sync::Arc};
+use tokio::net::TcpStream;
+
+/// The longest user name, as with SOCKS5.
+const MAX_USER_BYTES: usize = 255;
+
+pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    let later = Later::default();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (shared, later) = (shared.clone(), later.clone());
+        async move { Ok::<_, Infallible>(answer(request, shared, later).await) }
+    });
+    rules().serve_connection(TokioIo::new(socket), service).with_upgrades().await.map_err(io::Error::other)?;
+    later.run().await;
+    Ok(())
+}
+
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>, later: Later) -> Response<Body> {
+    let head = request.method() == Method::HEAD;
+    let connect = request.method() == Method::CONNECT;
+    let Some(name) = request.uri().host().filter(|_| connect || request.uri().scheme().is_some()) else {
+        return page::of(&Trouble::NotAProxyRequest, head);
+    };
+    let Some(onion) = target::onion(name) else { return page::of(&Trouble::NotAnOnion, head) };
+    let Some(isolation) = isolation(request.headers()) else { return page::of(&Trouble::BadUser, head) };
+    let way = Way::new(shared, onion, isolation);
+    if connect { connected(request, way, &later).await } else { absolute(request, way, &later).await }
+}
+
+/// The user name, empty when there is none; `None` when there is one that can't be read: it must not pass for none, or what was to be apart
+/// would be together.
+fn isolation(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Some(ANONYMOUS.to_owned()) };
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, coded) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64.decode(coded.trim().as_bytes()).ok()?).ok()?;
+    let (user, _password) = decoded.split_once(':')?;
+    (user.len() <= MAX_USER_BYTES).then(|| user.to_owned())
+}
+
+/// `http://name/path`: this connection may ask for another address next.
+async fn absolute(mut request: Request<Incoming>, way: Way, later: &Later) -> Response<Body> {
+    let head = request.method() == Method::HEAD;
+    let uri = request.uri();
+    let port = uri.port_u16().unwrap_or(SITE_PORT);
+    if uri.scheme() != Some(&Scheme::HTTP) {
+        return page::of(&Trouble::NotHttp, head);
+    }
+    // RFC 9112, 3.2.2: the name in the line counts, whatever `Host` says.
+    let authority = uri.authority().map(|a| a.as_str().rsplit('@').next().unwrap_or_default().to_owned());
+    let Some(Ok(host)) = authority.map(HeaderValue::try_from) else { return page::of(&Trouble::BadRequest, head) };
+    request.headers_mut().insert(HOST, host);
+    if port == SITE_PORT {
+        return way.answer(request, None, later).await;
+    }
+    match way.first().await {
+        First::Known => page::of(&Trouble::OtherPort, head),
+        First::Opened(opened) if opened.seal.is_some() => page::of(&Trouble::OtherPort, head),
+        first => way.answer(request, Some(first), later).await,
+    }
+}
+
+/// `CONNECT name:port`: a stream, as with SOCKS5. What can't be opened is said in the answer.
+async fn connected(request: Request<Incoming>, way: Way, later: &Later) -> Response<Body> {
+    let site_port = request.uri().port_u16() == Some(SITE_PORT);
+    let first = way.first().await;
+    let trouble = match &first {
+        First::NoFog => Some(Trouble::NoFog),
+        First::Failed(error) => Some(Trouble::Connect(error.clone())),
+        First::Known if !site_port => Some(Trouble::OtherPort),
+        First::Opened(opened) if opened.seal.is_some() && !site_port => Some(Trouble::OtherPort),
+        First::Known | First::Opened(_) => None,
+    };
+    if let Some(trouble) = trouble {
+        return page::of(&trouble, false);
+    }
+    later.put(async move {
+        match hyper::upgrade::on(request).await {
+            Ok(upgraded) => match first {
+                First::Opened(opened) if opened.seal.is_none() => pipe::app(TokioIo::new(upgraded), way, opened).await,
+                first => way::serve(TokioIo::new(upgraded), way, first).await,
+            },
+            Err(error) => tracing::debug!(%error, "a program left after CONNECT"),
+        }
+    });
+    Response::new(fogbank_site::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_that_cannot_be_read_is_no_anonymous_one() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_static(value));
+            isolation(&headers)
+        };
+        assert_eq!(isolation(&HeaderMap::new()).as_deref(), Some(""));
+        assert_eq!(of("Basic YWxpY2U6c2VjcmV0").as_deref(), Some("alice"));
+        assert_eq!(of("basic YWxpY2U6").as_deref(), Some("alice"));
+        for bad in ["Basic", "Basic !!!", "Basic YWxpY2U=", "Bearer YWxpY2U6", ""] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}
