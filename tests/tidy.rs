@@ -13,7 +13,7 @@ use std::{
 const MAX_LINES: usize = 500;
 
 /// Which of our crates a crate may build on. Never the other way; nothing below the shell knows Tauri.
-const HOUSE: [(&str, &[&str]); 13] = [
+const HOUSE: [(&str, &[&str]); 14] = [
     ("fogbank-model", &[]),
     ("fogbank-sphinx", &[]),
     ("fogbank-placement", &["model"]),
@@ -23,7 +23,8 @@ const HOUSE: [(&str, &[&str]); 13] = [
     ("fogbank-allocator", &["model", "placement", "wire", "store", "betanet"]),
     ("fogbank-agent", &["model", "wire", "betanet"]),
     ("fogbank-node", &["model", "wire", "store", "betanet", "allocator", "agent"]),
-    ("fogbank-daemon", &["model", "node"]),
+    ("fogbank-relay", &["wire"]),
+    ("fogbank-daemon", &["model", "node", "relay"]),
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
     ("fogbank-bench", &["model", "placement", "sphinx"]),

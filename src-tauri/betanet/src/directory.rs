@@ -7,7 +7,7 @@
 
 use fogbank_model::{DeviceId, DurationMs, FogId, MixId, OwnerId, UnixMs};
 use fogbank_sphinx::MixPublic;
-use fogbank_wire::{FrameError, MixInfo, Signed, SignedError, decode, encode};
+use fogbank_wire::{FrameError, MixInfo, RelayHint, Signed, SignedError, decode, encode};
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,8 @@ pub struct MixEntry {
     pub owner: OwnerId,
     /// Where it listens.
     pub addrs: Vec<SocketAddr>,
+    /// The fog's relay, when the mix is behind a router and is met there first.
+    pub relay: Option<RelayHint>,
 }
 
 /// The mixes of a directory in their present lives: a mix that restarts keeps its id and has another packet key.
@@ -89,7 +91,7 @@ impl MixEntry {
     /// The entry of a mix that [`check_mix`] let in.
     pub fn new(info: &MixInfo, owner: OwnerId) -> Self {
         let addrs = info.addrs.iter().copied().take(MAX_MIX_ADDRS).collect();
-        Self { id: mix_id(&info.key), key: info.key, packet_key: info.packet_key, owner, addrs }
+        Self { id: mix_id(&info.key), key: info.key, packet_key: info.packet_key, owner, addrs, relay: info.relay.clone() }
     }
 }
 
@@ -309,7 +311,7 @@ pub(crate) mod tests {
         let entries = (0..mixes).map(|i| {
             let key = *blake3::hash(&[i]).as_bytes();
             let addrs = vec![SocketAddr::from(([10, i, 0, 1], 4000))];
-            MixEntry { id: mix_id(&key), key, packet_key: [i; 32], owner: OwnerId([i / 2; 32]), addrs }
+            MixEntry { id: mix_id(&key), key, packet_key: [i; 32], owner: OwnerId([i / 2; 32]), addrs, relay: None }
         });
         Directory::new(FogId(*fog.public().as_bytes()), test, 1, UnixMs(1_790_000_000_000), [9; 32], entries.collect())
     }
@@ -384,9 +386,10 @@ pub(crate) mod tests {
         let fog = SecretKey::generate();
         let mut big = directory(&fog, false, 1);
         let addrs = vec!["[2001:db8:1:2:3:4:5:6]:65535".parse().unwrap(); MAX_MIX_ADDRS];
+        let relay = RelayHint { addr: addrs[0], pin: [1; 32], token: [2; 16] };
         let entry = |i: u32| {
             let key = *blake3::hash(&i.to_be_bytes()).as_bytes();
-            MixEntry { id: mix_id(&key), key, packet_key: key, owner: OwnerId(key), addrs: addrs.clone() }
+            MixEntry { id: mix_id(&key), key, packet_key: key, owner: OwnerId(key), addrs: addrs.clone(), relay: Some(relay.clone()) }
         };
         big.mixes = (0..u32::try_from(MAX_MIXES).unwrap()).map(entry).collect();
         big.mixes.sort_by_key(|m| m.id);

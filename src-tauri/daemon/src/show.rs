@@ -52,6 +52,9 @@ fn show_status(out: &mut String, status: &StatusDto) -> std::fmt::Result {
             let test = if fog.test { " (test fog: no privacy)" } else { "" };
             let roles: Vec<_> = fog.roles.iter().map(|r| role(*r)).collect();
             writeln!(out, "fog      {}{test}, {link}; may {}", fog.name, roles.join(", "))?;
+            if let Some(relay) = &fog.relay {
+                writeln!(out, "relay    {relay}: who runs it sees which devices talk with each other, though not what")?;
+            }
         }
     }
     match &status.lend {
@@ -88,6 +91,11 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
     writeln!(out, "mixes    {} listed, {} usable, {} needed", network.mixes, network.usable, network.needed)?;
     let gate = if network.waiting.is_empty() { "addresses can be opened" } else { network.waiting.as_str() };
     writeln!(out, "gate     {gate}")?;
+    for (side, peers) in [("visiting", &network.peers), ("hosting", &network.host_peers)] {
+        for peer in peers {
+            writeln!(out, "{side:<8} first mix {} at {}: {}", peer.mix, peer.addr, peer.way)?;
+        }
+    }
     for visit in &network.visits {
         writeln!(out, "visit    {}  {}", visit.onion, visit.words)?;
     }

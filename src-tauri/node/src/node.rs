@@ -15,7 +15,7 @@ use crate::{
     identity::Identity,
     membership::{Handler, LinkConfig, MemberLink, Part},
     net,
-    parts::{Ground, Lending, Relay, Visiting},
+    parts::{Ground, Lending, Relay, Visiting, nothing_lent},
     practice::PracticeFog,
     profile::Profile,
     publishing::Progress,
@@ -24,8 +24,10 @@ use crate::{
 };
 use fogbank_agent::bundle::Bundles;
 use fogbank_betanet::{client::Visitor, proxy::Proxy};
-use fogbank_model::{FogId, Resources};
-use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Purpose, Refusal, RefusalKind, Report, Roles};
+use fogbank_model::FogId;
+use fogbank_wire::{
+    DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelayHint, RelaySwitch, Report, Roles,
+};
 use iroh::Endpoint;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -65,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) progress: Progress,
     pub(crate) ended: CancellationToken,
     endpoint: Endpoint,
+    relay_switch: RelaySwitch,
     settings: Mutex<Settings>,
     parts: Arc<Mutex<Parts>>,
     part: watch::Sender<Part>,
@@ -110,11 +113,13 @@ impl Node {
             }
         };
         let bundles = Bundles::open(&profile.path("bundles")).await.map_err(StartError::Bundles)?;
-        let endpoint = net::bind(identity.device.clone(), SocketAddr::new(options.listen, 0)).await.map_err(StartError::Net)?;
+        let bound = net::bind_switched(identity.device.clone(), SocketAddr::new(options.listen, 0)).await;
+        let (endpoint, relay_switch) = bound.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();
         let inner = Arc::new(Inner {
             ground: Ground { profile: profile.clone(), identity, listen: options.listen, hub: hub.clone() },
             endpoint: endpoint.clone(),
+            relay_switch,
             bundles,
             hub,
             settings: Mutex::new(settings),
@@ -254,7 +259,9 @@ impl Inner {
             publisher: granted.publisher,
             admin: granted.admin,
         };
-        self.align_relay(roles.mixnode, &mut background).await?;
+        let met_at = settings.membership.as_ref().and_then(|m| m.relay.clone());
+        self.relay_switch.set(&self.endpoint, met_at.as_ref()).await;
+        self.align_relay(roles.mixnode, met_at.as_ref(), &mut background).await?;
         self.align_lending(&settings, roles.agent, &mut background).await;
         let fresh = Part { roles, mix: self.parts().relay.as_ref().map(|r| r.info.clone()) };
         self.part.send_if_modified(|part| {
@@ -310,19 +317,29 @@ impl Inner {
         Ok(())
     }
 
-    async fn align_relay(&self, relays: bool, background: &mut Background) -> Result<(), StartError> {
-        let running = self.parts().relay.is_some();
-        if relays && !running {
-            let relay = Relay::start(&self.ground).await?;
-            self.lock_parts().relay = Some(Arc::new(relay));
-        } else if !relays && running {
-            let gone = self.lock_parts().relay.take();
+    async fn align_relay(
+        &self,
+        relays: bool,
+        met_at: Option<&RelayHint>,
+        background: &mut Background,
+    ) -> Result<(), StartError> {
+        let stays = |r: &Arc<Relay>| relays && r.met_at.as_ref() == met_at;
+        if self.parts().relay.as_ref().is_some_and(stays) {
+            return Ok(());
+        }
+        let gone = self.lock_parts().relay.take();
+        if relays {
+            // One mix key is not at two relays, so the old mix ends first.
             if let Some(relay) = gone {
-                background.ending.push(tokio::spawn(async move {
-                    tokio::time::sleep(LAST_PACKETS).await;
-                    relay.shutdown().await;
-                }));
+                relay.shutdown().await;
             }
+            let relay = Relay::start(&self.ground, met_at).await?;
+            self.lock_parts().relay = Some(Arc::new(relay));
+        } else if let Some(relay) = gone {
+            background.ending.push(tokio::spawn(async move {
+                tokio::time::sleep(LAST_PACKETS).await;
+                relay.shutdown().await;
+            }));
         }
         Ok(())
     }
@@ -485,9 +502,4 @@ impl Inner {
 fn wish(lending: &Lending, settings: &Settings) {
     lending.agent.pause(settings.paused);
     lending.agent.drain(settings.draining.then(|| "its owner asked to move everything away".to_owned()));
-}
-
-fn nothing_lent(why: &str) -> Report {
-    let offer = Offer { capacity: Resources::ZERO, lent: Resources::ZERO, open: false, why: why.to_owned() };
-    Report { offer, power: Power::Mains, instances: Vec::new(), bundles: Vec::new(), drain: None }
 }

@@ -16,8 +16,8 @@ use fogbank_betanet::{
     service::Host,
     uplink::{Uplink, UplinkConfig},
 };
-use fogbank_model::{FogId, MixId};
-use fogbank_wire::MixInfo;
+use fogbank_model::{FogId, MixId, Resources};
+use fogbank_wire::{MixInfo, Offer, Power, RelayHint, Report};
 use iroh::Endpoint;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -57,17 +57,21 @@ impl Ground {
 pub(crate) struct Relay {
     pub(crate) mixnode: Mixnode,
     pub(crate) info: MixInfo,
+    /// The relay that its endpoint uses, listed or not.
+    pub(crate) met_at: Option<RelayHint>,
 }
 
 impl Relay {
-    pub(crate) async fn start(ground: &Ground) -> Result<Self, StartError> {
-        let endpoint =
-            link::bind(ground.identity.mix.clone(), SocketAddr::new(ground.listen, 0)).await.map_err(StartError::Mix)?;
+    /// A mix with a public address uses the fog's relay to reach those without; it is listed as met there only if its own is hidden.
+    pub(crate) async fn start(ground: &Ground, relay: Option<&RelayHint>) -> Result<Self, StartError> {
+        let addr = SocketAddr::new(ground.listen, 0);
+        let endpoint = link::bind(ground.identity.mix.clone(), addr, relay).await.map_err(StartError::Mix)?;
         let addrs = crate::net::reachable(&endpoint);
         let mixnode = Mixnode::start(endpoint, ground.hub.subscribe());
         let info = MixInfo::new(&ground.identity.mix, ground.identity.device_id(), mixnode.packet_key(), addrs);
-        let info = info.map_err(StartError::MixStatement)?;
-        Ok(Self { mixnode, info })
+        let mut info = info.map_err(StartError::MixStatement)?;
+        info.relay = relay.filter(|_| crate::net::hidden(&info.addrs)).cloned();
+        Ok(Self { mixnode, info, met_at: relay.cloned() })
     }
 
     pub(crate) async fn shutdown(&self) {
@@ -125,4 +129,10 @@ impl Visiting {
         self.uplink.shutdown().await;
         self.keeping.abort();
     }
+}
+
+/// What a device reports that lends nothing, and why.
+pub(crate) fn nothing_lent(why: &str) -> Report {
+    let offer = Offer { capacity: Resources::ZERO, lent: Resources::ZERO, open: false, why: why.to_owned() };
+    Report { offer, power: Power::Mains, instances: Vec::new(), bundles: Vec::new(), drain: None }
 }

@@ -2,7 +2,7 @@
 //!
 //! Without that word any member could list another's mix key under an own packet key or address, and push that mix out of the directory.
 
-use crate::{FrameError, Signed, SignedError};
+use crate::{FrameError, RelayHint, Signed, SignedError};
 use fogbank_model::DeviceId;
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub struct MixInfo {
     pub packet_key: [u8; 32],
     /// Where it listens.
     pub addrs: Vec<SocketAddr>,
+    /// The relay at which it is met when its addresses are not reached: the fog's own, when it has one.
+    pub relay: Option<RelayHint>,
     belongs: Signed<Belongs>,
 }
 
@@ -36,7 +38,7 @@ impl MixInfo {
     /// When the statement does not serialise, which none does.
     pub fn new(key: &SecretKey, device: DeviceId, packet_key: [u8; 32], addrs: Vec<SocketAddr>) -> Result<Self, FrameError> {
         let belongs = Signed::seal(key, CONTEXT, &Belongs { device, packet_key })?;
-        Ok(Self { key: *key.public().as_bytes(), packet_key, addrs, belongs })
+        Ok(Self { key: *key.public().as_bytes(), packet_key, addrs, relay: None, belongs })
     }
 
     /// Whether whoever holds the mix key said that it relays on this device under this packet key.

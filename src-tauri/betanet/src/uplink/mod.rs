@@ -9,7 +9,7 @@ mod surbs;
 
 use crate::{
     directory::{Directory, NotPrivate, clock},
-    link::Frame,
+    link::{Frame, Way},
     message::{FromMix, MessageError, ToMix},
     mixnode::KnownDirectory,
     paths::{Guards, NoPath, forward_path, rendezvous, reply_path},
@@ -162,6 +162,8 @@ pub struct GuardView {
     pub addrs: Vec<SocketAddr>,
     /// Whether the link is up.
     pub up: bool,
+    /// By which way packets go to it just now.
+    pub way: Way,
     /// The own socket towards it.
     pub own: Vec<SocketAddr>,
 }

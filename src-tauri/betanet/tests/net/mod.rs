@@ -44,11 +44,11 @@ impl Net {
         let directory = watch::Sender::new(None);
         let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new() };
         for number in 0..mixes {
-            let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0)).await.unwrap();
+            let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
             let addrs = endpoint.bound_sockets();
             let mix = Mixnode::start(endpoint, net.directory.subscribe());
             let entry =
-                MixEntry { id: mix.id(), key: mix.key(), packet_key: mix.packet_key(), owner: OwnerId([number; 32]), addrs };
+                MixEntry { id: mix.id(), key: mix.key(), packet_key: mix.packet_key(), owner: OwnerId([number; 32]), addrs, relay: None };
             net.mixes.push((entry, mix));
         }
         net.publish();
