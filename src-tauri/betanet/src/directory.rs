@@ -389,7 +389,14 @@ pub(crate) mod tests {
         let relay = RelayHint { addr: addrs[0], pin: [1; 32], token: [2; 16] };
         let entry = |i: u32| {
             let key = *blake3::hash(&i.to_be_bytes()).as_bytes();
-            MixEntry { id: mix_id(&key), key, packet_key: key, owner: OwnerId(key), addrs: addrs.clone(), relay: Some(relay.clone()) }
+            MixEntry {
+                id: mix_id(&key),
+                key,
+                packet_key: key,
+                owner: OwnerId(key),
+                addrs: addrs.clone(),
+                relay: Some(relay.clone()),
+            }
         };
         big.mixes = (0..u32::try_from(MAX_MIXES).unwrap()).map(entry).collect();
         big.mixes.sort_by_key(|m| m.id);

@@ -14,8 +14,8 @@ mod show;
 use anyhow::{Context, bail};
 use args::{Arguments, Command, RelayArgs};
 use clap::Parser;
-use fogbank_relay::RelayOptions;
 use fogbank_node::control::{ControlReply, ControlRequest, client::Client};
+use fogbank_relay::RelayOptions;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     let profile = arguments.profile()?;
     let threads = match arguments.command {
-        Command::Run(_) | Command::Relay(RelayArgs { listen: Some(_), .. }) => std::thread::available_parallelism().map_or(2, usize::from),
+        Command::Run(_) | Command::Relay(RelayArgs { listen: Some(_), .. }) => {
+            std::thread::available_parallelism().map_or(2, usize::from)
+        }
         _ => 1,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;

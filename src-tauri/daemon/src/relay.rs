@@ -19,7 +19,9 @@ pub(crate) async fn run(profile: &Path, options: RelayOptions) -> anyhow::Result
     let identity = RelayIdentity::load(&profile.path(IDENTITY))?;
     let relay = Relay::start(&identity, options).await.context("the relay did not start")?;
     println!("relay {}", relay.hint());
-    println!("Whoever runs this relay sees which devices talk with each other, from which addresses and how much, though not what.");
+    println!(
+        "Whoever runs this relay sees which devices talk with each other, from which addresses and how much, though not what."
+    );
     println!("Use it for a fog: fogbankd start-fog NAME --relay LINE, with the line above from fogrelay:// on.");
     println!("ready");
     stop_signal().await?;

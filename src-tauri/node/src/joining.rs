@@ -38,7 +38,8 @@ impl Inner {
             let words = format!("a fog's name has 1 to {MAX_NAME_CHARS} characters and no control characters");
             return Err(answers::invalid(words, "Choose another name."));
         }
-        let named = |text: &str| text.parse::<RelayHint>().map_err(|e| answers::invalid(e.to_string(), "Start a relay first, or none."));
+        let named =
+            |text: &str| text.parse::<RelayHint>().map_err(|e| answers::invalid(e.to_string(), "Start a relay first, or none."));
         let relay = relay.map(named).transpose()?;
         let own = OwnFog { name: name.to_owned(), test, practice, port: 0, relay };
         self.change(|s| s.fog = Some(own)).await?;

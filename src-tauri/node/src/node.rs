@@ -25,9 +25,7 @@ use crate::{
 use fogbank_agent::bundle::Bundles;
 use fogbank_betanet::{client::Visitor, proxy::Proxy};
 use fogbank_model::FogId;
-use fogbank_wire::{
-    DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelayHint, RelaySwitch, Report, Roles,
-};
+use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelayHint, RelaySwitch, Report, Roles};
 use iroh::Endpoint;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -317,12 +315,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn align_relay(
-        &self,
-        relays: bool,
-        met_at: Option<&RelayHint>,
-        background: &mut Background,
-    ) -> Result<(), StartError> {
+    async fn align_relay(&self, relays: bool, met_at: Option<&RelayHint>, background: &mut Background) -> Result<(), StartError> {
         let stays = |r: &Arc<Relay>| relays && r.met_at.as_ref() == met_at;
         if self.parts().relay.as_ref().is_some_and(stays) {
             return Ok(());

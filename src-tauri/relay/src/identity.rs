@@ -95,12 +95,8 @@ impl RelayIdentity {
 
     fn save(&self, path: &Path) -> io::Result<()> {
         let text = |bytes: &[u8]| BASE32_NOPAD.encode(bytes).to_lowercase();
-        let stored = Stored {
-            version: VERSION,
-            certificate: text(&self.certificate),
-            key: text(&self.key),
-            token: text(&self.token),
-        };
+        let stored =
+            Stored { version: VERSION, certificate: text(&self.certificate), key: text(&self.key), token: text(&self.token) };
         let json = Zeroizing::new(serde_json::to_vec_pretty(&stored)?);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);

@@ -181,9 +181,8 @@ pub fn met_at(addr: EndpointAddr, relay: Option<&RelayHint>) -> EndpointAddr {
 /// Trusts the one certificate, and contacts nobody but the relay: no look for captive portals, which would go to a port that the relay
 /// does not serve.
 fn trusting(builder: Builder, pin: Arc<RwLock<Option<[u8; 32]>>>) -> Builder {
-    let verifier = move |provider: Arc<CryptoProvider>| {
-        Ok(Arc::new(Pinned { pin: pin.clone(), provider }) as Arc<dyn ServerCertVerifier>)
-    };
+    let verifier =
+        move |provider: Arc<CryptoProvider>| Ok(Arc::new(Pinned { pin: pin.clone(), provider }) as Arc<dyn ServerCertVerifier>);
     let mut probes = NetReportConfig::minimal();
     // The only way to find that the relay is there where UDP to it is blocked.
     probes.https_probes = true;

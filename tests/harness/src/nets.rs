@@ -4,8 +4,9 @@
 //! Invariant: all namespaces of a [`Nets`] go with it, also when a test fails; processes in them must have ended before (they are killed when
 //! their values are dropped, so declare the [`Nets`] first).
 
+#![expect(clippy::print_stderr, reason = "a namespace that stays must be said")]
+
 use anyhow::{Context, Result, bail, ensure};
-use rand::RngExt as _;
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr},
@@ -73,7 +74,7 @@ impl Nets {
     /// # Errors
     /// When the system refuses.
     pub fn new() -> Result<Self> {
-        let tag: u32 = rand::rng().random();
+        let tag: u32 = rand::random();
         let mut nets = Self { prefix: format!("fog{tag:08x}"), made: Vec::new(), homes: 0, hosts: 0 };
         let internet = nets.add(INTERNET)?;
         in_namespace(&internet, "ip", &["link", "add", "bridge", "type", "bridge"])?;

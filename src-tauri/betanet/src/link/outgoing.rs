@@ -58,13 +58,7 @@ pub struct Link {
 
 impl Link {
     /// Begins to keep up a link from an endpoint to a peer. Frames that come back go to `take`.
-    pub fn open(
-        endpoint: Endpoint,
-        key: [u8; 32],
-        addrs: Vec<SocketAddr>,
-        relay: Option<RelayHint>,
-        take: Option<Take>,
-    ) -> Self {
+    pub fn open(endpoint: Endpoint, key: [u8; 32], addrs: Vec<SocketAddr>, relay: Option<RelayHint>, take: Option<Take>) -> Self {
         let (queue, frames) = mpsc::channel(QUEUE);
         let (state_tx, state) = watch::channel(LinkState::Connecting);
         let (connection_tx, connection) = watch::channel(None);

@@ -47,8 +47,14 @@ impl Net {
             let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
             let addrs = endpoint.bound_sockets();
             let mix = Mixnode::start(endpoint, net.directory.subscribe());
-            let entry =
-                MixEntry { id: mix.id(), key: mix.key(), packet_key: mix.packet_key(), owner: OwnerId([number; 32]), addrs, relay: None };
+            let entry = MixEntry {
+                id: mix.id(),
+                key: mix.key(),
+                packet_key: mix.packet_key(),
+                owner: OwnerId([number; 32]),
+                addrs,
+                relay: None,
+            };
             net.mixes.push((entry, mix));
         }
         net.publish();
