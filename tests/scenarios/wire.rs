@@ -25,11 +25,11 @@ use watched::{MARKER, MARKER_PATH, Watched};
 
 /// The whole of one scenario; its parts have deadlines of their own.
 const WHOLE: Duration = Duration::from_secs(90);
-/// Windows of each kind, and their length.
-const WINDOWS: usize = 12;
-const WINDOW: Duration = Duration::from_millis(1_000);
-/// A difference of so many standard deviations is found with a probability of at least [`POWER`] by so many windows.
-const EFFECT: f64 = 2.0;
+/// Their length.
+const WINDOW: Duration = Duration::from_millis(700);
+/// What a load leaves behind (acknowledgements, reply blocks for the next one) is not counted to the window after it.
+const SETTLE: Duration = Duration::from_millis(500);
+/// With this probability at least the difference of [`plan`] is found.
 const POWER: f64 = 0.9;
 /// Loads after which QUIC has found the longest datagram that passes.
 const WARM_LOADS: usize = 4;
@@ -142,10 +142,7 @@ async fn shows_nothing(mut nets: Nets) -> Result<()> {
     let plain = format!("exec 3<>/dev/udp/{host}/9; echo {MARKER} {host} >&3");
     in_namespace(&fog.visitor_place.namespace, "bash", &["-c", &plain])?;
     let seen = wait_for_one(&tap, host, visitor).await?;
-    ensure!(
-        seen.occurrences(MARKER.as_bytes()) == 1 && seen.occurrences(host.to_string().as_bytes()) == 1,
-        "the control was missed"
-    );
+    ensure!(seen.occurrences(MARKER.as_bytes()) > 0, "the marker in plain was missed");
     ensure!(seen.occurrences(host.to_string().as_bytes()) > 0, "the other side's address in plain was missed");
     fog.end().await
 }
@@ -177,36 +174,36 @@ struct Timing {
     power: f64,
 }
 
+/// How many windows of each kind, and the difference, in standard deviations of packets a window, that so many find. The positive control
+/// needs few; more make `strict` the stricter test, within the time that a scenario may take.
+fn plan(level: LevelDto) -> (usize, f64) {
+    if level == LevelDto::Strict { (20, 1.7) } else { (12, 2.5) }
+}
+
 /// Windows with an open tunnel, idle or loading in random order, as whoever watches the visitor's link sees them.
 async fn timing(mut nets: Nets, level: LevelDto) -> Result<Timing> {
     let fog = Watched::start(&mut nets, level).await?;
-    let curl = Curl::new(fog.visitor.proxy.unwrap(), &fog.onion).at(&fog.visitor_place).max_time(Duration::from_secs(10));
+    let curl = Curl::new(fog.visitor.proxy.unwrap(), &fog.onion).at(&fog.visitor_place).max_time(Duration::from_secs(4));
     fog.load(&curl, "short").await?;
     let seed = rand::rng().next_u64();
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut kinds = [false; 2 * WINDOWS];
-    kinds[..WINDOWS].fill(true);
+    let (each, effect) = plan(level);
+    let mut kinds = vec![false; 2 * each];
+    kinds[..each].fill(true);
     kinds.shuffle(&mut rng);
     let mut windows = Vec::new();
-    let began = Instant::now();
-    for (n, loads) in (1u32..).zip(kinds) {
-        let from_us = now_us();
-        let until = tokio::time::Instant::from_std(began + WINDOW * n);
+    let window_us = i64::try_from(WINDOW.as_micros())?;
+    for loads in kinds {
+        let (from_us, until) = (now_us(), Instant::now() + WINDOW);
         if loads {
-            let loading = async {
-                loop {
-                    curl.get("picture").await?;
-                }
-                #[expect(unreachable_code, reason = "names the type")]
-                anyhow::Ok(())
-            };
-            if let Ok(ended) = tokio::time::timeout_at(until, loading).await {
-                ended?;
+            while Instant::now() < until {
+                curl.get("picture").await?;
             }
         } else {
-            tokio::time::sleep_until(until).await;
+            tokio::time::sleep_until(until.into()).await;
         }
-        windows.push((loads, from_us, now_us()));
+        windows.push((loads, from_us, from_us + window_us));
+        tokio::time::sleep(SETTLE).await;
     }
     let captures = fog.captures().await?;
     let link = &captures["visitor"];
@@ -224,9 +221,9 @@ async fn timing(mut nets: Nets, level: LevelDto) -> Result<Timing> {
     };
     let mut verdict = |outward| compare(&seen(outward, false), &seen(outward, true), &mut rng);
     let (outward, inward) = (verdict(true), verdict(false));
-    let power = power(WINDOWS, EFFECT, 40, &mut rng);
+    let power = power(each, effect, 40, &mut rng);
     eprintln!(
-        "{level:?}, {WINDOWS} windows of {WINDOW:?} of each kind, error {ALPHA}, power {power:.2} at {EFFECT} standard deviations, seed {seed}:\n\
+        "{level:?}, {each} windows of {WINDOW:?} of each kind, error {ALPHA}, power {power:.2} at {effect} standard deviations, seed {seed}:\n\
          outward {outward:?}\ninward {inward:?}"
     );
     ensure!(power >= POWER, "so few windows find too little: power {power}");

@@ -22,7 +22,8 @@ pub(crate) const MARKER_PATH: &str = "marked-path-51d7/page.html";
 const MIXES: usize = 5;
 /// Guards answer, introductions are made, and a page is there by then.
 const PAGE: Duration = Duration::from_secs(30);
-const PICTURE: usize = 150_000;
+/// A few packets: a load ends within a second or two at every level.
+const PICTURE: usize = 60_000;
 
 /// The fog.
 pub(crate) struct Watched {
