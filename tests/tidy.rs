@@ -13,7 +13,7 @@ use std::{
 const MAX_LINES: usize = 500;
 
 /// Which of our crates a crate may build on. Never the other way; nothing below the shell knows Tauri.
-const HOUSE: [(&str, &[&str]); 16] = [
+const HOUSE: [(&str, &[&str]); 17] = [
     ("fogbank-model", &[]),
     ("fogbank-sphinx", &[]),
     ("fogbank-placement", &["model"]),
@@ -25,7 +25,8 @@ const HOUSE: [(&str, &[&str]); 16] = [
     ("fogbank-allocator", &["model", "placement", "wire", "store", "betanet"]),
     ("fogbank-agent", &["model", "wire", "betanet", "site"]),
     ("fogbank-node", &["model", "wire", "store", "betanet", "allocator", "agent", "proxy"]),
-    ("fogbank-daemon", &["model", "node"]),
+    ("fogbank-relay", &["wire"]),
+    ("fogbank-daemon", &["model", "node", "relay"]),
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
     ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "node", "harness"]),

@@ -113,7 +113,7 @@ async fn a_window_attaches_to_a_running_node_and_leaves_it_running() -> Result<(
     }
     let folder = tempfile::tempdir()?;
     let mut node = Process::start(folder.path(), "node", false).await?;
-    node.ask(ControlRequest::StartFog { name: "Our street".to_owned(), test: true }).await?;
+    node.ask(ControlRequest::StartFog { name: "Our street".to_owned(), test: true, relay: None }).await?;
     let display = Display::open().await?;
     let window = Window::open(&display, &app(), node.profile()).await?;
     window.wait_text("privacy-mark", "", SOON).await?;

@@ -61,7 +61,7 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
     for left in ["practice", "fog.key", "fog.sqlite"] {
         assert!(!node.profile().join(left).exists(), "{left} was left behind");
     }
-    node.ask(ControlRequest::StartFog { name: "A real one".to_owned(), test: false }).await?;
+    node.ask(ControlRequest::StartFog { name: "A real one".to_owned(), test: false, relay: None }).await?;
     assert_eq!(node.status().await?.fog.unwrap().name, "A real one");
     assert!(node.ask(ControlRequest::Leave).await.is_err(), "the allocator left its own fog");
     node.quit().await

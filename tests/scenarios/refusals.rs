@@ -112,7 +112,7 @@ async fn tickets_keys_and_profiles_that_are_not_taken() -> Result<()> {
 async fn damaged_files_are_named_and_kept() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut node = Process::start(folder.path(), "node", false).await?;
-    node.ask(ControlRequest::StartFog { name: "Damage".to_owned(), test: true }).await?;
+    node.ask(ControlRequest::StartFog { name: "Damage".to_owned(), test: true, relay: None }).await?;
     let profile = node.profile().to_owned();
     node.quit().await?;
     let database = std::fs::read_dir(&profile)?

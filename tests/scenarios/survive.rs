@@ -53,7 +53,7 @@ async fn lane(first: usize) -> Result<usize> {
     let root = folder.path();
     site(&root.join("site"))?;
     let mut allocator = Process::start(root, "allocator", false).await?;
-    allocator.ask(ControlRequest::StartFog { name: "Survival".to_owned(), test: true }).await?;
+    allocator.ask(ControlRequest::StartFog { name: "Survival".to_owned(), test: true, relay: None }).await?;
     let mut devices = Vec::new();
     for n in 0..DEVICES {
         let device = Process::start(root, &format!("device-{n}"), false).await?;

@@ -145,7 +145,17 @@ mod tests {
             let key = [n; 32];
             let packet_keys = PacketKeys { first: 0, keys: vec![key] };
             let (owner, since) = (OwnerId(key), UnixMs(0));
-            MixEntry { id: mix_id(&key), key, life: [0; 8], packet_keys, owner, addrs: vec![], since, reliability: UNMEASURED }
+            MixEntry {
+                id: mix_id(&key),
+                key,
+                life: [0; 8],
+                packet_keys,
+                owner,
+                addrs: vec![],
+                relay: None,
+                since,
+                reliability: UNMEASURED,
+            }
         };
         Directory::new(FogId([0; 32]), true, 1, UnixMs(1_790_000_000_000), [0; 32], mixes.map(entry).collect())
     }

@@ -103,8 +103,10 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     if known.is_none() && shared.store.devices().await.map_err(failed)?.len() >= MAX_DEVICES {
         return Err(Refusal::new(RefusalKind::Busy, format!("this fog has {MAX_DEVICES} devices and takes no more")));
     }
-    let mix = enrol.mix.filter(|_| roles.mixnode);
-    if let Some(mix) = &mix {
+    let mut mix = enrol.mix.filter(|_| roles.mixnode);
+    if let Some(mix) = &mut mix {
+        // Only the fog's own relay is listed: else a member could make everyone contact a host of its choosing.
+        mix.relay = mix.relay.take().filter(|relay| shared.config.relay.as_ref() == Some(relay));
         check_mix(mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
     }
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();

@@ -10,7 +10,7 @@ use crate::{
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
-use fogbank_wire::{Enrol, Refusal, RefusalKind, Roles, Ticket, VERSION, decode};
+use fogbank_wire::{Enrol, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode};
 use iroh::{
     SecretKey,
     endpoint::{Connection, SendStream},
@@ -42,14 +42,16 @@ pub struct AllocatorConfig {
     pub name: String,
     /// A test fog relaxes privacy rules.
     pub test: bool,
+    /// The relay that the fog's operator runs; tickets name it, and mixes may be listed as met there.
+    pub relay: Option<RelayHint>,
     /// Weights of placement.
     pub policy: Policy,
 }
 
 impl AllocatorConfig {
-    /// With the default policy.
+    /// With the default policy and no relay.
     pub fn new(store: PathBuf, key: SecretKey, name: String, test: bool) -> Self {
-        Self { store, key, name, test, policy: Policy::default() }
+        Self { store, key, name, test, relay: None, policy: Policy::default() }
     }
 }
 
@@ -202,7 +204,8 @@ pub(crate) async fn make_invite(
     let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
     shared.store.sweep_invites(now()).await.map_err(failed)?;
     shared.store.add_invite(&hash(&secret), to_bits(roles), expires).await.map_err(failed)?;
-    Ok(Ticket { version: VERSION, fog: shared.fog(), addrs, roles, expires, secret })
+    let relay = shared.config.relay.clone();
+    Ok(Ticket { version: VERSION, fog: shared.fog(), addrs, relay, roles, expires, secret })
 }
 
 /// What is kept of an invite's secret.

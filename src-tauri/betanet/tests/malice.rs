@@ -38,7 +38,7 @@ struct Trap {
 impl Trap {
     async fn set(net: &Net) -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
-        let endpoint = link::bind(iroh::SecretKey::generate(), any).await.unwrap();
+        let endpoint = link::bind(iroh::SecretKey::generate(), any, None).await.unwrap();
         let config = MixConfig { directory: net.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
         let mix = Mixnode::start(endpoint, config);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -6,7 +6,11 @@ use fogbank_node::{
     ProxyPort,
     control::{Amounts, ControlRequest, LevelDto, RoleDto},
 };
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+    path::PathBuf,
+};
 
 /// Fogbank without a window.
 #[derive(Debug, Parser)]
@@ -46,6 +50,10 @@ pub(crate) enum Command {
         /// A test fog: relaxes privacy rules, and says so everywhere.
         #[arg(long)]
         test: bool,
+        /// The relay that you run for it, as `fogbankd relay --listen` printed it: devices behind home routers meet there. Whoever runs it
+        /// sees which devices talk with each other, from which addresses and how much, though not what.
+        #[arg(long)]
+        relay: Option<String>,
     },
     /// Start a practice fog: several nodes on this computer, no privacy.
     Practice,
@@ -75,12 +83,7 @@ pub(crate) enum Command {
         /// on or off.
         switch: Switch,
     },
-    /// Relay packets (on) or stop (off).
-    Relay {
-        /// on or off.
-        switch: Switch,
-    },
-    /// How much the relay may take: kilobytes a second, and gigabytes a month in and out. A limit that is not named is lifted.
+    /// How much the mix may take: kilobytes a second, and gigabytes a month in and out. A limit that is not named is lifted.
     RelayLimits {
         /// Kilobytes a second.
         #[arg(long, value_name = "KB", value_parser = clap::value_parser!(u32).range(1..))]
@@ -89,6 +92,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "GB", value_parser = clap::value_parser!(u32).range(1..))]
         month: Option<u32>,
     },
+    /// Relay packets as a mix (on) or stop (off); with --listen, run the relay at which a fog's devices behind home routers meet.
+    Relay(RelayArgs),
     /// Pause lending.
     Pause,
     /// Go on lending.
@@ -163,6 +168,24 @@ pub(crate) struct RunOptions {
     pub(crate) proxy: ProxyPort,
 }
 
+/// A mix of this node, or a fog's relay.
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// on or off: whether this node relays packets as a mix.
+    #[arg(required_unless_present = "listen", conflicts_with = "listen")]
+    switch: Option<Switch>,
+    /// Run a fog's relay at this address, TCP and UDP, until it is ended: 0.0.0.0:3340. It prints the line for `start-fog --relay`, and
+    /// keeps its certificate in the profile. Whoever runs a relay sees which devices talk with each other, though not what.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The IP address under which others reach the relay, when it listens at another.
+    #[arg(long, requires = "listen")]
+    pub(crate) public: Option<IpAddr>,
+    /// What one connection to the relay may send, Mbit/s.
+    #[arg(long, requires = "listen", default_value_t = fogbank_relay::USUAL_MBIT_PER_S)]
+    pub(crate) rate: NonZeroU16,
+}
+
 /// What is asked for.
 #[derive(Debug, Args)]
 pub(crate) struct Needs {
@@ -223,7 +246,9 @@ impl Command {
         Ok(match self {
             Self::Run(_) => bail!("the node itself is no request"),
             Self::Status => ControlRequest::Status,
-            Self::StartFog { name, test } => ControlRequest::StartFog { name: name.clone(), test: *test },
+            Self::StartFog { name, test, relay } => {
+                ControlRequest::StartFog { name: name.clone(), test: *test, relay: relay.clone() }
+            }
             Self::Practice => ControlRequest::Practice,
             Self::Invite { roles, valid } => {
                 ControlRequest::Invite { roles: roles.iter().map(|r| r.dto()).collect(), valid_s: *valid }
@@ -232,7 +257,8 @@ impl Command {
             Self::Leave => ControlRequest::Leave,
             Self::Visit { link } => ControlRequest::Visit { link: link.clone() },
             Self::Lend { switch } => ControlRequest::Lend { on: *switch == Switch::On },
-            Self::Relay { switch } => ControlRequest::Relay { on: *switch == Switch::On },
+            Self::Relay(RelayArgs { switch: None, .. }) => bail!("the relay itself is no request"),
+            Self::Relay(RelayArgs { switch: Some(switch), .. }) => ControlRequest::Relay { on: *switch == Switch::On },
             Self::RelayLimits { rate, month } => ControlRequest::RelayLimits { rate_kb_s: *rate, month_gb: *month },
             Self::Pause => ControlRequest::Pause { on: true },
             Self::Resume => ControlRequest::Pause { on: false },

@@ -7,13 +7,15 @@
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
 mod args;
+mod relay;
 mod run;
 mod show;
 
 use anyhow::{Context, bail};
-use args::{Arguments, Command};
+use args::{Arguments, Command, RelayArgs};
 use clap::Parser;
 use fogbank_node::control::{ControlReply, ControlRequest, client::Client};
+use fogbank_relay::RelayOptions;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -30,12 +32,17 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     let profile = arguments.profile()?;
     let threads = match arguments.command {
-        Command::Run(_) => std::thread::available_parallelism().map_or(2, usize::from),
+        Command::Run(_) | Command::Relay(RelayArgs { listen: Some(_), .. }) => {
+            std::thread::available_parallelism().map_or(2, usize::from)
+        }
         _ => 1,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     match arguments.command {
         Command::Run(options) => runtime.block_on(run::run(&profile, options)),
+        Command::Relay(RelayArgs { listen: Some(listen), public, rate, .. }) => {
+            runtime.block_on(relay::run(&profile, RelayOptions { listen, public, mbit_per_s: rate }))
+        }
         command => runtime.block_on(async {
             let client = Client::connect(&profile).await?;
             let request = command.request()?;

@@ -32,7 +32,7 @@ pub(crate) async fn run(profile: &Path, options: RunOptions) -> anyhow::Result<(
 }
 
 /// Waits for an interrupt or a request to terminate.
-async fn stop_signal() -> anyhow::Result<()> {
+pub(crate) async fn stop_signal() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate()).context("signals")?;

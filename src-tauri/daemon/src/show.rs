@@ -54,6 +54,9 @@ fn show_status(out: &mut String, status: &StatusDto) -> std::fmt::Result {
             let test = if fog.test { " (test fog: no privacy)" } else { "" };
             let roles: Vec<_> = fog.roles.iter().map(|r| role(*r)).collect();
             writeln!(out, "fog      {}{test}, {link}; may {}", fog.name, roles.join(", "))?;
+            if let Some(relay) = &fog.relay {
+                writeln!(out, "relay    {relay}: who runs it sees which devices talk with each other, though not what")?;
+            }
         }
     }
     match &status.lend {
@@ -91,6 +94,11 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
     let gate = if network.waiting.is_empty() { "addresses can be opened" } else { network.waiting.as_str() };
     writeln!(out, "gate     {gate}")?;
     writeln!(out, "relay    {}", relay(&network.relay))?;
+    for (side, peers) in [("visiting", &network.peers), ("hosting", &network.host_peers)] {
+        for peer in peers {
+            writeln!(out, "{side:<8} first mix {} at {}: {}", peer.mix, peer.addr, peer.way)?;
+        }
+    }
     for visit in &network.visits {
         let mark = match visit.trust {
             TrustDto::Unknown => "",

@@ -3,15 +3,15 @@
 use crate::{
     fog::FogHost,
     membership::Part,
-    node::{Inner, nothing_lent},
-    parts::{Lending, Relay, Visiting},
+    node::Inner,
+    parts::{Lending, Relay, Visiting, nothing_lent},
     practice::PracticeFog,
     relaying::Month,
     settings::{Membership, OwnFog, Settings},
     start::StartError,
 };
 use fogbank_betanet::mixnode::Rate;
-use fogbank_wire::Roles;
+use fogbank_wire::{RelayHint, Roles};
 use std::{
     net::Ipv4Addr,
     sync::{Arc, PoisonError},
@@ -38,7 +38,9 @@ impl Inner {
         self.align_fog(&mut background).await?;
         let settings = self.settings();
         let roles = self.played(&settings);
-        self.align_relay(roles.mixnode, settings.relay_limits.rate(), &mut background).await?;
+        let met_at = settings.membership.as_ref().and_then(|m| m.relay.clone());
+        self.relay_switch.set(&self.endpoint, met_at.as_ref()).await;
+        self.align_relay(roles.mixnode.then(|| settings.relay_limits.rate()), met_at.as_ref(), &mut background).await?;
         self.align_lending(&settings, roles.agent, &mut background).await;
         self.show_part()?;
         self.align_membership(&settings);
@@ -131,21 +133,33 @@ impl Inner {
         Ok(())
     }
 
-    async fn align_relay(&self, relays: bool, rate: Rate, background: &mut Background) -> Result<(), StartError> {
-        match self.parts().relay {
-            Some(relay) if relays => relay.mixnode.set_rate(rate),
-            None if relays => {
-                let relay = Relay::start(&self.ground, rate).await?;
+    /// The mix, at a rate and a relay; without a rate it ends.
+    async fn align_relay(
+        &self,
+        rate: Option<Rate>,
+        met_at: Option<&RelayHint>,
+        background: &mut Background,
+    ) -> Result<(), StartError> {
+        let running = self.parts().relay;
+        match (rate, running) {
+            (Some(rate), Some(relay)) if relay.met_at.as_ref() == met_at => relay.mixnode.set_rate(rate),
+            (Some(rate), gone) => {
+                // One mix key is not at two relays, so the old mix ends first.
+                self.lock_parts().relay = None;
+                if let Some(relay) = gone {
+                    relay.shutdown().await;
+                }
+                let relay = Relay::start(&self.ground, rate, met_at).await?;
                 self.lock_parts().relay = Some(Arc::new(relay));
             }
-            None => {}
-            Some(relay) => {
+            (None, Some(relay)) => {
                 self.lock_parts().relay = None;
                 background.ending.push(tokio::spawn(async move {
                     tokio::time::sleep(LAST_PACKETS).await;
                     relay.shutdown().await;
                 }));
             }
+            (None, None) => {}
         }
         Ok(())
     }

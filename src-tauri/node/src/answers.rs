@@ -4,7 +4,7 @@ use crate::control::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto, RoleDto,
     StepDto, TrustDto,
 };
-use fogbank_betanet::client::Trust;
+use fogbank_betanet::{client::Trust, link::Way};
 use fogbank_model::{Dimension, Image, Infeasible, Level, Resources};
 use fogbank_wire::{
     CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
@@ -17,6 +17,15 @@ pub(crate) fn amounts(r: &Resources) -> Amounts {
         memory_mb: shown(Dimension::Memory),
         storage_mb: shown(Dimension::Storage),
         bandwidth_mbps: shown(Dimension::Bandwidth),
+    }
+}
+
+/// The way of a link, as a word that programs read too.
+pub(crate) fn way(way: Way) -> &'static str {
+    match way {
+        Way::None => "none",
+        Way::Direct => "direct",
+        Way::Relay => "relay",
     }
 }
 

@@ -1,6 +1,6 @@
 //! An endpoint's door: strangers say hello within a deadline and a bound, and only then does anybody look at what they want.
 
-use fogbank_wire::{Greeting, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, receive_hello, write_frame};
+use fogbank_wire::{Greeting, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, must_come_back, receive_hello, write_frame};
 use iroh::{
     Endpoint,
     endpoint::{Connection, SendStream},
@@ -20,7 +20,8 @@ where
     let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     while let Some(incoming) = endpoint.accept().await {
         // A spoofed address gets a small answer and no place here: who means it comes back with the token.
-        if !incoming.remote_addr_validated() {
+        let crowded = strangers.available_permits() < MAX_STRANGERS / 2;
+        if must_come_back(&endpoint, &incoming, crowded) {
             let _ = incoming.retry();
             continue;
         }

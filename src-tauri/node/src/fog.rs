@@ -54,9 +54,10 @@ impl FogHost {
     /// Starts the allocator. A port of 0 takes a free one; see [`Self::port`].
     pub(crate) async fn start(profile: &Profile, own: &OwnFog, listen: IpAddr) -> Result<Self, FogError> {
         let key = load_key(profile)?;
-        let config = AllocatorConfig::new(profile.path("fog.sqlite"), key.clone(), own.name.clone(), own.test);
+        let mut config = AllocatorConfig::new(profile.path("fog.sqlite"), key.clone(), own.name.clone(), own.test);
+        config.relay = own.relay.clone();
         let allocator = Allocator::start(config).await.map_err(FogError::Allocator)?;
-        let endpoint = match net::bind(key, SocketAddr::new(listen, own.port)).await {
+        let endpoint = match net::bind(key, SocketAddr::new(listen, own.port), own.relay.as_ref()).await {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 allocator.shutdown().await;

@@ -13,7 +13,7 @@ use crate::{
 };
 use fogbank_betanet::address::{AccessKey, FogLink};
 use fogbank_model::{BundleId, Onion};
-use fogbank_wire::{NodeReply, NodeRequest, Ticket, Welcome};
+use fogbank_wire::{NodeReply, NodeRequest, RelayHint, Ticket, Welcome};
 use std::{io, time::Duration};
 use tokio::time::timeout;
 
@@ -24,7 +24,13 @@ const MAX_NAME_CHARS: usize = 64;
 
 impl Inner {
     /// Starts a fog of which this node is the allocator and the first member.
-    pub(crate) async fn start_fog(&self, name: &str, test: bool, practice: bool) -> Result<(), ControlError> {
+    pub(crate) async fn start_fog(
+        &self,
+        name: &str,
+        test: bool,
+        practice: bool,
+        relay: Option<&str>,
+    ) -> Result<(), ControlError> {
         let before = self.settings();
         if before.membership.is_some() || before.fog.is_some() {
             return Err(answers::invalid("this node is in a fog already", "Leave that one first, or use another profile."));
@@ -34,7 +40,10 @@ impl Inner {
             let words = format!("a fog's name has 1 to {MAX_NAME_CHARS} characters and no control characters");
             return Err(answers::invalid(words, "Choose another name."));
         }
-        let own = OwnFog { name: name.to_owned(), test, practice, port: 0 };
+        let named =
+            |text: &str| text.parse::<RelayHint>().map_err(|e| answers::invalid(e.to_string(), "Start a relay first, or none."));
+        let relay = relay.map(named).transpose()?;
+        let own = OwnFog { name: name.to_owned(), test, practice, port: 0, relay };
         self.change(|s| s.fog = Some(own)).await?;
         self.settle(before).await
     }

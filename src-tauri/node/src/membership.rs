@@ -8,7 +8,7 @@ use fogbank_betanet::clock::FogClock;
 use fogbank_model::FogId;
 use fogbank_wire::{
     CallError, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
-    RefusalKind, Report, Roles, Welcome, call, greet, read_frame, write_frame,
+    RefusalKind, RelayHint, Report, Roles, Welcome, call, greet, read_frame, write_frame,
 };
 use iroh::{
     Endpoint,
@@ -64,11 +64,14 @@ pub(crate) struct Part {
     pub(crate) mix: Option<MixInfo>,
 }
 
+/// Which fog, where its allocator is, where it is met otherwise, and the invite.
+type ToFog = (FogId, Vec<SocketAddr>, Option<RelayHint>, Option<[u8; 16]>);
+
 /// A membership that is kept up until it is dropped.
 pub(crate) struct MemberLink {
     connection: watch::Receiver<Option<Connection>>,
     standing: watch::Receiver<Standing>,
-    to: (FogId, Vec<SocketAddr>, Option<[u8; 16]>),
+    to: ToFog,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -126,8 +129,8 @@ impl Drop for MemberLink {
     }
 }
 
-fn way(membership: &Membership) -> (FogId, Vec<SocketAddr>, Option<[u8; 16]>) {
-    (membership.fog, membership.addrs.clone(), membership.invite)
+fn way(membership: &Membership) -> ToFog {
+    (membership.fog, membership.addrs.clone(), membership.relay.clone(), membership.invite)
 }
 
 async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connection>>, standing: watch::Sender<Standing>) {
@@ -164,7 +167,9 @@ async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connec
 async fn enrol(config: &mut LinkConfig) -> Result<(Connection, Welcome), CallError> {
     let broken = |message: &str| CallError::Refused(Refusal::new(RefusalKind::Failed, message));
     let part = config.part.borrow_and_update().clone();
-    let target = net::peer(&config.membership.fog.0, &config.membership.addrs).ok_or_else(|| broken("the fog's id is no key"))?;
+    let membership = &config.membership;
+    let target = net::peer(&membership.fog.0, &membership.addrs, membership.relay.as_ref());
+    let target = target.ok_or_else(|| broken("the fog's id is no key"))?;
     let connecting = config.endpoint.connect(target, fogbank_wire::ALPN);
     let connection = timeout(CONNECT_DEADLINE, connecting)
         .await

@@ -1,8 +1,10 @@
-//! Endpoints: iroh without relays, look-up services, port mapping or DNS. Nothing is sent to anyone who was not named.
+//! Endpoints: iroh without look-up services, port mapping or DNS, and without any relay but the fog's own, where it has one. Nothing is sent
+//! to anyone who was not named.
 
+use fogbank_wire::{RelayHint, RelaySwitch};
 use iroh::{
-    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey,
-    endpoint::{BindError, IdleTimeout, QuicTransportConfig, VarInt, presets},
+    Endpoint, EndpointAddr, PublicKey, SecretKey,
+    endpoint::{BindError, Builder, IdleTimeout, QuicTransportConfig, VarInt, presets},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -33,11 +35,24 @@ pub enum NetError {
     },
 }
 
-/// Binds an endpoint for control connections and bundles. Port 0 takes a free one.
+/// Binds an endpoint for control connections and bundles that is met at a relay, if one is named. Port 0 takes a free one.
 ///
 /// # Errors
 /// When the address can't be bound.
-pub(crate) async fn bind(key: SecretKey, addr: SocketAddr) -> Result<Endpoint, NetError> {
+pub(crate) async fn bind(key: SecretKey, addr: SocketAddr, relay: Option<&RelayHint>) -> Result<Endpoint, NetError> {
+    bound(fogbank_wire::with_relay(Endpoint::builder(presets::Minimal), relay), key, addr).await
+}
+
+/// As [`bind`], for an endpoint that outlives its membership of a fog: its relay can be another later, and is none at first.
+///
+/// # Errors
+/// As [`bind`].
+pub(crate) async fn bind_switched(key: SecretKey, addr: SocketAddr) -> Result<(Endpoint, RelaySwitch), NetError> {
+    let (builder, switch) = RelaySwitch::prepare(Endpoint::builder(presets::Minimal));
+    Ok((bound(builder, key, addr).await?, switch))
+}
+
+async fn bound(builder: Builder, key: SecretKey, addr: SocketAddr) -> Result<Endpoint, NetError> {
     let transport = QuicTransportConfig::builder()
         .keep_alive_interval(KEEP_ALIVE)
         .default_path_keep_alive_interval(KEEP_ALIVE)
@@ -46,10 +61,9 @@ pub(crate) async fn bind(key: SecretKey, addr: SocketAddr) -> Result<Endpoint, N
         .max_concurrent_bidi_streams(VarInt::from_u32(MAX_CALLS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .build();
-    let builder = Endpoint::builder(presets::Minimal)
+    let builder = builder
         .secret_key(key)
         .alpns(vec![fogbank_wire::ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .clear_ip_transports()
         .transport_config(transport)
@@ -82,8 +96,35 @@ fn outward_address() -> Option<IpAddr> {
     (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }
 
-/// A peer's key and addresses as iroh takes them; `None` when the key is no key.
-pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr]) -> Option<EndpointAddr> {
+/// Whether an endpoint's addresses are only such as routers hide: others then meet it at the relay first.
+pub(crate) fn hidden(addrs: &[SocketAddr]) -> bool {
+    addrs.iter().all(|addr| match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            // 100.64.0.0/10 (RFC 6598) lies behind a provider's translator.
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    })
+}
+
+/// A peer's key, addresses and relay as iroh takes them; `None` when the key is no key.
+pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr], relay: Option<&RelayHint>) -> Option<EndpointAddr> {
     let id = PublicKey::from_bytes(key).ok()?;
-    Some(addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip)))
+    let addr = addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip));
+    Some(fogbank_wire::met_at(addr, relay))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_router_hides() {
+        let addrs = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        assert!(hidden(&addrs(&["192.168.1.2:1", "127.0.0.1:1"])));
+        assert!(hidden(&addrs(&["100.64.0.1:1", "[fd00::1]:1", "10.1.2.3:4", "[fe80::1]:1"])));
+        assert!(!hidden(&addrs(&["198.51.100.7:1", "127.0.0.1:1"])));
+        assert!(!hidden(&addrs(&["[2001:db8::1]:1"])));
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
     identity::Identity,
     membership::{Handler, LinkConfig, MemberLink, Part},
     net,
-    parts::{Ground, Lending, Relay, Visiting},
+    parts::{Ground, Lending, Relay, Visiting, nothing_lent},
     profile::Profile,
     publishing::Progress,
     relaying::Month,
@@ -26,9 +26,9 @@ use crate::{
 };
 use fogbank_agent::bundle::Bundles;
 use fogbank_betanet::client::Visitor;
-use fogbank_model::{FogId, Resources};
+use fogbank_model::FogId;
 use fogbank_proxy::Proxy;
-use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Purpose, Refusal, RefusalKind, Report};
+use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report};
 use iroh::Endpoint;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -63,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) progress: Progress,
     pub(crate) ended: CancellationToken,
     pub(crate) endpoint: Endpoint,
+    pub(crate) relay_switch: RelaySwitch,
     pub(crate) settings: Mutex<Settings>,
     pub(crate) parts: Arc<Mutex<Parts>>,
     pub(crate) part: watch::Sender<Part>,
@@ -102,7 +103,8 @@ impl Node {
             }
         };
         let bundles = Bundles::open(&profile.path("bundles")).await.map_err(StartError::Bundles)?;
-        let endpoint = net::bind(identity.device.clone(), SocketAddr::new(options.listen, 0)).await.map_err(StartError::Net)?;
+        let bound = net::bind_switched(identity.device.clone(), SocketAddr::new(options.listen, 0)).await;
+        let (endpoint, relay_switch) = bound.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();
         let inner = Arc::new(Inner {
             ground: Ground {
@@ -113,6 +115,7 @@ impl Node {
                 clock: bundles.clock(),
             },
             endpoint: endpoint.clone(),
+            relay_switch,
             bundles,
             hub,
             settings: Mutex::new(settings),
@@ -319,9 +322,4 @@ impl Inner {
         self.endpoint.close().await;
         self.bundles.shutdown().await;
     }
-}
-
-pub(crate) fn nothing_lent(why: &str) -> Report {
-    let offer = Offer { capacity: Resources::ZERO, lent: Resources::ZERO, open: false, why: why.to_owned() };
-    Report { offer, power: Power::Mains, instances: Vec::new(), bundles: Vec::new(), drain: None }
 }

@@ -18,8 +18,8 @@ use fogbank_betanet::{
     service::Host,
     uplink::{Uplink, UplinkConfig},
 };
-use fogbank_model::{FogId, MixId};
-use fogbank_wire::{FrameError, MixInfo};
+use fogbank_model::{FogId, MixId, Resources};
+use fogbank_wire::{FrameError, MixInfo, Offer, Power, RelayHint, Report};
 use iroh::Endpoint;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -62,21 +62,26 @@ impl Ground {
 pub(crate) struct Relay {
     pub(crate) mixnode: Mixnode,
     addrs: Vec<SocketAddr>,
+    /// The relay that its endpoint uses, listed or not.
+    pub(crate) met_at: Option<RelayHint>,
 }
 
 impl Relay {
-    pub(crate) async fn start(ground: &Ground, rate: Rate) -> Result<Self, StartError> {
-        let endpoint =
-            link::bind(ground.identity.mix.clone(), SocketAddr::new(ground.listen, 0)).await.map_err(StartError::Mix)?;
+    /// A mix with a public address uses the fog's relay to reach those without; it is listed as met there only if its own is hidden.
+    pub(crate) async fn start(ground: &Ground, rate: Rate, relay: Option<&RelayHint>) -> Result<Self, StartError> {
+        let addr = SocketAddr::new(ground.listen, 0);
+        let endpoint = link::bind(ground.identity.mix.clone(), addr, relay).await.map_err(StartError::Mix)?;
         let addrs = crate::net::reachable(&endpoint);
         let config = MixConfig { directory: ground.hub.subscribe(), clock: ground.clock.clone(), rate };
-        Ok(Self { mixnode: Mixnode::start(endpoint, config), addrs })
+        Ok(Self { mixnode: Mixnode::start(endpoint, config), addrs, met_at: relay.cloned() })
     }
 
     /// As it asks to be listed, with its packet keys as they are now.
     pub(crate) fn info(&self, identity: &Identity) -> Result<MixInfo, FrameError> {
         let keys = self.mixnode.packet_keys().borrow().clone();
-        MixInfo::new(&identity.mix, identity.device_id(), self.mixnode.life(), keys, self.addrs.clone())
+        let mut info = MixInfo::new(&identity.mix, identity.device_id(), self.mixnode.life(), keys, self.addrs.clone())?;
+        info.relay = self.met_at.clone().filter(|_| crate::net::hidden(&self.addrs));
+        Ok(info)
     }
 
     pub(crate) async fn shutdown(&self) {
@@ -136,4 +141,10 @@ impl Visiting {
         self.uplink.shutdown().await;
         self.keeping.abort();
     }
+}
+
+/// What a device reports that lends nothing, and why.
+pub(crate) fn nothing_lent(why: &str) -> Report {
+    let offer = Offer { capacity: Resources::ZERO, lent: Resources::ZERO, open: false, why: why.to_owned() };
+    Report { offer, power: Power::Mains, instances: Vec::new(), bundles: Vec::new(), drain: None }
 }

@@ -14,7 +14,7 @@ use crate::{
 use fogbank_betanet::{
     address::{FogLink, Via},
     client::{Visit, VisitState},
-    directory::{Directory, NotPrivate, Usable},
+    directory::{Directory, MixEntry, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
 use fogbank_model::{BundleId, Container, ContainerId, ContainerName, ContainerSpec, DurationMs, Image, Level, MixId};
@@ -46,8 +46,8 @@ impl Inner {
         let _editing = if edits { Some(self.editing.lock().await) } else { None };
         match request {
             Ask::Status => Ok(ControlReply::Status(Box::new(self.status().await))),
-            Ask::StartFog { name, test } => self.start_fog(&name, test, false).await.map(done),
-            Ask::Practice => self.start_fog("Practice fog", true, true).await.map(done),
+            Ask::StartFog { name, test, relay } => self.start_fog(&name, test, false, relay.as_deref()).await.map(done),
+            Ask::Practice => self.start_fog("Practice fog", true, true, None).await.map(done),
             Ask::Join { ticket } => {
                 let todo = "Copy the whole ticket, or ask for a new one.";
                 let ticket: Ticket = ticket.parse().map_err(|e| answers::invalid(format!("{e}"), todo))?;
@@ -154,7 +154,10 @@ impl Inner {
     fn link(&self, container: &Container) -> String {
         let access = self.settings().membership.and_then(|m| self.keys(m.fog).load(container.id)?.1);
         let directory = self.hub.current();
-        let mixes = directory.iter().flat_map(|d| &d.mixes);
+        // A newcomer has no relay yet: mixes that it reaches without one come first.
+        let mut mixes: Vec<&MixEntry> = directory.iter().flat_map(|d| &d.mixes).collect();
+        mixes.sort_by_key(|m| m.relay.is_some());
+        let mixes = mixes.into_iter();
         let via = mixes.filter_map(|m| Some(Via { key: m.key, addr: *m.addrs.first()? })).take(FogLink::MAX_VIA).collect();
         FogLink { onion: container.onion.clone(), via, fog: directory.as_ref().map(|d| d.fog), access }.to_string()
     }
@@ -174,6 +177,7 @@ impl Inner {
                 connected: matches!(standing, Some(Standing::Member(_))),
                 why: standing.map(|s| s.why()).unwrap_or_default(),
                 roles: answers::role_dtos(m.granted),
+                relay: m.relay.as_ref().map(|r| r.addr.to_string()),
             }
         });
         let lend = match &parts.lending {
@@ -303,7 +307,7 @@ fn met(uplink: Option<&Uplink>) -> (Vec<PeerDto>, Vec<String>) {
     let own = views.iter().flat_map(|g| &g.own).map(ToString::to_string).collect();
     let peer = |g: &GuardView| {
         let addr = g.addrs.first()?.to_string();
-        Some(PeerDto { mix: g.mix.to_string(), addr, up: g.up })
+        Some(PeerDto { mix: g.mix.to_string(), addr, up: g.up, way: answers::way(g.way).to_owned() })
     };
     (views.iter().filter_map(peer).collect(), own)
 }

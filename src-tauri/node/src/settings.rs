@@ -5,7 +5,7 @@ use crate::{
     relaying::RelayLimits,
 };
 use fogbank_model::FogId;
-use fogbank_wire::{Roles, Ticket};
+use fogbank_wire::{RelayHint, Roles, Ticket};
 use serde::{Deserialize, Serialize};
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -46,6 +46,9 @@ pub(crate) struct OwnFog {
     pub practice: bool,
     /// UDP port of the allocator, fixed at first start so that tickets stay true.
     pub port: u16,
+    /// The relay that its operator runs, when there is one.
+    #[serde(default)]
+    pub relay: Option<RelayHint>,
 }
 
 /// A fog that this node is a member of.
@@ -55,6 +58,9 @@ pub(crate) struct Membership {
     pub fog: FogId,
     /// Where its allocator listens.
     pub addrs: Vec<SocketAddr>,
+    /// The relay at which its members meet, when it has one.
+    #[serde(default)]
+    pub relay: Option<RelayHint>,
     /// What the invite grants.
     pub granted: Roles,
     /// The invite's secret, until the allocator has taken it.
@@ -71,6 +77,7 @@ impl Membership {
         Self {
             fog: ticket.fog,
             addrs: ticket.addrs,
+            relay: ticket.relay,
             granted: ticket.roles,
             invite: Some(ticket.secret),
             name: String::new(),

@@ -44,7 +44,7 @@ async fn requests_side_by_side_do_not_undo_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let options = NodeOptions { listen: Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, ..NodeOptions::default() };
     let node = Session::open(folder.path(), options).await.unwrap();
-    node.call(ControlRequest::StartFog { name: "Ours".to_owned(), test: true }).await;
+    node.call(ControlRequest::StartFog { name: "Ours".to_owned(), test: true, relay: None }).await;
     for on in [true, false, true] {
         let answers = tokio::join!(
             node.call(ControlRequest::Lend { on }),

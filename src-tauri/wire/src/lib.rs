@@ -12,6 +12,7 @@ mod frame;
 mod hello;
 mod mix;
 mod permit;
+mod relay;
 mod signed;
 mod ticket;
 mod views;
@@ -25,6 +26,7 @@ pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_f
 pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
 pub use mix::{MixInfo, MixLife, PacketKeys};
 pub use permit::BundlePermit;
+pub use relay::{RelayHint, RelayHintError, RelaySwitch, met_at, must_come_back, with_relay};
 pub use signed::{Signed, SignedError};
 pub use ticket::{Ticket, TicketError};
 pub use views::{ContainerDetail, ContainerSummary, DeviceView, InstanceView};

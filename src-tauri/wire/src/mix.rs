@@ -2,7 +2,7 @@
 //!
 //! Without that word any member could list another's mix key under own packet keys or an own address, and push that mix out of the directory.
 
-use crate::{FrameError, Signed, SignedError};
+use crate::{FrameError, RelayHint, Signed, SignedError};
 use fogbank_model::DeviceId;
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ pub struct MixInfo {
     pub packet_keys: PacketKeys,
     /// Where it listens.
     pub addrs: Vec<SocketAddr>,
+    /// The relay at which it is met when its addresses are not reached: the fog's own, when it has one.
+    pub relay: Option<RelayHint>,
     belongs: Signed<Belongs>,
 }
 
@@ -68,7 +70,7 @@ impl MixInfo {
         addrs: Vec<SocketAddr>,
     ) -> Result<Self, FrameError> {
         let belongs = Signed::seal(key, CONTEXT, &Belongs { device, life, packet_keys: packet_keys.clone() })?;
-        Ok(Self { key: *key.public().as_bytes(), life, packet_keys, addrs, belongs })
+        Ok(Self { key: *key.public().as_bytes(), life, packet_keys, addrs, relay: None, belongs })
     }
 
     /// Whether whoever holds the mix key said that it relays on this device under these packet keys.

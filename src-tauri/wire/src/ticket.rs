@@ -1,6 +1,6 @@
 //! Invites as text: where the allocator is, who it is, and a secret that it takes once or until it expires.
 
-use crate::{FrameError, Roles, VERSION, decode, encode};
+use crate::{FrameError, RelayHint, Roles, VERSION, decode, encode};
 use data_encoding::BASE32_NOPAD;
 use fogbank_model::{FogId, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub struct Ticket {
     pub fog: FogId,
     /// Where its allocator listens.
     pub addrs: Vec<SocketAddr>,
+    /// The fog's own relay, when it has one: members meet there when they can't reach each other.
+    pub relay: Option<RelayHint>,
     /// What it lets a device do.
     pub roles: Roles,
     /// Until when it is taken.
@@ -44,7 +46,7 @@ pub enum TicketError {
 }
 
 const PREFIX: &str = "fogbank1";
-/// 8 addresses of at most 20 bytes and 100 bytes of keys, as base32, doubled.
+/// 8 addresses of at most 20 bytes, 70 bytes of relay and 100 bytes of keys, as base32, doubled.
 const MAX_CHARS: usize = 1024;
 const CHECK_BYTES: usize = 4;
 
@@ -96,6 +98,7 @@ mod tests {
             version: VERSION,
             fog: FogId([3; 32]),
             addrs: vec!["127.0.0.1:4433".parse().unwrap()],
+            relay: Some(RelayHint { addr: "192.0.2.10:3340".parse().unwrap(), pin: [3; 32], token: [8; 16] }),
             roles: Roles { agent: true, ..Roles::default() },
             expires: UnixMs(1),
             secret: [9; 16],

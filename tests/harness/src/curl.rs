@@ -1,5 +1,6 @@
 //! Fetching as an ordinary program does: `curl` through a SOCKS5 proxy that resolves the name.
 
+use crate::{nets::Place, process::program_in};
 use anyhow::{Context, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
@@ -15,6 +16,7 @@ pub struct Curl {
     onion: String,
     max_time: Duration,
     rate: Option<u32>,
+    namespace: Option<String>,
 }
 
 /// What came.
@@ -35,13 +37,26 @@ pub struct Fetched {
 impl Curl {
     /// Through this proxy, from this address.
     pub fn new(proxy: SocketAddr, onion: &str) -> Self {
-        Self { proxy, onion: onion.to_owned(), max_time: Duration::from_secs(60), rate: None }
+        Self { proxy, onion: onion.to_owned(), max_time: Duration::from_secs(60), rate: None, namespace: None }
     }
 
     /// Gives up after this long.
     pub fn max_time(mut self, max_time: Duration) -> Self {
         self.max_time = max_time;
         self
+    }
+
+    /// Runs in a network namespace.
+    pub fn at(mut self, place: &Place) -> Self {
+        self.namespace = Some(place.namespace.clone());
+        self
+    }
+
+    fn program(&self) -> Command {
+        match &self.namespace {
+            Some(namespace) => program_in(namespace, Path::new("curl")),
+            None => Command::new("curl"),
+        }
     }
 
     /// Reads at most so many bytes a second.
@@ -56,7 +71,7 @@ impl Curl {
     /// When curl can't be run. That nothing came is a [`Fetched`].
     pub async fn get(&self, path: &str) -> Result<Fetched> {
         let body = tempfile::NamedTempFile::new()?;
-        let mut command = Command::new("curl");
+        let mut command = self.program();
         command
             .args(["--silent", "--max-time", &self.max_time.as_secs_f64().to_string()])
             .args(["--socks5-hostname", &self.proxy.to_string()])
@@ -91,7 +106,8 @@ impl Curl {
         }
         let file = folder.join("curl.conf");
         std::fs::write(&file, config)?;
-        let status = Command::new("curl")
+        let status = self
+            .program()
             .args(["--silent", "--fail", "--max-time", &self.max_time.as_secs_f64().to_string()])
             .args(["--socks5-hostname", &self.proxy.to_string(), "--config"])
             .arg(&file)

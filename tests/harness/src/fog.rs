@@ -47,7 +47,7 @@ impl Fog {
         let folder = tempfile::Builder::new().prefix("fogbank-").tempdir()?;
         let path = folder.path();
         let allocator = Process::start(path, "allocator", false).await?;
-        allocator.ask(ControlRequest::StartFog { name: "Test fog".to_owned(), test: true }).await?;
+        allocator.ask(ControlRequest::StartFog { name: "Test fog".to_owned(), test: true, relay: None }).await?;
         let mut fog = Self { allocator, devices: Vec::new(), publisher: None, visitor: None, folder };
         let contribute = fog.ticket(&[RoleDto::Contribute]).await?;
         for n in 1..=plan.devices {

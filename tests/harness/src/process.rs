@@ -1,5 +1,6 @@
 //! One `fogbankd` process.
 
+use crate::nets::Place;
 use anyhow::{Context, Result, bail};
 use fogbank_node::control::{
     ContainerDetailDto, ContainerDto, ControlReply, ControlRequest, DeviceDto, NetworkDto, StatusDto, client::Client,
@@ -59,20 +60,33 @@ impl Process {
         Self::start_with(folder, name, proxy, &[]).await
     }
 
+    /// As [`Self::start`], in a network namespace.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_at(place: &Place, folder: &Path, name: &str, proxy: bool) -> Result<Self> {
+        Self::spawn(program_in(&place.namespace, &Self::binary()?), &place.ip.to_string(), folder, name, proxy).await
+    }
+
     /// As [`Self::start`], with environment variables.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(folder: &Path, name: &str, proxy: bool, environment: &[(&str, &str)]) -> Result<Self> {
+        let mut program = Command::new(Self::binary()?);
+        program.envs(environment.iter().copied());
+        Self::spawn(program, "127.0.0.1", folder, name, proxy).await
+    }
+
+    async fn spawn(mut program: Command, listen: &str, folder: &Path, name: &str, proxy: bool) -> Result<Self> {
         let profile = folder.join(name);
         std::fs::create_dir_all(&profile)?;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")))?;
-        let mut child = Command::new(Self::binary()?)
+        let mut child = program
             .arg("run")
-            .args(["--listen", "127.0.0.1", "--proxy", if proxy { "0" } else { "off" }])
+            .args(["--listen", listen, "--proxy", if proxy { "0" } else { "off" }])
             .arg("--profile")
             .arg(&profile)
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -227,6 +241,13 @@ impl Process {
             }
         }
     }
+}
+
+/// A program to be run in a network namespace; `ip` becomes it, so its process id is the program's.
+pub(crate) fn program_in(namespace: &str, program: &Path) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
 }
 
 /// Looks at something until it is there; the last look's words are in the error.

@@ -179,7 +179,7 @@ impl Network {
 
 fn mix(key: [u8; 32], owner: OwnerId, addrs: Vec<SocketAddr>, since: UnixMs, reliability: u16) -> MixEntry {
     let packet_keys = PacketKeys { first: epoch::at(MADE).0, keys: vec![key] };
-    MixEntry { id: mix_id(&key), key, life: [0; 8], packet_keys, owner, addrs, since, reliability }
+    MixEntry { id: mix_id(&key), key, life: [0; 8], packet_keys, owner, addrs, relay: None, since, reliability }
 }
 
 const DAY_MS: f64 = 86_400_000.0;

@@ -149,7 +149,12 @@ name: string,
 /**
  * A test fog relaxes privacy rules, and says so everywhere.
  */
-test: boolean, } | { "ask": "practice" } | { "ask": "join", 
+test: boolean, 
+/**
+ * The relay that its operator runs, as `fogbankd relay --listen` prints it, for devices behind home routers. Whoever runs it sees
+ * which devices talk with each other, though not what.
+ */
+relay?: string, } | { "ask": "practice" } | { "ask": "join", 
 /**
  * The text of the invite.
  */
@@ -352,7 +357,11 @@ why: string,
 /**
  * What this node may do.
  */
-roles: Array<RoleDto>, };
+roles: Array<RoleDto>, 
+/**
+ * Address of the fog's relay, if it has one: who runs it sees which devices talk with each other.
+ */
+relay: string | null, };
 
 /**
  * A folder that can be put online.
@@ -510,7 +519,11 @@ addr: string,
 /**
  * Whether the link is up.
  */
-up: boolean, };
+up: boolean, 
+/**
+ * By which way packets go: "direct", "relay", or "none" while the link is down.
+ */
+way: string, };
 
 /**
  * How far a folder on its way online is.

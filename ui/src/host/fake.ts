@@ -224,7 +224,9 @@ function lend(world: World): LendDto | null {
 function network(world: World) {
   const needed = world.fog?.test ? 4 : 7;
   const waiting = world.usable >= needed ? '' : `waiting for mixes: ${world.usable} of ${needed} are usable`;
-  const peers = world.fog ? [3, 5].map((k) => ({ mix: `m${k}c07be2219d`, addr: `192.0.2.${k}:4810`, up: k !== 5 })) : [];
+  const peers = world.fog
+    ? [3, 5].map((k) => ({ mix: `m${k}c07be2219d`, addr: `192.0.2.${k}:4810`, up: k !== 5, way: k !== 5 ? 'direct' : 'none' }))
+    : [];
   const mix_counters = world.relays ? { packets_in: 18_422, packets_out: 18_397, dropped: 25, replayed: 0 } : {};
   return {
     usable: world.usable,

@@ -93,6 +93,10 @@ export const network = {
   hostGuards: 'For hosting',
   up: 'up',
   down: 'down',
+  overRelay: 'up, over the fog’s relay',
+  relay: 'Relay of the fog',
+  relayNote: (addr: string) =>
+    `Devices behind home routers meet at ${addr}. Whoever runs that relay sees which devices talk with each other, from which addresses and how much, though not what.`,
   counters: 'Counters',
   counterSets: { mix: 'This device’s relay', visit: 'Visiting', host: 'Hosting' },
   noCounters: 'Nothing has been counted yet.',

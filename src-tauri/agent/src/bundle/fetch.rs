@@ -223,6 +223,8 @@ impl Bundles {
     ) -> Result<Held, Fault> {
         let key = PublicKey::from_bytes(&device.0).map_err(|_| SourceFault::NoKey)?;
         let target = addrs.iter().fold(EndpointAddr::new(key), |target, addr| target.with_ip_addr(*addr));
+        // Members of a fog share its relay, if it has one: what can't be reached is met there.
+        let target = endpoint.addr().relay_urls().fold(target, |target, relay| target.with_relay_url(relay.clone()));
         let connection = timeout(CONNECT, endpoint.connect(target, ALPN))
             .await
             .map_err(|_| SourceFault::Unreachable(format!("no answer within {} s", CONNECT.as_secs())))?

@@ -4,7 +4,7 @@ use super::Directory;
 use crate::epoch::KEYS_AHEAD;
 use fogbank_model::{DeviceId, MixId, OwnerId, UnixMs};
 use fogbank_sphinx::{Epoch, MixPublic};
-use fogbank_wire::{MixInfo, MixLife, PacketKeys};
+use fogbank_wire::{MixInfo, MixLife, PacketKeys, RelayHint};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -31,6 +31,8 @@ pub struct MixEntry {
     pub owner: OwnerId,
     /// Where it listens.
     pub addrs: Vec<SocketAddr>,
+    /// The fog's relay, when the mix is behind a router and is met there first.
+    pub relay: Option<RelayHint>,
     /// Since when it has been known to the fog.
     pub since: UnixMs,
     /// Share of probes through it that come back, per mille, as the fog's mixes measure it; [`UNMEASURED`] before.
@@ -48,6 +50,7 @@ impl MixEntry {
             packet_keys: info.packet_keys.clone(),
             owner,
             addrs,
+            relay: info.relay.clone(),
             since,
             reliability: UNMEASURED,
         }

@@ -256,7 +256,7 @@ impl Directory {
 pub(crate) mod tests {
     use super::*;
     use fogbank_model::OwnerId;
-    use fogbank_wire::PacketKeys;
+    use fogbank_wire::{PacketKeys, RelayHint};
     use proptest::prelude::*;
     use std::net::SocketAddr;
 
@@ -270,7 +270,17 @@ pub(crate) mod tests {
             let addrs = vec![SocketAddr::from(([10, i, 0, 1], 4000))];
             let packet_keys = PacketKeys { first: epoch::at(MADE).0, keys: vec![[i + 1; 32]; 13] };
             let (owner, since) = (OwnerId([i / 2; 32]), UnixMs(0));
-            MixEntry { id: mix_id(&key), key, life: [1; 8], packet_keys, owner, addrs, since, reliability: UNMEASURED }
+            MixEntry {
+                id: mix_id(&key),
+                key,
+                life: [1; 8],
+                packet_keys,
+                owner,
+                addrs,
+                relay: None,
+                since,
+                reliability: UNMEASURED,
+            }
         });
         Directory::new(FogId(*fog.public().as_bytes()), test, 1, MADE, [9; 32], entries.collect())
     }
@@ -348,6 +358,7 @@ pub(crate) mod tests {
         let fog = SecretKey::generate();
         let mut big = directory(&fog, false, 1);
         let addrs = vec!["[2001:db8:1:2:3:4:5:6]:65535".parse().unwrap(); MAX_MIX_ADDRS];
+        let relay = RelayHint { addr: addrs[0], pin: [1; 32], token: [2; 16] };
         let entry = |i: u32| {
             let key = *blake3::hash(&i.to_be_bytes()).as_bytes();
             let packet_keys = PacketKeys { first: u32::MAX, keys: vec![key; PacketKeys::MOST] };
@@ -359,6 +370,7 @@ pub(crate) mod tests {
                 packet_keys,
                 owner,
                 addrs: addrs.clone(),
+                relay: Some(relay.clone()),
                 since,
                 reliability: u16::MAX,
             }

@@ -2,20 +2,22 @@
 //!
 //! Invariants: a packet is one unidirectional stream of exactly [`LINK_FRAME_BYTES`], so no packet waits behind a lost one and all look
 //! alike; every queue is bounded; a peer that speaks garbage or dribbles loses its stream, nothing else.
-//! No relay, look-up service, port mapping or DNS: nothing is sent to anyone who was not named.
+//! No look-up service, port mapping or DNS, and no relay but the fog's own where a directory names it: nothing is sent to anyone who was
+//! not named.
 //! Deliberately absent: what packets mean (mixnode and uplink).
 
 mod outgoing;
 #[cfg(test)]
 mod tests;
 
-pub use outgoing::{Link, LinkState};
+pub use outgoing::{Link, LinkState, Way};
 
 use bytes::Bytes;
 use fogbank_sphinx::{Geometry, PACKET_BYTES};
+use fogbank_wire::RelayHint;
 use futures_util::FutureExt as _;
 use iroh::{
-    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey,
+    Endpoint, EndpointAddr, PublicKey, SecretKey,
     endpoint::{
         AckFrequencyConfig, BindError, Connection, ConnectionError, IdleTimeout, MtuDiscoveryConfig, QuicTransportConfig,
         RecvStream, VarInt, presets,
@@ -97,17 +99,16 @@ fn transport() -> QuicTransportConfig {
         .build()
 }
 
-/// Binds an endpoint for links. Port 0 takes a free one.
+/// Binds an endpoint for links, with the relay at which it meets peers that it does not reach. Port 0 takes a free one.
 ///
 /// # Errors
 /// When the address can't be bound.
-pub async fn bind(key: SecretKey, addr: SocketAddr) -> Result<Endpoint, LinkBindError> {
+pub async fn bind(key: SecretKey, addr: SocketAddr, relay: Option<&RelayHint>) -> Result<Endpoint, LinkBindError> {
     let transport = transport();
     let failed = |why: String| LinkBindError { addr, why };
-    let builder = Endpoint::builder(presets::Minimal)
+    let builder = fogbank_wire::with_relay(Endpoint::builder(presets::Minimal), relay)
         .secret_key(key)
         .alpns(vec![fogbank_wire::ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .clear_ip_transports()
         .transport_config(transport)
@@ -125,9 +126,10 @@ pub struct LinkBindError {
 }
 
 /// A peer's key and addresses as iroh takes them; `None` when the key is no key.
-pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr]) -> Option<EndpointAddr> {
+pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr], relay: Option<&RelayHint>) -> Option<EndpointAddr> {
     let id = PublicKey::from_bytes(key).ok()?;
-    Some(addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip)))
+    let addr = addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip));
+    Some(fogbank_wire::met_at(addr, relay))
 }
 
 /// Sends one frame on a stream of its own; waits while the connection has no room.

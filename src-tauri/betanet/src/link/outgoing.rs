@@ -1,7 +1,7 @@
 //! A link that this node keeps up: a bounded queue, and a task that connects, sends, and connects again.
 
 use super::{Frame, peer, receive, send};
-use fogbank_wire::Purpose;
+use fogbank_wire::{Purpose, RelayHint};
 use iroh::{
     Endpoint,
     endpoint::{Connection, VarInt},
@@ -33,6 +33,17 @@ pub enum LinkState {
     Down,
 }
 
+/// By which way frames go just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Not at all.
+    None,
+    /// Straight to the peer.
+    Direct,
+    /// Over the fog's relay.
+    Relay,
+}
+
 /// What to do with frames that come back on a link.
 type Take = Arc<dyn Fn(Frame) + Send + Sync>;
 
@@ -41,16 +52,19 @@ type Take = Arc<dyn Fn(Frame) + Send + Sync>;
 pub struct Link {
     queue: mpsc::Sender<Frame>,
     state: watch::Receiver<LinkState>,
+    connection: watch::Receiver<Option<Connection>>,
     task: JoinHandle<()>,
 }
 
 impl Link {
     /// Begins to keep up a link from an endpoint to a peer. Frames that come back go to `take`.
-    pub fn open(endpoint: Endpoint, key: [u8; 32], addrs: Vec<SocketAddr>, take: Option<Take>) -> Self {
+    pub fn open(endpoint: Endpoint, key: [u8; 32], addrs: Vec<SocketAddr>, relay: Option<RelayHint>, take: Option<Take>) -> Self {
         let (queue, frames) = mpsc::channel(QUEUE);
         let (state_tx, state) = watch::channel(LinkState::Connecting);
-        let task = tokio::spawn(keep_up(endpoint, key, addrs, frames, state_tx, take));
-        Self { queue, state, task }
+        let (connection_tx, connection) = watch::channel(None);
+        let peer = Peer { key, addrs, relay };
+        let task = tokio::spawn(keep_up(endpoint, peer, frames, state_tx, connection_tx, take));
+        Self { queue, state, connection, task }
     }
 
     /// Queues a frame if there is room; a mix must not wait for a slow peer.
@@ -61,6 +75,18 @@ impl Link {
     /// The queue, for senders that wait for room.
     pub(crate) fn queue(&self) -> mpsc::Sender<Frame> {
         self.queue.clone()
+    }
+
+    /// By which way its frames go just now.
+    pub fn way(&self) -> Way {
+        let connection = self.connection.borrow();
+        let Some(connection) = connection.as_ref() else { return Way::None };
+        let paths = connection.paths();
+        match paths.iter().find(|p| p.is_selected()) {
+            Some(path) if path.is_relay() => Way::Relay,
+            Some(_) => Way::Direct,
+            None => Way::None,
+        }
     }
 
     /// Whether it is up, now and as it changes.
@@ -75,21 +101,30 @@ impl Drop for Link {
     }
 }
 
-async fn keep_up(
-    endpoint: Endpoint,
+/// Whom a link is to.
+struct Peer {
     key: [u8; 32],
     addrs: Vec<SocketAddr>,
+    relay: Option<RelayHint>,
+}
+
+async fn keep_up(
+    endpoint: Endpoint,
+    to: Peer,
     mut frames: mpsc::Receiver<Frame>,
     state: watch::Sender<LinkState>,
+    current: watch::Sender<Option<Connection>>,
     take: Option<Take>,
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
-        if let Some(connection) = connect(&endpoint, &key, &addrs).await {
+        if let Some(connection) = connect(&endpoint, &to).await {
             pause = FIRST_PAUSE;
+            current.send_replace(Some(connection.clone()));
             state.send_replace(LinkState::Up);
             let ended = carry(&connection, &mut frames, take.clone()).await;
             connection.close(VarInt::from_u32(0), b"");
+            current.send_replace(None);
             if ended {
                 return;
             }
@@ -105,8 +140,8 @@ fn jittered(pause: Duration, draw: f64) -> Duration {
     pause.mul_f64(1.0 + draw.clamp(0.0, 1.0))
 }
 
-async fn connect(endpoint: &Endpoint, key: &[u8; 32], addrs: &[SocketAddr]) -> Option<Connection> {
-    let target = peer(key, addrs)?;
+async fn connect(endpoint: &Endpoint, to: &Peer) -> Option<Connection> {
+    let target = peer(&to.key, &to.addrs, to.relay.as_ref())?;
     let connecting = async {
         let connection = endpoint.connect(target, fogbank_wire::ALPN).await.map_err(|e| e.to_string())?;
         fogbank_wire::greet(&connection, Purpose::Mix).await.map_err(|e| e.to_string())?;

@@ -26,8 +26,8 @@ async fn welcome(endpoint: &Endpoint) -> Connection {
 /// A link and the peer's end of it.
 async fn pair() -> (Endpoint, Link, Connection) {
     let (here, there) =
-        (bind(SecretKey::generate(), LOOPBACK).await.unwrap(), bind(SecretKey::generate(), LOOPBACK).await.unwrap());
-    let link = Link::open(here, *there.id().as_bytes(), there.bound_sockets(), None);
+        (bind(SecretKey::generate(), LOOPBACK, None).await.unwrap(), bind(SecretKey::generate(), LOOPBACK, None).await.unwrap());
+    let link = Link::open(here, *there.id().as_bytes(), there.bound_sockets(), None, None);
     let connection = soon(welcome(&there)).await;
     (there, link, connection)
 }
@@ -75,9 +75,9 @@ async fn what_is_sent_is_taken_whole_and_a_half_frame_holds_nobody_up() {
     assert!(came == directory, "{} bytes of {}", came.len(), directory.len());
 
     // A client of the peer's: by hand, so that half a frame can be left hanging.
-    let here = bind(SecretKey::generate(), LOOPBACK).await.unwrap();
+    let here = bind(SecretKey::generate(), LOOPBACK, None).await.unwrap();
     let there = &_there;
-    let target = peer(there.id().as_bytes(), &there.bound_sockets()).unwrap();
+    let target = peer(there.id().as_bytes(), &there.bound_sockets(), None).unwrap();
     let (dialled, accepted) = soon(async {
         let dialling = async {
             let connection = here.connect(target, fogbank_wire::ALPN).await.unwrap();
@@ -145,8 +145,8 @@ async fn a_peer_that_takes_nothing_fills_the_queue_and_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_comes_back_is_found_again() {
     let (here, there) =
-        (bind(SecretKey::generate(), LOOPBACK).await.unwrap(), bind(SecretKey::generate(), LOOPBACK).await.unwrap());
-    let link = Link::open(here, *there.id().as_bytes(), there.bound_sockets(), None);
+        (bind(SecretKey::generate(), LOOPBACK, None).await.unwrap(), bind(SecretKey::generate(), LOOPBACK, None).await.unwrap());
+    let link = Link::open(here, *there.id().as_bytes(), there.bound_sockets(), None, None);
     let mut state = link.state();
     let first = soon(welcome(&there)).await;
     soon(state.wait_for(|state| *state == LinkState::Up)).await.unwrap();

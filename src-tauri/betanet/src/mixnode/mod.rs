@@ -25,7 +25,7 @@ use crate::{
     link::{Frame, receive},
 };
 use fogbank_model::MixId;
-use fogbank_wire::{Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, receive_hello, write_frame};
+use fogbank_wire::{Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, must_come_back, receive_hello, write_frame};
 use iroh::{Endpoint, endpoint::Connection};
 use pipeline::Pipeline;
 use std::{
@@ -141,7 +141,8 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
     while let Some(incoming) = endpoint.accept().await {
         while peers.try_join_next().is_some() {}
         // A spoofed address gets a small answer and no place here: who means it comes back with the token.
-        if !incoming.remote_addr_validated() {
+        let crowded = slots.available_permits() < MAX_CONNECTIONS / 2;
+        if must_come_back(&endpoint, &incoming, crowded) {
             let _ = incoming.retry();
             continue;
         }

@@ -229,7 +229,7 @@ impl Pipeline {
             }
             // Links are opened from workers too, which are no threads of the runtime.
             let _entered = self.runtime.enter();
-            let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), None);
+            let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), entry.relay.clone(), None);
             links.insert(next, OutLink { link, used: Instant::now() });
         }
         let Some(out) = links.get_mut(&next) else { return };

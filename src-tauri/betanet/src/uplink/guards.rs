@@ -65,6 +65,7 @@ impl GuardLinks {
                 mix: *mix,
                 addrs: g.addrs.clone(),
                 up: *g.link.state().borrow() == LinkState::Up,
+                way: g.link.way(),
                 own: g.endpoint.bound_sockets(),
             })
             .collect()
@@ -80,7 +81,7 @@ impl GuardLinks {
 
     async fn open(&self, entry: &MixEntry, shared: &Arc<Shared>) {
         // A key for this guard alone, forgotten at the end: two guards can't tell that they have the same client.
-        match bind(SecretKey::generate(), SocketAddr::new(self.bind, 0)).await {
+        match bind(SecretKey::generate(), SocketAddr::new(self.bind, 0), entry.relay.as_ref()).await {
             Ok(endpoint) => {
                 let weak = Arc::downgrade(shared);
                 let take = move |frame| {
@@ -88,7 +89,8 @@ impl GuardLinks {
                         shared.take(frame);
                     }
                 };
-                let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), Some(Arc::new(take)));
+                let relay = entry.relay.clone();
+                let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), relay, Some(Arc::new(take)));
                 lock(&self.links).insert(entry.id, GuardLink { link, endpoint, addrs: entry.addrs.clone() });
             }
             Err(error) => tracing::warn!(%error, "no socket for a guard"),
@@ -200,7 +202,7 @@ async fn feed(
 }
 
 async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketAddr]) -> bool {
-    let Ok(endpoint) = bind(SecretKey::generate(), SocketAddr::new(shared.links.bind, 0)).await else { return false };
+    let Ok(endpoint) = bind(SecretKey::generate(), SocketAddr::new(shared.links.bind, 0), None).await else { return false };
     let mut directories = shared.directory.subscribe();
     let weak = Arc::downgrade(shared);
     let take = move |frame| {
@@ -208,7 +210,7 @@ async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketA
             shared.take(frame);
         }
     };
-    let link = Link::open(endpoint.clone(), key, addrs.to_vec(), Some(Arc::new(take)));
+    let link = Link::open(endpoint.clone(), key, addrs.to_vec(), None, Some(Arc::new(take)));
     let found = timeout(BOOTSTRAP_WAIT, directories.wait_for(Option::is_some)).await.is_ok_and(|seen| seen.is_ok());
     drop(link);
     endpoint.close().await;

@@ -10,7 +10,7 @@ mod surbs;
 use crate::{
     clock::FogClock,
     directory::{Directory, NotPrivate},
-    link::Frame,
+    link::{Frame, Way},
     message::{FromMix, MessageError, ToMix},
     mixnode::KnownDirectory,
     paths::{Guards, Net, NoPath},
@@ -165,6 +165,8 @@ pub struct GuardView {
     pub addrs: Vec<SocketAddr>,
     /// Whether the link is up.
     pub up: bool,
+    /// By which way packets go to it just now.
+    pub way: Way,
     /// The own socket towards it.
     pub own: Vec<SocketAddr>,
 }

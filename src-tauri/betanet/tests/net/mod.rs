@@ -47,7 +47,7 @@ impl Net {
         let directory = watch::Sender::new(None);
         let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new() };
         for number in 0..mixes {
-            let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0)).await.unwrap();
+            let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
             let addrs = endpoint.bound_sockets();
             let config = MixConfig { directory: net.directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
             let mix = Mixnode::start(endpoint, config);
@@ -58,6 +58,7 @@ impl Net {
                 packet_keys: mix.packet_keys().borrow().clone(),
                 owner: OwnerId([number; 32]),
                 addrs,
+                relay: None,
                 since: clock(),
                 reliability: UNMEASURED,
             };

@@ -16,6 +16,11 @@ pub enum ControlRequest {
         name: String,
         /// A test fog relaxes privacy rules, and says so everywhere.
         test: bool,
+        /// The relay that its operator runs, as `fogbankd relay --listen` prints it, for devices behind home routers. Whoever runs it sees
+        /// which devices talk with each other, though not what.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        relay: Option<String>,
     },
     /// Start a practice fog: several nodes on this computer, no privacy. Answer: `done`.
     Practice,
@@ -270,6 +275,8 @@ pub struct FogDto {
     pub why: String,
     /// What this node may do.
     pub roles: Vec<RoleDto>,
+    /// Address of the fog's relay, if it has one: who runs it sees which devices talk with each other.
+    pub relay: Option<String>,
 }
 
 /// What a device lends.
@@ -490,6 +497,8 @@ pub struct PeerDto {
     pub addr: String,
     /// Whether the link is up.
     pub up: bool,
+    /// By which way packets go: "direct", "relay", or "none" while the link is down.
+    pub way: String,
 }
 
 /// An address that is open or being opened.

@@ -163,7 +163,7 @@ async fn send(mix: MixEntry, per_s: f64, fresh: Arc<Mutex<Receiver<Vec<u8>>>>, w
 /// A connection with as many streams as it gets, each with most of a frame and no end.
 async fn dribble(mix: MixEntry) -> () {
     let dribbling = async {
-        let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
         let target = mix.addrs.iter().fold(EndpointAddr::new(PublicKey::from_bytes(&mix.key)?), |a, ip| a.with_ip_addr(*ip));
         let connection = endpoint.connect(target, ALPN).await?;
         greet(&connection, Purpose::Mix).await?;

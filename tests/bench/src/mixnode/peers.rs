@@ -60,7 +60,7 @@ impl NextMix {
             let socket = UdpSocket::bind(here)?;
             (vec![socket.local_addr()?], Some(socket))
         } else {
-            let endpoint = link::bind(secret, here).await?;
+            let endpoint = link::bind(secret, here, None).await?;
             let addrs = endpoint.bound_sockets();
             accepting.spawn(accept(endpoint, manner, came.clone()));
             (addrs, None)
@@ -74,7 +74,7 @@ impl NextMix {
 /// A mix's entry; each is an owner of its own.
 pub(crate) fn entry(key: [u8; 32], life: MixLife, packet_keys: PacketKeys, addrs: Vec<SocketAddr>) -> MixEntry {
     let (owner, since) = (OwnerId(key), clock());
-    MixEntry { id: mix_id(&key), key, life, packet_keys, owner, addrs, since, reliability: UNMEASURED }
+    MixEntry { id: mix_id(&key), key, life, packet_keys, owner, addrs, relay: None, since, reliability: UNMEASURED }
 }
 
 async fn accept(endpoint: Endpoint, manner: Manner, came: Arc<AtomicU64>) {
@@ -119,8 +119,8 @@ pub(crate) fn directory(entries: Vec<MixEntry>) -> Result<(FogId, Vec<u8>)> {
 
 /// A client's link to the mix.
 pub(crate) async fn client(mix: &MixEntry) -> Result<(Endpoint, Link)> {
-    let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-    let link = Link::open(endpoint.clone(), mix.key, mix.addrs.clone(), None);
+    let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
+    let link = Link::open(endpoint.clone(), mix.key, mix.addrs.clone(), None, None);
     let mut state = link.state();
     let up = state.wait_for(|s| *s == LinkState::Up);
     tokio::time::timeout(UP_DEADLINE, up).await.context("no link to the mix")?.context("the link ended")?;

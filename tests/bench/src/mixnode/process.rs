@@ -80,7 +80,7 @@ fn answer(answer: &Answer) -> Result<()> {
 }
 
 async fn mix() -> Result<()> {
-    let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
     let addrs = endpoint.bound_sockets();
     let directory = watch::Sender::new(None);
     // The owner's limit is lifted: what is measured is the mix.

@@ -22,8 +22,8 @@ export function scene(name: Scene): World {
 }
 
 /** Puts the node into a fog with devices. */
-export function enter(world: World, fog: Omit<FogDto, 'id' | 'connected' | 'why'>): void {
-  world.fog = { id: 'fog-7c1e', connected: true, why: '', ...fog };
+export function enter(world: World, fog: Omit<FogDto, 'id' | 'connected' | 'why' | 'relay'>): void {
+  world.fog = { id: 'fog-7c1e', connected: true, why: '', relay: null, ...fog };
   const names = fog.practice
     ? ['practice 1', 'practice 2', 'practice 3', 'practice 4', 'practice 5', 'practice 6']
     : [

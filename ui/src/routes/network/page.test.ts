@@ -14,6 +14,16 @@ it('says how many mixes are usable, how many are needed, and why it waits', asyn
   expect(shows('network-waiting')).toBe(false);
 });
 
+it('says what the operator of the fog’s relay sees, if there is one', async () => {
+  const fake = await given('community');
+  await open(Page, '/network');
+  expect(shows('fog-relay')).toBe(false);
+  if (fake.world.fog) fake.world.fog.relay = '192.0.2.10:3340';
+  await pass(2_100);
+  expect(words('fog-relay')).toContain('192.0.2.10:3340');
+  expect(words('fog-relay')).toContain('sees which devices talk with each other');
+});
+
 it('gives the proxy and a command to copy', async () => {
   const fake = await given('community');
   await open(Page, '/network');
