@@ -8,10 +8,11 @@ use crate::{
     registry::Member,
     report::take_report,
     roles::from_bits,
+    session::listable,
     start::{Shared, make_invite, now},
     world::{SeenContainer, World},
 };
-use fogbank_betanet::{directory::check_mix, epoch, renewal};
+use fogbank_betanet::renewal;
 use fogbank_model::{Container, ContainerId, ContainerState, Image, InstanceState, MixId, Resources};
 use fogbank_placement::capacity as room;
 use fogbank_store::{KeptContainer, StoreError};
@@ -61,10 +62,15 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
 
 /// A member's mix says its further packet keys and what it measured of others.
 fn relays(shared: &Shared, member: &Member, mix: MixInfo, mut probes: Vec<(MixId, u16)>) -> Result<NodeReply, Refusal> {
-    if !member.roles.mixnode || member.mix.as_ref().is_none_or(|known| known.key != mix.key) {
-        return Err(Refusal::new(RefusalKind::WrongState, "this device relays under another mix key here: connect again"));
+    // A new life or address makes everybody renew what leads through the mix: for that it presents itself anew.
+    let same = |known: &MixInfo| (known.key, known.life, &known.addrs) == (mix.key, mix.life, &mix.addrs);
+    if !member.roles.mixnode || !member.mix.as_ref().is_some_and(same) {
+        return Err(Refusal::new(
+            RefusalKind::WrongState,
+            "this device relays under another mix key or address here: connect again",
+        ));
     }
-    check_mix(&mix, member.device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
+    let mix = listable(shared, mix, member.device)?;
     probes.truncate(MAX_PROBES);
     shared.registry.relays(member.device, mix, probes);
     Ok(NodeReply::Done)

@@ -8,7 +8,10 @@ use crate::{
     mixes::{MixHistory, entries},
     registry::Inner,
 };
-use fogbank_betanet::directory::{Directory, MAX_MIXES, MixEntry, mix_id};
+use fogbank_betanet::{
+    address::Period,
+    directory::{Directory, MAX_MIXES, MixEntry, mix_id},
+};
 use fogbank_model::{FogId, UnixMs};
 use iroh::SecretKey;
 use std::{
@@ -30,7 +33,8 @@ pub(crate) struct Signed {
 pub(crate) struct Signer {
     key: SecretKey,
     test: bool,
-    shared_random: [u8; 32],
+    /// What each period's shared random value is made of.
+    secret: [u8; 32],
     serial: u64,
     current: Option<(Signed, Instant)>,
     history: MixHistory,
@@ -45,7 +49,7 @@ pub(crate) struct Due {
 
 impl Signer {
     /// `kept` is the last directory that was handed out.
-    pub(crate) fn new(key: SecretKey, test: bool, shared_random: [u8; 32], kept: Option<Vec<u8>>, history: MixHistory) -> Self {
+    pub(crate) fn new(key: SecretKey, test: bool, secret: [u8; 32], kept: Option<Vec<u8>>, history: MixHistory) -> Self {
         let fog = FogId(*key.public().as_bytes());
         let kept = kept.and_then(|bytes| match Directory::open(&bytes, &fog) {
             Ok(directory) => Some(Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) }),
@@ -55,7 +59,15 @@ impl Signer {
             }
         });
         let serial = kept.as_ref().map_or(0, |k| k.directory.serial);
-        Self { key, test, shared_random, serial, current: kept.map(|k| (k, Instant::now())), history }
+        Self { key, test, secret, serial, current: kept.map(|k| (k, Instant::now())), history }
+    }
+
+    /// The value that salts the ring of descriptors, another one each period: who knows an address can't compute ahead of time beside which
+    /// place on the ring its descriptors will lie, and so not make mixes that take them all.
+    fn shared_random(&self, now: UnixMs) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("fogbank 2026 shared random value of a period");
+        hasher.update(&self.secret).update(&Period::at(now).0.to_be_bytes());
+        *hasher.finalize().as_bytes()
     }
 
     pub(crate) fn current(&self) -> Option<Signed> {
@@ -65,8 +77,8 @@ impl Signer {
     /// Whether a new one is due for these members, and its mixes. While the fog settles, those listed before that are not here yet stay.
     pub(crate) fn due(&mut self, members: &Inner, settling: bool, now: UnixMs, clock: Instant) -> Option<Due> {
         let relays = members.mixes(clock);
-        let ids = relays.iter().filter_map(|member| member.mix.as_ref()).map(|mix| mix_id(&mix.key));
-        let news = self.history.note(ids, now);
+        let here = relays.iter().filter_map(|member| Some((mix_id(&member.mix.as_ref()?.key), member.owner)));
+        let news = self.history.note(here, now);
         let mut entries = entries(&relays, &self.history, now);
         if settling && let Some((current, _)) = &self.current {
             let before = current.directory.mixes.iter();
@@ -79,7 +91,7 @@ impl Signer {
         let same = self.current.as_ref().is_some_and(|(current, at)| {
             let before = &current.directory.mixes;
             let alike = before.len() == entries.len() && before.iter().zip(&entries).all(|(a, b)| a.same_mix(b));
-            alike && clock.duration_since(*at) < RENEW
+            alike && current.directory.shared_random == self.shared_random(now) && clock.duration_since(*at) < RENEW
         });
         (!same).then(|| Due { entries, history: news.then(|| self.history.clone()) })
     }
@@ -93,7 +105,7 @@ impl Signer {
     ) -> Result<Signed, fogbank_wire::FrameError> {
         self.serial += 1;
         let fog = FogId(*self.key.public().as_bytes());
-        let directory = Directory::new(fog, self.test, self.serial, now, self.shared_random, entries);
+        let directory = Directory::new(fog, self.test, self.serial, now, self.shared_random(now), entries);
         let bytes = directory.seal(&self.key)?;
         let signed = Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) };
         self.current = Some((signed.clone(), clock));

@@ -37,6 +37,8 @@ struct Handed {
     signed_until: UnixMs,
     /// The mixes of the directory in their present lives: one that restarted has forgotten what it held, and has another packet key.
     ring: Vec<Life>,
+    /// With which the places on the ring are salted.
+    salt: [u8; 32],
     at: Instant,
 }
 
@@ -94,6 +96,7 @@ impl Actor {
             }
             let period = Period::at(now());
             let ring: Vec<Life> = directory.mixes.iter().map(|m| (m.id, m.life)).collect();
+            let salt = directory.shared_random;
             let signed_until = container.signed_until;
             let fresh =
                 |h: &Handed| h.points == points && h.period == period && h.signed_until == signed_until && h.at.elapsed() < RENEW;
@@ -108,7 +111,7 @@ impl Actor {
                 able.iter().copied().filter(|i| !self.serving.leased.get(&i.instance.id).is_some_and(&fresh)).collect();
             // Descriptors lie on mixes by the whole directory, so they follow each change of it.
             let described = self.serving.described.get(&id);
-            let current = described.is_some_and(|h| fresh(h) && h.ring == ring);
+            let current = described.is_some_and(|h| fresh(h) && h.ring == ring && h.salt == salt);
             // Points that visitors are told of stay until somebody is registered at the new ones.
             let leads_nowhere = described.is_none_or(|h| !h.points.iter().any(|p| directory.mix(*p).is_some()));
             let same_points = described.is_some_and(|h| h.points == points);
@@ -121,7 +124,7 @@ impl Actor {
             }
             let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
             let signers = service::signers(&proof, now());
-            let handed = Handed { points: points.clone(), period, signed_until, ring, at: Instant::now() };
+            let handed = Handed { points: points.clone(), period, signed_until, ring, salt, at: Instant::now() };
             if describe {
                 let members = self.shared.registry.snapshot(clock);
                 for (bytes, mixes) in

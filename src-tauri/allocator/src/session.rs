@@ -10,7 +10,8 @@ use crate::{
 use fogbank_betanet::{directory::check_mix, epoch};
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{
-    DeviceRequest, Enrol, Greeting, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
+    DeviceRequest, Enrol, Greeting, MixInfo, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame,
+    write_frame,
 };
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use std::{
@@ -103,12 +104,7 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     if known.is_none() && shared.store.devices().await.map_err(failed)?.len() >= MAX_DEVICES {
         return Err(Refusal::new(RefusalKind::Busy, format!("this fog has {MAX_DEVICES} devices and takes no more")));
     }
-    let mut mix = enrol.mix.filter(|_| roles.mixnode);
-    if let Some(mix) = &mut mix {
-        // Only the fog's own relay is listed: else a member could make everyone contact a host of its choosing.
-        mix.relay = mix.relay.take().filter(|relay| shared.config.relay.as_ref() == Some(relay));
-        check_mix(mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
-    }
+    let mix = enrol.mix.filter(|_| roles.mixnode).map(|mix| listable(shared, mix, device)).transpose()?;
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(failed)?;
     let mut addrs = enrol.addrs;
@@ -128,6 +124,14 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     let welcome =
         Welcome { fog: shared.config.name.clone(), test: shared.config.test, granted, now: now(), heartbeat: HEARTBEAT };
     Ok((member, welcome))
+}
+
+/// A member's mix as it may be listed: its own, with keys for the coming hours, and met at no other relay than the fog's. A relay of its own
+/// choosing would make everyone contact a host of its choosing.
+pub(crate) fn listable(shared: &Shared, mut mix: MixInfo, device: DeviceId) -> Result<MixInfo, Refusal> {
+    mix.relay = mix.relay.filter(|relay| shared.config.relay.as_ref() == Some(relay));
+    check_mix(&mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
+    Ok(mix)
 }
 
 /// Answers a member's requests side by side until the connection ends.

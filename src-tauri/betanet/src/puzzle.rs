@@ -191,8 +191,10 @@ pub(crate) struct Load {
 pub(crate) fn next_effort(effort: u32, load: Load) -> u32 {
     if load.paid > load.capacity {
         effort.saturating_mul(2).clamp(LEAST_EFFORT, MAX_EFFORT)
-    } else if load.came <= load.capacity / 2 {
-        if effort / 2 < LEAST_EFFORT { 0 } else { effort / 2 }
+    } else if load.paid <= load.capacity / 2 {
+        // Knocking without work holds no price up, it only keeps the gate from being free again.
+        let least = if load.came > load.capacity / 2 { LEAST_EFFORT.min(effort) } else { 0 };
+        if effort / 2 < LEAST_EFFORT { least } else { effort / 2 }
     } else {
         effort
     }
@@ -236,7 +238,8 @@ mod tests {
         assert_eq!(next_effort(0, load(64, 64)), 0);
         assert_eq!(next_effort(0, load(65, 65)), LEAST_EFFORT);
         assert_eq!(next_effort(LEAST_EFFORT, load(640, 65)), 2 * LEAST_EFFORT);
-        assert_eq!(next_effort(LEAST_EFFORT, load(640, 0)), LEAST_EFFORT, "knocking is free and changes nothing");
+        assert_eq!(next_effort(LEAST_EFFORT, load(640, 0)), LEAST_EFFORT, "knocking is free and buys nothing");
+        assert_eq!(next_effort(MAX_EFFORT, load(640, 0)), MAX_EFFORT / 2, "nor holds a price up that somebody paid once");
         assert_eq!(next_effort(4 * LEAST_EFFORT, load(32, 32)), 2 * LEAST_EFFORT);
         assert_eq!(next_effort(LEAST_EFFORT, load(0, 0)), 0);
         assert_eq!(next_effort(MAX_EFFORT, load(640, 640)), MAX_EFFORT);

@@ -17,7 +17,7 @@ use fogbank_site::Body;
 use hyper::{
     HeaderMap, Method, Request, Response,
     body::Incoming,
-    header::{HOST, HeaderValue, PROXY_AUTHORIZATION},
+    header::{CONNECTION, HOST, HeaderValue, PROXY_AUTHORIZATION},
     http::uri::Scheme,
     service::service_fn,
 };
@@ -43,12 +43,18 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>, later: Later) -
     let head = request.method() == Method::HEAD;
     let connect = request.method() == Method::CONNECT;
     let Some(name) = request.uri().host().filter(|_| connect || request.uri().scheme().is_some()) else {
-        return page::of(&Trouble::NotAProxyRequest, head);
+        return closing(page::of(&Trouble::NotAProxyRequest, head));
     };
-    let Some(onion) = target::onion(name) else { return page::of(&Trouble::NotAnOnion, head) };
-    let Some(isolation) = isolation(request.headers()) else { return page::of(&Trouble::BadUser, head) };
+    let Some(onion) = target::onion(name) else { return closing(page::of(&Trouble::NotAnOnion, head)) };
+    let Some(isolation) = isolation(request.headers()) else { return closing(page::of(&Trouble::BadUser, head)) };
     let way = Way::new(shared, onion, isolation);
     if connect { connected(request, way, &later).await } else { absolute(request, way, &later).await }
+}
+
+/// Who asks for what is never given, a web page that tries this port for one, keeps no place by it.
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The user name, empty when there is none; `None` when there is one that can't be read: it must not pass for none, or what was to be apart

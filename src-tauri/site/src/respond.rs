@@ -10,8 +10,8 @@ use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     header::{
-        ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH,
-        IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+        HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     },
     http::request::Parts,
 };
@@ -143,10 +143,21 @@ pub fn words(status: StatusCode, text: &'static str, head: bool) -> Response<Bod
     finish(response, length)
 }
 
+/// A site is what its publisher signed: all of it comes from there.
+const FENCE: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; frame-ancestors 'self'";
+
 fn finish(mut response: Response<Body>, length: u64) -> Response<Body> {
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     // A file is what its name says: a picture that looks like a page is not run as one.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Where a visitor goes next does not learn the address, which of a private site nobody is to know; nothing is loaded from elsewhere, which
+    // a browser that sends onions alone through the proxy would ask for from its own address; and no other page embeds this one to find out
+    // whether it opens.
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(FENCE));
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     response
 }
 

@@ -230,5 +230,5 @@ pub(crate) fn weights(relays: &[Relay], weigh: bool, cap: bool) -> Vec<f64> {
     });
     // Ids are numbers in order, so the directory keeps the order.
     let directory = Directory::new(FogId([1; 32]), false, 1, MADE, [9; 32], entries.collect());
-    (0..relays.len()).map(|n| f64::from(directory.weight(n))).collect()
+    (0..relays.len()).map(|n| directory.weight(n)).collect()
 }

@@ -34,7 +34,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
-use trust::{Memory, Seals};
+use trust::Memory;
 
 /// How long opening an address may take: a dead instance (3 s), its replacement (10 s), and the way there.
 pub const OPEN_WAIT: Duration = Duration::from_secs(20);
@@ -176,7 +176,6 @@ pub struct Visitor {
     sites: Arc<Mutex<HashMap<Visited, Site>>>,
     keys: Arc<Mutex<HashMap<Onion, AccessKey>>>,
     memories: Arc<Mutex<HashMap<Visited, Arc<Memory>>>>,
-    seals: Seals,
 }
 
 impl fmt::Debug for Visitor {
@@ -188,7 +187,7 @@ impl fmt::Debug for Visitor {
 impl Visitor {
     /// Visits over this uplink, which should be for visiting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink, sites: Arc::default(), keys: Arc::default(), memories: Arc::default(), seals: Seals::default() }
+        Self { uplink, sites: Arc::default(), keys: Arc::default(), memories: Arc::default() }
     }
 
     /// Takes the access keys of private addresses, in place of those known before. What is open with another key is opened anew.
@@ -266,7 +265,7 @@ impl Visitor {
             }
             let access = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(address.onion()).copied();
             let memory = self.memory(&key)?;
-            let site = Site::start(Reach::new(self.uplink.clone(), address.clone(), access, memory, self.seals.clone()));
+            let site = Site::start(Reach::new(self.uplink.clone(), address.clone(), access, memory));
             sites.insert(key, site.clone());
             Ok(site)
         })

@@ -4,7 +4,7 @@
 use super::{
     ConnectError, Trust,
     hedge::{self, Ask as How},
-    trust::{Memory, Seals},
+    trust::Memory,
 };
 use crate::{
     address::{AccessKey, Address, Blinded, Period},
@@ -85,7 +85,6 @@ pub(super) struct Reach {
     failed_points: HashMap<MixId, Moment>,
     current: Option<InstanceId>,
     memory: Arc<Memory>,
-    seals: Seals,
 }
 
 /// A way that was found.
@@ -106,20 +105,9 @@ enum Missed {
 }
 
 impl Reach {
-    pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>, memory: Arc<Memory>, seals: Seals) -> Self {
+    pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>, memory: Arc<Memory>) -> Self {
         let (failed_instances, failed_points) = (HashMap::new(), HashMap::new());
-        Self {
-            uplink,
-            address,
-            access,
-            known: None,
-            locked: false,
-            failed_instances,
-            failed_points,
-            current: None,
-            memory,
-            seals,
-        }
+        Self { uplink, address, access, known: None, locked: false, failed_instances, failed_points, current: None, memory }
     }
 
     /// What is remembered of the address.
@@ -247,12 +235,12 @@ impl Reach {
             let blinded = self.address.blinded(period).ok()?.with(self.access.as_ref());
             let mut ring = directory.ring(&blinded.key);
             ring.shuffle(&mut rand::rng());
-            let (uplink, key, address, seals) = (&self.uplink, &blinded, &self.address, &self.seals);
+            let (uplink, key, address, memory) = (&self.uplink, &blinded, &self.address, &self.memory);
             let locked = &AtomicBool::new(false);
             let found = hedge::several(ring, BOTH, |mix| async move {
                 let ask = uplink.ask(mix, LOOKUP_LEVEL, |surb| ToMix::FetchDescriptor { blinded: key.key, surb });
                 match timeout(ASK, ask).await {
-                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match open(&bytes, key, address, seals, now) {
+                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match open(&bytes, key, address, memory, now) {
                         Ok(found) => Some(found),
                         Err(ProofError::Locked) => {
                             locked.store(true, Relaxed);
@@ -381,13 +369,13 @@ fn open(
     bytes: &[u8],
     blinded: &Blinded,
     address: &Address,
-    seals: &Seals,
+    memory: &Memory,
     now: UnixMs,
 ) -> Result<(Descriptor, Option<SiteSeal>, u64), ProofError> {
     let (descriptor, revision) = Descriptor::open_revision(bytes, blinded, now)?;
     let seal = descriptor.seal.as_deref().map(|seal| SiteSeal::open(seal, address)).transpose()?;
     match &seal {
-        Some(seal) if !seals.admit(address.onion(), seal) => Err(ProofError::Expired { what: "seal" }),
+        Some(seal) if !memory.admit(seal) => Err(ProofError::Expired { what: "seal" }),
         _ => Ok((descriptor, seal, revision)),
     }
 }

@@ -2,21 +2,18 @@
 //!
 //! Invariants: a copy that lied once is not gone to again in that isolation; a seal older than one that was seen is not taken; both memories
 //! are bounded, and where one is full the new is refused rather than the old forgotten, so that nobody can make room for a lie.
-//! What lies in one isolation is not held against it in another: a host that is avoided there would know that the two are one.
+//! What is seen in one isolation is not held against it in another: a host that is avoided there would know that the two are one.
 //! Deliberately absent: keeping it beyond the program's end (it would be a history of visits).
 
 use crate::seal::SiteSeal;
-use fogbank_model::{InstanceId, Onion};
+use fogbank_model::InstanceId;
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Copies remembered to have lied, of one address in one isolation: all that a container can have, replaced many times over.
 const MAX_LIARS: usize = 1_024;
-/// Addresses whose newest seal is remembered: far more than a person opens in a session.
-const MAX_ADDRESSES: usize = 8_192;
-
 /// How far the content of an address can be trusted, as its visitor has seen it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Trust {
@@ -40,6 +37,8 @@ struct Remembered {
     trust: Trust,
     liars: HashSet<InstanceId>,
     caught: u32,
+    /// Revision of the newest seal.
+    newest: u64,
 }
 
 impl Memory {
@@ -51,6 +50,14 @@ impl Memory {
     pub(super) fn view(&self) -> (Trust, u32) {
         let inside = self.lock();
         (inside.trust, inside.caught)
+    }
+
+    /// Whether this seal is at least as new as the newest seen, which it is then.
+    pub(super) fn admit(&self, seal: &SiteSeal) -> bool {
+        let mut inside = self.lock();
+        let new_enough = inside.newest <= seal.revision;
+        inside.newest = inside.newest.max(seal.revision);
+        new_enough
     }
 
     pub(super) fn set(&self, trust: Trust) {
@@ -74,34 +81,16 @@ impl Memory {
     }
 }
 
-/// The newest seals that were seen.
-#[derive(Clone, Default)]
-pub(super) struct Seals(Arc<Mutex<HashMap<Onion, u64>>>);
-
-impl Seals {
-    /// Whether this seal is at least as new as the newest seen, which it is then.
-    pub(super) fn admit(&self, onion: &Onion, seal: &SiteSeal) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(newest) = known.get_mut(onion) {
-            let new_enough = *newest <= seal.revision;
-            *newest = seal.revision.max(*newest);
-            return new_enough;
-        }
-        known.len() < MAX_ADDRESSES && known.insert(onion.clone(), seal.revision).is_none()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_older_seal_is_taken() {
-        let seals = Seals::default();
-        let onion: Onion = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion".parse().unwrap();
+        let memory = Memory::default();
         let seal = |revision| SiteSeal { root: [0; 32], revision };
-        assert!(seals.admit(&onion, &seal(2)) && seals.admit(&onion, &seal(2)) && seals.admit(&onion, &seal(3)));
-        assert!(!seals.admit(&onion, &seal(2)));
+        assert!(memory.admit(&seal(2)) && memory.admit(&seal(2)) && memory.admit(&seal(3)));
+        assert!(!memory.admit(&seal(2)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const MAX_MIX_ADDRS: usize = 8;
 pub const UNMEASURED: u16 = 1_000;
 /// Below this share of probes that come back (per mille) a mix is broken: it loses more than half of what it is given, and repeating costs
 /// more than going around it.
-const BROKEN: u16 = 500;
+pub const BROKEN: u16 = 500;
 
 /// One mix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct MixEntry {
     pub addrs: Vec<SocketAddr>,
     /// The fog's relay, when the mix is behind a router and is met there first.
     pub relay: Option<RelayHint>,
-    /// Since when it has been known to the fog.
+    /// So long has it been listed, counted back from when the directory was made.
     pub since: UnixMs,
     /// Share of probes through it that come back, per mille, as the fog's mixes measure it; [`UNMEASURED`] before.
     pub reliability: u16,

@@ -9,10 +9,13 @@
 mod entry;
 mod weight;
 
-pub use entry::{MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
+pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
 
-use crate::epoch::{self, EPOCH_LIFE, KEYS_AHEAD};
+use crate::{
+    address::Period,
+    epoch::{self, EPOCH_LIFE, KEYS_AHEAD},
+};
 use fogbank_model::{DurationMs, FogId, MixId, UnixMs};
 use fogbank_sphinx::Epoch;
 use fogbank_wire::{FrameError, Signed, SignedError, decode, encode};
@@ -50,13 +53,13 @@ pub struct Directory {
     pub made: UnixMs,
     /// Not used for anything new after this.
     pub expires: UnixMs,
-    /// Salts the positions on the ring of descriptors, so that nobody can choose a place beside a victim ahead of time.
+    /// Salts the positions on the ring of descriptors, another one each period, so that nobody can choose a place beside a victim ahead of time.
     pub shared_random: [u8; 32],
     /// The mixes that were seen alive, sorted by id.
     pub mixes: Vec<MixEntry>,
-    /// How often each is chosen, in the order of `mixes`.
+    /// How often each and those before it are chosen, in the order of `mixes`.
     #[serde(skip)]
-    weights: Vec<f32>,
+    sums: Vec<f64>,
 }
 
 /// A directory as it travels.
@@ -136,8 +139,8 @@ impl Directory {
         mixes.sort_by_key(|m| m.id);
         mixes.dedup_by_key(|m| m.id);
         let expires = made.plus(DIRECTORY_LIFE);
-        let weights = weight::weights(&mixes, made);
-        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, mixes, weights }
+        let sums = weight::sums(&mixes, made);
+        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, mixes, sums }
     }
 
     /// Signs it.
@@ -160,7 +163,7 @@ impl Directory {
             return Err(DirectoryError::Version { theirs: directory.version });
         }
         directory.check(fog).map_err(DirectoryError::Rule)?;
-        directory.weights = weight::weights(&directory.mixes, directory.made);
+        directory.sums = weight::sums(&directory.mixes, directory.made);
         Ok(directory)
     }
 
@@ -211,8 +214,15 @@ impl Directory {
     }
 
     /// How often a mix is chosen, relative to the others: 0 for one that is not usable, at most 1. See [`weight`] for the rule.
-    pub fn weight(&self, index: usize) -> f32 {
-        self.weights.get(index).copied().unwrap_or(0.0)
+    pub fn weight(&self, index: usize) -> f64 {
+        let sum = |at: Option<usize>| at.and_then(|at| self.sums.get(at)).copied();
+        sum(Some(index)).map_or(0.0, |upto| upto - sum(index.checked_sub(1)).unwrap_or(0.0))
+    }
+
+    /// The mix on which `at` in [0, 1) falls when each takes as much of the line as it weighs.
+    pub(crate) fn drawn(&self, at: f64) -> Option<&MixEntry> {
+        let place = at * self.sums.last()?;
+        self.mixes.get(self.sums.partition_point(|upto| *upto <= place))
     }
 
     /// Whether there are mixes enough without these (the own ones). Those that lose most of what is sent through them do not count.
@@ -234,11 +244,15 @@ impl Directory {
         }
     }
 
-    /// The mixes that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`].
+    /// The mixes that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`]. Those that came after the
+    /// ring was salted, when the period began, stand on it only if there are too few others: they could have been made for their place.
     pub fn ring(&self, blinded: &[u8; 32]) -> Vec<MixId> {
+        let salted = Period::at(self.made).start();
+        let before: Vec<&MixEntry> = self.mixes.iter().filter(|m| m.since <= salted).collect();
+        let standing = if before.len() >= DESCRIPTOR_COPIES { before } else { self.mixes.iter().collect() };
         let target = self.position("fogbank 2026 ring place of a descriptor", blinded);
         let mut places: Vec<_> =
-            self.mixes.iter().map(|m| (self.position("fogbank 2026 ring place of a mix", &m.key), m.id)).collect();
+            standing.iter().map(|m| (self.position("fogbank 2026 ring place of a mix", &m.key), m.id)).collect();
         // Those at or after the target come first, then those before it.
         places.sort_by_key(|(place, _)| (*place < target, *place));
         places.into_iter().take(DESCRIPTOR_COPIES).map(|(_, id)| id).collect()
@@ -351,6 +365,19 @@ pub(crate) mod tests {
         assert_eq!(moved, 0, "a mix that leaves moves only what lay on it");
         assert!(counts.len() > 30, "{counts:?}");
         assert_eq!(directory(&fog, true, 4).ring(&[0; 32]).len(), 4);
+    }
+
+    #[test]
+    fn who_comes_when_the_ring_is_salted_stands_beside_nobody() {
+        let fog = SecretKey::generate();
+        let mut all = directory(&fog, false, 20).mixes;
+        // Ten that were made for this place, after they knew the salt.
+        let late: Vec<MixId> = all[..10].iter_mut().map(|m| (m.since = MADE, m.id).1).collect();
+        let made = Directory::new(FogId([1; 32]), false, 1, MADE, [9; 32], all.clone());
+        assert!((0..50).all(|i| made.ring(&[i; 32]).iter().all(|id| !late.contains(id))));
+        all.iter_mut().for_each(|m| m.since = MADE);
+        let young = Directory::new(FogId([1; 32]), false, 1, MADE, [9; 32], all);
+        assert_eq!(young.ring(&[1; 32]).len(), DESCRIPTOR_COPIES, "a fog that began today has a ring as well");
     }
 
     #[test]

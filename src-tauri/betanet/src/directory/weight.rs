@@ -25,8 +25,18 @@ const MOST_OF_AN_OWNER: f32 = 2.0;
 /// In a fog younger than this, ages differ by chance only.
 const LEAST_AGE: DurationMs = DurationMs::from_s(3600);
 
+/// Running sums of the weights of mixes, in their order.
+pub(super) fn sums(mixes: &[MixEntry], now: UnixMs) -> Vec<f64> {
+    let mut sum = 0.0;
+    let add = |weight: f32| {
+        sum += f64::from(weight);
+        sum
+    };
+    weights(mixes, now).into_iter().map(add).collect()
+}
+
 /// Weights of mixes in their order, each between 0 and 1.
-pub(super) fn weights(mixes: &[MixEntry], now: UnixMs) -> Vec<f32> {
+fn weights(mixes: &[MixEntry], now: UnixMs) -> Vec<f32> {
     let age = |m: &MixEntry| now.since(m.since).0.max(0);
     let oldest = mixes.iter().map(age).max().unwrap_or(0);
     let full = oldest.min(GROWN_UP.0);

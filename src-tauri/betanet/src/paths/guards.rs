@@ -26,9 +26,8 @@ pub const SECOND_LIFE_MS: [i64; 2] = [2 * DAY, 12 * DAY];
 pub const GUARD_ABSENCE: DurationMs = DurationMs(7 * DAY);
 /// The same of the second layer, whose members are up for days only.
 pub const SECOND_ABSENCE: DurationMs = DurationMs(DAY);
-/// Draws for one place at most: with the weight rule the lightest mixes are taken once in a hundred draws, and a fog that has nothing else is
-/// searched in order after that.
-const DRAWS: usize = 256;
+/// Draws for one place before all that fit are weighed: where half of the weight fits, that happens once in 2³².
+const DRAWS: usize = 32;
 
 /// One member of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,26 +118,28 @@ fn fill(
     }
 }
 
-/// A mix drawn by weight among those that fit; when draws fail, the first that fits in a random order.
+/// A mix drawn by weight among those that fit. Drawing again until one fits gives each its exact share; when that takes too long, those that
+/// fit are weighed.
 pub(super) fn drawn<'d>(
     directory: &'d Directory,
     fits: &dyn Fn(&MixEntry) -> bool,
     rng: &mut impl CryptoRng,
 ) -> Option<&'d MixEntry> {
-    let count = directory.mixes.len();
-    if count == 0 {
-        return None;
-    }
     for _ in 0..DRAWS {
-        let index = rng.random_range(0..count);
-        let Some(mix) = directory.mixes.get(index).filter(|_| rng.random::<f32>() < directory.weight(index)) else { continue };
+        let mix = directory.drawn(rng.random())?;
         if fits(mix) {
             return Some(mix);
         }
     }
-    let start = rng.random_range(0..count);
-    let rest = (0..count).map(|i| (start + i) % count);
-    rest.filter(|i| directory.weight(*i) > 0.0).filter_map(|i| directory.mixes.get(i)).find(|m| fits(m))
+    let fitting: Vec<(&MixEntry, f64)> =
+        directory.mixes.iter().enumerate().map(|(i, m)| (m, directory.weight(i))).filter(|(m, w)| *w > 0.0 && fits(m)).collect();
+    let mut left = rng.random::<f64>() * fitting.iter().map(|(_, w)| w).sum::<f64>();
+    let falls = |(_, weight): &&(&MixEntry, f64)| {
+        left -= weight;
+        left < 0.0
+    };
+    // Rounding may leave a hair of the line beyond the last.
+    fitting.iter().find(falls).or(fitting.last()).map(|(mix, _)| *mix)
 }
 
 #[cfg(test)]
@@ -201,6 +202,23 @@ mod tests {
         let mut guards = Guards::new();
         guards.refresh(&made(LAYERED as u8 - 1), &[], &mut rng);
         assert_eq!((guards.ids().count(), guards.second().count()), (GUARDS, 0));
+    }
+
+    /// However many a flood brings, it is drawn by what it weighs, also where little fits.
+    #[test]
+    fn a_flood_is_drawn_by_its_weight() {
+        let mut mixes = made(200).mixes;
+        let old: Vec<MixId> = mixes[..10].iter().map(|m| m.id).collect();
+        let made_at = made(1).made;
+        mixes[10..].iter_mut().for_each(|m| (m.owner, m.since) = (OwnerId([255; 32]), made_at));
+        let directory = Directory::new(fogbank_model::FogId([1; 32]), false, 2, made_at, [0; 32], mixes);
+        let mut rng = StdRng::seed_from_u64(4);
+        for (fits, share) in [(10, 1.9 / 11.9), (1, 1.9 / 2.9)] {
+            let old = &old[..fits];
+            let fits = |m: &MixEntry| old.contains(&m.id) || m.owner == OwnerId([255; 32]);
+            let flood = (0..4_000).filter(|_| !old.contains(&drawn(&directory, &fits, &mut rng).unwrap().id)).count();
+            assert!((flood as f64 / 4_000.0 - share).abs() < 0.04, "{flood} of 4,000, by weight {share}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! Invariants: the first hop outward and the last hop of every SURB is one of few long-lived guards, and behind it stands one of few of a
 //! second layer (in nets large enough for one: [`LAYERED`]); all hops of a leg differ; none between the ends is one of `exclude` (the node's
-//! own mix); outside test fogs no two hops of a leg have one owner or one network. Mixes are drawn by their weight in the directory.
+//! own mix); outside test fogs no two of the three have one owner or one network, and the third shares neither with the end. Mixes are drawn by
+//! their weight in the directory.
 
 mod guards;
 
@@ -98,9 +99,11 @@ impl<'a> Net<'a> {
         } else {
             self.directory.mixes.iter().filter(|m| usable(&m.id) && self.has_key(m) && m.works()).collect()
         };
-        for guard in up.into_iter().filter(|g| apart(self.directory, g, end)) {
+        // Rules of owners and networks do not bind guards to the end: the other side chose that, and from whether a path is found at all it could
+        // tell in which networks the guards are. The third mix stands apart from all.
+        for guard in up {
             seconds.shuffle(rng);
-            for second in seconds.iter().filter(|m| [guard, end].iter().all(|taken| apart(self.directory, taken, m))) {
+            for second in seconds.iter().filter(|m| apart(self.directory, guard, m)) {
                 let fits = |m: &MixEntry| {
                     self.has_key(m) && usable(&m.id) && [guard, end, second].iter().all(|taken| apart(self.directory, taken, m))
                 };
@@ -129,10 +132,18 @@ fn apart(directory: &Directory, a: &MixEntry, b: &MixEntry) -> bool {
     directory.test || (a.owner != b.owner && !a.addrs.iter().any(|x| b.addrs.iter().any(|y| same_network(x, y))))
 }
 
-/// Whether one network operator likely sees both: the same /16, for IPv6 the same /32. Loopback says nothing about networks.
+fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Whether one network operator likely sees both: the same /16, for IPv6 the same /32. Addresses that many networks use alike (loopback,
+/// private, link-local) say nothing about networks.
 fn same_network(a: &SocketAddr, b: &SocketAddr) -> bool {
     match (a.ip().to_canonical(), b.ip().to_canonical()) {
-        (a, b) if a.is_loopback() || b.is_loopback() => false,
+        (a, b) if is_local(a) || is_local(b) => false,
         (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..2] == b.octets()[..2],
         (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..2] == b.segments()[..2],
         _ => false,
@@ -226,9 +237,11 @@ mod tests {
             prop_assert_eq!(out[3], end);
             prop_assert!(guards.second().any(|s| s == out[1]) && guards.second().any(|s| s == back[1]));
             prop_assert!(!out[..3].contains(&own[0]) && !back.contains(&own[0]) && !back.contains(&end));
-            for leg in [out, [&back[..], &[end]].concat()] {
-                let owners: HashSet<OwnerId> = leg.iter().map(|id| directory.mix(*id).unwrap().owner).collect();
-                prop_assert_eq!(owners.len(), 4);
+            for (three, third) in [(&out[..3], out[2]), (&back[..], back[0])] {
+                let owner = |id: MixId| directory.mix(id).unwrap().owner;
+                let owners: HashSet<OwnerId> = three.iter().map(|id| owner(*id)).collect();
+                prop_assert_eq!(owners.len(), 3);
+                prop_assert!(owner(third) != owner(end));
             }
         }
 
@@ -244,14 +257,14 @@ mod tests {
             let mut guards = Guards::new();
             guards.refresh(&directory, &[], &mut rng);
             let end = directory.mixes[0].id;
-            // All three guards may share the end's network: then waiting is right.
             if let Ok(path) = net(&directory, &guards, &[], &|_| true).forward(end, Level::Fast, &mut rng) {
-                let networks: HashSet<IpAddr> = path
-                    .iter()
-                    .map(|h| directory.mix(MixId(h.id)).unwrap().addrs[0].ip())
-                    .map(|ip| match ip { IpAddr::V4(v4) => IpAddr::from([v4.octets()[0], v4.octets()[1], 0, 0]), v6 => v6 })
-                    .collect();
-                prop_assert_eq!(networks.len(), 4);
+                let network = |id: MixId| match directory.mix(id).unwrap().addrs[0].ip() {
+                    IpAddr::V4(v4) => IpAddr::from([v4.octets()[0], v4.octets()[1], 0, 0]),
+                    v6 => v6,
+                };
+                let three: HashSet<IpAddr> = path[..3].iter().map(|h| network(MixId(h.id))).collect();
+                prop_assert_eq!(three.len(), 3);
+                prop_assert!(network(MixId(path[2].id)) != network(end));
             }
         }
     }

@@ -132,14 +132,15 @@ impl Desk {
     /// Somebody introduces themself under a blinded key of ours. Whatever is wrong with it, nothing is said: an introduction point that
     /// makes some up learns nothing.
     pub(super) fn introduction(self: &Arc<Self>, blinded: [u8; 32], door: Option<&[u8; 32]>, hello: Vec<u8>) {
-        if !self.inside(|inside| inside.seen.first_time(&hello)) {
-            tracing::debug!("a first message came twice");
-            return;
-        }
         let Ok((response, payload)) = tunnel::respond(&self.key, &prologue(&blinded, self.instance, door), &hello) else {
             tracing::debug!("a first message is not for this instance");
             return;
         };
+        // Remembered only now: what is no first message would fill the memory and push out those that are.
+        if !self.inside(|inside| inside.seen.first_time(&hello)) {
+            tracing::debug!("a first message came twice");
+            return;
+        }
         let Ok(meeting) = Meeting::decode(&payload) else {
             tracing::debug!("a first message names no place to meet");
             return;
