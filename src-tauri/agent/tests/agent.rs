@@ -6,7 +6,10 @@
 mod common;
 
 use common::{Device, Fog, noise, now, site, until};
-use fogbank_agent::{Agent, AgentConfig, Publish, Published, Share};
+use fogbank_agent::{
+    Agent, AgentConfig, Publish, Published, Share,
+    bundle::{Limits, Manifest, Root},
+};
 use fogbank_betanet::{
     address::Period,
     lease::Lease,
@@ -16,6 +19,7 @@ use fogbank_betanet::{
 use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DurationMs, Image, InstanceId, InstanceState, Level, MixId, Resources, UnixMs,
 };
+use fogbank_site::{Contents, take_manifest};
 use fogbank_wire::{Assignment, DeviceReply, DeviceRequest, InstanceReport, Power, RefusalKind};
 use std::{
     collections::HashMap,
@@ -26,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, DuplexStream, duplex},
     sync::{mpsc, watch},
 };
 
@@ -38,7 +42,7 @@ const CONTAINER: ContainerId = ContainerId([9; 16]);
 
 /// Visitors' way in: a place where instances are found as soon as they have a lease.
 #[derive(Clone, Default)]
-struct Street(Arc<Mutex<HashMap<InstanceId, House>>>);
+struct Street(Arc<Mutex<HashMap<InstanceId, House>>>, Arc<Mutex<HashMap<InstanceId, Root>>>);
 
 #[derive(Clone)]
 struct House {
@@ -113,11 +117,20 @@ impl Street {
 
     /// The front page, as a visitor gets it.
     async fn front(&self, instance: InstanceId) -> Option<String> {
-        let mut stream = self.visit(instance).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ok()?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.ok()?;
-        page.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+        let (root, manifest) = self.manifest(instance).await?;
+        let mut front = self.ask(instance, root, &manifest, "index.html").await?;
+        String::from_utf8(front.next().await.unwrap()?.to_vec()).ok()
+    }
+
+    async fn manifest(&self, instance: InstanceId) -> Option<(Root, Manifest)> {
+        let root = self.1.lock().unwrap().get(&instance).copied()?;
+        Some((root, take_manifest(self.visit(instance).await?, root, &Limits::default()).await.ok()?))
+    }
+
+    async fn ask(&self, instance: InstanceId, root: Root, manifest: &Manifest, path: &str) -> Option<Contents<DuplexStream>> {
+        let entry = manifest.entry(path).unwrap();
+        let stream = self.visit(instance).await?;
+        Contents::ask(stream, root, manifest, entry.blob(), entry.bytes(), 0..entry.bytes()).await.ok()
     }
 }
 
@@ -211,6 +224,7 @@ impl Scene {
         self.done(self.confirm(instance, bundle.id, bundle.bytes)).await;
         let key = self.state(instance, InstanceState::Starting).await.introduction_key.expect("the key is told by then");
         self.done(self.lease(instance, key, life)).await;
+        self.street.1.lock().unwrap().insert(instance, bundle.root);
         self.state(instance, InstanceState::Ready).await;
         bundle.id
     }
@@ -340,9 +354,9 @@ async fn the_owners_word_closes_the_device() {
 async fn a_drained_instance_finishes_and_then_ends() {
     let scene = Scene::start().await;
     scene.serve(ONE, DAY).await;
-    let mut long = scene.street.visit(ONE).await.unwrap();
-    long.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    long.read_exact(&mut [0; 100]).await.unwrap();
+    let (root, manifest) = scene.street.manifest(ONE).await.unwrap();
+    let mut long = scene.street.ask(ONE, root, &manifest, "large").await.unwrap();
+    let mut length = long.next().await.unwrap().unwrap().len();
     let asked = Instant::now();
     scene.done(DeviceRequest::Drain { instance: ONE, deadline: UnixMs(now().0 + 60_000) }).await;
     scene.state(ONE, InstanceState::Draining).await;
@@ -352,9 +366,11 @@ async fn a_drained_instance_finishes_and_then_ends() {
         assert_eq!(scene.street.front(ONE).await.unwrap(), "hello");
     }
     assert_eq!(scene.state(ONE, InstanceState::Draining).await.state, InstanceState::Draining);
-    let mut rest = Vec::new();
-    long.read_to_end(&mut rest).await.unwrap();
-    assert!(rest.len() > 1 << 20, "the long download is whole");
+    while let Some(bytes) = long.next().await.unwrap() {
+        length += bytes.len();
+    }
+    assert_eq!(length, 1 << 20, "the long download is whole");
+    drop(long);
     let ended = scene.state(ONE, InstanceState::Ended).await;
     assert!(ended.reason.contains("nothing was open") && asked.elapsed() > Duration::from_secs(2), "{ended:?}");
     scene.done(DeviceRequest::End(ONE)).await;
