@@ -168,7 +168,17 @@ async fn a_site_is_the_same_by_every_door() {
         assert_eq!((missing.status, missing.text().as_str()), (404, "gone fishing"));
         assert_eq!(get("/", &["--data", "x"]).await.status, 405);
         for header in front.head.lines().skip(1).filter_map(|l| l.split_once(':')) {
-            let known = ["content-type", "content-length", "etag", "accept-ranges", "x-content-type-options", "connection"];
+            let known = [
+                "content-type",
+                "content-length",
+                "etag",
+                "accept-ranges",
+                "x-content-type-options",
+                "connection",
+                "referrer-policy",
+                "content-security-policy",
+                "cross-origin-resource-policy",
+            ];
             // A tunnel's own head comes first.
             assert!(known.contains(&header.0.to_lowercase().as_str()), "{header:?}");
         }

@@ -23,7 +23,7 @@ const MIXES: usize = 5;
 /// Guards answer, introductions are made, and a page is there by then.
 const PAGE: Duration = Duration::from_secs(30);
 /// A few packets: a load ends within a second or two at every level.
-const PICTURE: usize = 60_000;
+const PICTURE: usize = 160_000;
 
 /// The fog.
 pub(crate) struct Watched {
@@ -72,6 +72,10 @@ impl Watched {
         let marked = site.join(MARKER_PATH);
         std::fs::create_dir_all(marked.parent().context("a folder")?)?;
         std::fs::write(site.join("index.html"), "<h1>watched</h1>")?;
+        // A visitor's proxy keeps what it has loaded: each load is of a file of its own.
+        for n in 0..8 {
+            std::fs::write(site.join(format!("warm-{n}")), vec![b'w'; 100 + n])?;
+        }
         std::fs::write(site.join("short"), [b's'; 100])?;
         std::fs::write(site.join("long"), [b'l'; 5_000])?;
         std::fs::write(site.join("picture"), vec![b'p'; PICTURE])?;

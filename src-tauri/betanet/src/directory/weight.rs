@@ -4,20 +4,20 @@
 //! buys chances of that. Three rules make them dear:
 //!
 //! 1. *Age.* A newcomer starts at [`NEWCOMER`] of what the oldest have and comes to the full within [`GROWN_UP`] (or, while the whole fog is
-//!    younger, within the fog's age). So a flood of n mixes overnight weighs like n/100 old ones, and it is seen for a week before it weighs more.
+//!    younger, within the fog's age). So a flood of n mixes overnight weighs like n/100 old ones, and it is seen for weeks before it weighs more.
 //! 2. *Owner.* All mixes of one owner together weigh at most like [`MOST_OF_AN_OWNER`] grown-up ones: n mixes of one owner are worth two. An
 //!    adversary needs owners, and those come by invitation.
 //! 3. *Reliability.* Squared, so that one that loses a tenth is chosen a fifth less; one that loses more than half is not chosen at all, and
 //!    so a flood that does not relay wins nothing.
 //!
-//! What this does not do: an adversary with many invitations and a week's patience counts in full. `docs/privacy` measures it.
+//! What this does not do: an adversary with many invitations and a month's patience counts in full. `docs/privacy` measures it.
 
 use super::MixEntry;
 use fogbank_model::{DurationMs, OwnerId, UnixMs};
 use std::collections::HashMap;
 
-/// A mix of this age is no newcomer.
-const GROWN_UP: DurationMs = DurationMs::from_s(7 * 24 * 3600);
+/// A mix of this age is no newcomer: a month is dear to prepare, and seen.
+const GROWN_UP: DurationMs = DurationMs::from_s(30 * 24 * 3600);
 /// What a newcomer weighs to begin with: enough to be probed and used a little.
 const NEWCOMER: f32 = 0.01;
 /// All mixes of one owner, in grown-up ones.
