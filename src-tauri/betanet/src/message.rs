@@ -91,6 +91,7 @@ pub enum ToMix {
         /// Whether what was left before is void.
         flush: bool,
         /// For the other end only.
+        #[serde(with = "serde_bytes")]
         relay: Option<Vec<u8>>,
     },
     /// Forget `mine`.
@@ -135,6 +136,7 @@ pub enum FromMix {
     /// To one end: the other end sends this.
     Relayed {
         /// What.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
         /// SURBs left.
         stock: u16,

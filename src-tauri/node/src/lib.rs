@@ -17,6 +17,7 @@ mod guards;
 mod identity;
 mod joining;
 mod membership;
+mod mix_port;
 mod net;
 mod node;
 mod parts;

@@ -4,6 +4,7 @@ use crate::{
     directory::DirectoryHub,
     guards::{self, Use},
     identity::Identity,
+    mix_port,
     profile::Profile,
     settings::VisitedFog,
     start::StartError,
@@ -13,7 +14,6 @@ use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
     client::Visitor,
     clock::FogClock,
-    link,
     mixnode::{MixConfig, Mixnode, Rate},
     service::Host,
     uplink::{Uplink, UplinkConfig},
@@ -69,8 +69,7 @@ pub(crate) struct Relay {
 impl Relay {
     /// A mix with a public address uses the fog's relay to reach those without; it is listed as met there only if its own is hidden.
     pub(crate) async fn start(ground: &Ground, rate: Rate, relay: Option<&RelayHint>) -> Result<Self, StartError> {
-        let addr = SocketAddr::new(ground.listen, 0);
-        let endpoint = link::bind(ground.identity.mix.clone(), addr, relay).await.map_err(StartError::Mix)?;
+        let endpoint = mix_port::bind(&ground.profile, &ground.identity.mix, ground.listen, relay).await?;
         let addrs = crate::net::reachable(&endpoint);
         let config = MixConfig { directory: ground.hub.subscribe(), clock: ground.clock.clone(), rate };
         Ok(Self { mixnode: Mixnode::start(endpoint, config), addrs, met_at: relay.cloned() })

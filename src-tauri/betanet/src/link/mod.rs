@@ -24,7 +24,10 @@ use iroh::{
     },
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// A kind and a packet, or a kind and a delivery padded to the same length.
 pub const LINK_FRAME_BYTES: usize = 1 + PACKET_BYTES;
@@ -70,6 +73,8 @@ pub enum Frame {
     Delivery(Vec<u8>),
     /// To a client: the signed directory.
     Directory(Vec<u8>),
+    /// One of these, and a place that is given back once QUIC has it. Never comes from a peer.
+    Held(Box<Frame>, OwnedSemaphorePermit),
 }
 
 /// How links use QUIC: streams go out in the order in which they were written.
@@ -134,14 +139,20 @@ pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr], relay: Option<&RelayHin
 
 /// Sends one frame on a stream of its own; waits while the connection has no room.
 pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), ConnectionError> {
+    let (frame, _place) = match frame {
+        Frame::Held(frame, place) => (*frame, Some(place)),
+        frame => (frame, None),
+    };
     let mut stream = connection.open_uni().await?;
     let mut pieces = match frame {
-        Frame::Packet(bytes) => padded(&[PACKET], bytes),
-        Frame::Delivery(bytes) => padded(&[DELIVERY], bytes),
+        Frame::Packet(bytes) => padded(Bytes::from_static(&[PACKET]), bytes),
+        Frame::Delivery(bytes) => padded(Bytes::from_static(&[DELIVERY]), bytes),
         Frame::Directory(bytes) => {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-            padded(&[DIRECTORY, length[0], length[1], length[2], length[3]], bytes)
+            padded(Bytes::copy_from_slice(&[DIRECTORY, length[0], length[1], length[2], length[3]]), bytes)
         }
+        // One place is enough for a frame: nobody wraps one twice.
+        Frame::Held(..) => return Ok(()),
     };
     // A peer that stops a stream loses that frame; a broken connection shows at the next one.
     if stream.write_all_chunks(&mut pieces).await.is_ok() {
@@ -152,11 +163,11 @@ pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), Co
 
 /// The pieces of a frame, none of which is copied, and zeros up to the next multiple of [`LINK_FRAME_BYTES`]: a packet and a delivery are one
 /// such length, and a directory looks like a row of packets.
-fn padded(front: &[u8], bytes: Vec<u8>) -> [Bytes; 3] {
+fn padded(front: Bytes, bytes: Vec<u8>) -> [Bytes; 3] {
     static ZEROS: [u8; LINK_FRAME_BYTES] = [0; LINK_FRAME_BYTES];
     let length = front.len() + bytes.len();
     let rest = length.next_multiple_of(LINK_FRAME_BYTES) - length;
-    [Bytes::copy_from_slice(front), bytes.into(), Bytes::from_static(&ZEROS[..rest])]
+    [front, bytes.into(), Bytes::from_static(&ZEROS[..rest])]
 }
 
 /// Takes a peer's frames, each as it is complete, until the connection ends. `take` must not wait: it counts and drops what it has no
@@ -200,21 +211,25 @@ fn taken(frame: Option<Frame>, take: &impl Fn(Frame)) {
 }
 
 async fn read(mut stream: RecvStream, directories: bool) -> Option<Frame> {
-    let mut kind = [0];
-    stream.read_exact(&mut kind).await.ok()?;
-    match kind[0] {
-        PACKET => exactly(stream, PACKET_BYTES).await.map(Frame::Packet),
+    // Where datagrams are as long as frames this is all of it: a frame that came whole takes two calls into its connection.
+    let first = stream.read_chunk(usize::MAX).await.ok()??;
+    let (kind, begun) = first.split_first()?;
+    match *kind {
+        PACKET => exactly(stream, begun, PACKET_BYTES).await.map(Frame::Packet),
         DELIVERY => {
-            let mut bytes = exactly(stream, PACKET_BYTES).await?;
+            let mut bytes = exactly(stream, begun, PACKET_BYTES).await?;
             bytes.truncate(DELIVERY_BYTES);
             Some(Frame::Delivery(bytes))
         }
         DIRECTORY if directories => {
-            let mut length = [0; 4];
-            stream.read_exact(&mut length).await.ok()?;
-            let length = usize::try_from(u32::from_be_bytes(length)).ok().filter(|length| *length <= MAX_DIRECTORY_BYTES)?;
-            let front = 1 + 4;
-            let mut bytes = exactly(stream, (front + length).next_multiple_of(LINK_FRAME_BYTES) - front).await?;
+            const FRONT: usize = 1 + 4;
+            let mut begun = begun.to_vec();
+            while begun.len() < FRONT - 1 {
+                begun.extend_from_slice(&stream.read_chunk(usize::MAX).await.ok()??);
+            }
+            let (length, begun) = begun.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= MAX_DIRECTORY_BYTES)?;
+            let mut bytes = exactly(stream, begun, (FRONT + length).next_multiple_of(LINK_FRAME_BYTES) - FRONT).await?;
             bytes.truncate(length);
             Some(Frame::Directory(bytes))
         }
@@ -222,8 +237,16 @@ async fn read(mut stream: RecvStream, directories: bool) -> Option<Frame> {
     }
 }
 
-async fn exactly(mut stream: RecvStream, bytes: usize) -> Option<Vec<u8>> {
-    let read = stream.read_to_end(bytes).await.ok()?;
+/// The bytes of a stream from those that were read already to its end; none when they are not exactly so many.
+async fn exactly(mut stream: RecvStream, begun: &[u8], bytes: usize) -> Option<Vec<u8>> {
+    let mut read = Vec::with_capacity(if begun.len() < bytes { PACKET_BYTES.min(bytes) } else { begun.len() });
+    read.extend_from_slice(begun);
+    while read.len() <= bytes {
+        match stream.read_chunk(usize::MAX).await.ok()? {
+            Some(more) => read.extend_from_slice(&more),
+            None => break,
+        }
+    }
     (read.len() == bytes).then_some(read)
 }
 

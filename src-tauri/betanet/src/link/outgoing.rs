@@ -9,7 +9,7 @@ use iroh::{
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
@@ -70,6 +70,11 @@ impl Link {
     /// Queues a frame if there is room; a mix must not wait for a slow peer.
     pub fn try_send(&self, frame: Frame) -> bool {
         self.queue.try_send(frame).is_ok()
+    }
+
+    /// Frames that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// The queue, for senders that wait for room.
@@ -158,22 +163,28 @@ async fn connect(endpoint: &Endpoint, to: &Peer) -> Option<Connection> {
 }
 
 /// Sends what is queued until the connection breaks (false) or nobody can queue any more (true).
+///
+/// What comes is taken in a task of its own: it goes on while a frame waits for room, and neither is polled for the other's sake.
 async fn carry(connection: &Connection, frames: &mut mpsc::Receiver<Frame>, take: Option<Take>) -> bool {
-    let receiving = async {
+    let mut receiving = JoinSet::new();
+    let from = connection.clone();
+    receiving.spawn(async move {
         match take {
-            Some(take) => receive(connection, true, move |frame| take(frame)).await,
-            None => connection.closed().await,
+            Some(take) => receive(&from, true, move |frame| take(frame)).await,
+            None => from.closed().await,
         }
+    });
+    let sending = async {
+        while let Some(frame) = frames.recv().await {
+            if send(connection, frame).await.is_err() {
+                return false;
+            }
+        }
+        true
     };
-    tokio::pin!(receiving);
-    loop {
-        tokio::select! {
-            _ = &mut receiving => return false,
-            frame = frames.recv() => match frame {
-                Some(frame) => if send(connection, frame).await.is_err() { return false },
-                None => return true,
-            },
-        }
+    tokio::select! {
+        _ = receiving.join_next() => false,
+        ended = sending => ended,
     }
 }
 

@@ -7,6 +7,7 @@
 mod counters;
 mod descriptors;
 mod gate;
+mod held;
 mod introductions;
 mod keys;
 mod limits;
@@ -179,15 +180,18 @@ async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
     let tag = mix_id(connection.remote_id().as_bytes()).0;
     let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
     pipeline.peers.arrived(tag, queue.clone());
-    let taking = {
-        let pipeline = pipeline.clone();
-        receive(&connection, false, move |frame| {
+    // A task of its own: neither direction is polled for the other's sake.
+    let mut taking = JoinSet::new();
+    let (from, to) = (connection.clone(), pipeline.clone());
+    taking.spawn(async move {
+        receive(&from, false, move |frame| {
             let Frame::Packet(bytes) = frame else { return };
-            pipeline.take(tag, bytes, Instant::now());
+            to.take(tag, bytes, Instant::now());
         })
-    };
+        .await
+    });
     tokio::select! {
-        _ = taking => {}
+        _ = taking.join_next() => {}
         () = bring(&connection, frames, &pipeline) => {}
     }
     pipeline.peers.left(tag, &queue);

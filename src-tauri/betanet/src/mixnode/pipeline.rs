@@ -3,6 +3,7 @@
 use super::{
     KnownDirectory, MixConfig,
     counters::{Live, count},
+    held::{Place, Places},
     keys::{EpochKey, MixKeys},
     limits::{Intake, Rate},
     replay::{Seen, most_tags},
@@ -15,7 +16,7 @@ use crate::{
 };
 use fogbank_model::MixId;
 use fogbank_sphinx::{Packet, Unwrapped, open_with};
-use fogbank_wire::PacketKeys;
+use fogbank_wire::{MixLife, PacketKeys};
 use iroh::Endpoint;
 use std::{
     collections::HashMap,
@@ -28,14 +29,12 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::interval,
 };
 
 /// Packets waiting for one worker: 4 MB, a thirtieth of a second's work.
 const WORKER_QUEUE: usize = 512;
-/// Packets held back by their delay at once: at a mean of 50 ms this is 160,000 packets a second.
-const MAX_DELAYED: usize = 8_192;
 /// The longest delay that a sender may ask for: ten means of the slowest level. Longer ones would let one sender hold all places.
 const MAX_DELAY: Duration = Duration::from_millis(500);
 /// Links to other mixes at once.
@@ -49,8 +48,13 @@ const TEND_EVERY: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Peers(Mutex<HashMap<[u8; 16], mpsc::Sender<Frame>>>);
 
+/// A packet that waits for a worker, with its place; none tells the worker to end.
+type Queued = Option<(Vec<u8>, Place)>;
+
 struct OutLink {
     link: Link,
+    /// The life of the mix to which it was opened.
+    life: MixLife,
     used: Instant,
 }
 
@@ -68,10 +72,10 @@ pub(super) struct Pipeline {
     live: RwLock<[Option<Arc<EpochKey>>; 2]>,
     intake: Mutex<Intake>,
     endpoint: Endpoint,
-    workers: Vec<SyncSender<Vec<u8>>>,
+    workers: Vec<SyncSender<Queued>>,
     turn: AtomicUsize,
     stopped: AtomicBool,
-    delayed: Arc<Semaphore>,
+    places: Places,
     links: Mutex<HashMap<MixId, OutLink>>,
     runtime: Handle,
 }
@@ -99,7 +103,7 @@ impl Pipeline {
             workers,
             turn: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
-            delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
+            places: Places::new(),
             links: Mutex::default(),
             runtime: Handle::current(),
         });
@@ -119,9 +123,10 @@ impl Pipeline {
             return count(&self.counters.dropped_rate);
         }
         count(&self.counters.received);
+        let Some(place) = self.places.take() else { return count(&self.counters.dropped_full) };
         let turn = self.turn.fetch_add(1, Relaxed);
-        let queued = self.workers.get(turn % self.workers.len().max(1)).is_some_and(|w| w.try_send(bytes).is_ok());
-        if !queued {
+        let worker = self.workers.get(turn % self.workers.len().max(1));
+        if !worker.is_some_and(|w| w.try_send(Some((bytes, place))).is_ok()) {
             count(&self.counters.dropped_full);
         }
     }
@@ -148,7 +153,7 @@ impl Pipeline {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
         for worker in &self.workers {
-            let _ = worker.try_send(Vec::new());
+            let _ = worker.try_send(None);
         }
         lock(&self.links).clear();
         lock(&self.peers.0).clear();
@@ -157,13 +162,16 @@ impl Pipeline {
     /// Looks after what ends by itself.
     pub(super) async fn tend(pipeline: Arc<Self>) {
         let mut tick = interval(TEND_EVERY);
+        let mut directories = pipeline.directory.clone();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                Ok(()) = directories.changed() => {
+                    pipeline.leave_ended_lives(&mut directories);
+                    continue;
+                }
                 waited = pipeline.services.waited(&pipeline.counters) => {
-                    for (first, packet) in waited {
-                        pipeline.forward(MixId(first), packet.as_bytes().to_vec());
-                    }
+                    pipeline.answer(waited);
                     continue;
                 }
             }
@@ -174,8 +182,15 @@ impl Pipeline {
         }
     }
 
-    fn unwrap(self: &Arc<Self>, bytes: &[u8]) {
-        let Ok(packet) = Packet::from_bytes(bytes) else { return count(&self.counters.refused) };
+    /// Closes the links to mixes that have restarted or gone: a connection to an ended life would swallow packets until its silence is
+    /// noticed, and the new life may listen elsewhere. The next packet opens a new one.
+    fn leave_ended_lives(&self, directories: &mut watch::Receiver<Option<KnownDirectory>>) {
+        let Some(known) = directories.borrow_and_update().clone() else { return };
+        lock(&self.links).retain(|id, out| known.directory.mix(*id).is_some_and(|entry| entry.life == out.life));
+    }
+
+    fn unwrap(self: &Arc<Self>, bytes: Vec<u8>, place: Place) {
+        let Ok(packet) = Packet::from_vec(bytes) else { return count(&self.counters.refused) };
         let Some(key) = self.key(&packet) else { return count(&self.counters.refused) };
         let Ok(opened) = open_with(&key.secret, &key.public, packet) else { return count(&self.counters.refused) };
         match key.check(opened.replay_tag()) {
@@ -185,19 +200,18 @@ impl Pipeline {
         }
         match opened.peel() {
             Ok(Unwrapped::Forward { next, delay_ms, packet }) => {
-                self.after(delay_ms, move |mix| mix.forward(MixId(next), packet.as_bytes().to_vec()));
+                self.after(delay_ms, move |mix| mix.forward(MixId(next), packet.into_vec(), place));
             }
             Ok(Unwrapped::Reply { client, surb, delay_ms, body }) => {
                 let mut bytes = Vec::with_capacity(surb.len() + body.len());
                 bytes.extend_from_slice(&surb);
                 bytes.extend_from_slice(&body[..]);
-                self.after(delay_ms, move |mix| mix.deliver(client, bytes));
+                self.after(delay_ms, move |mix| mix.deliver(client, bytes, place));
             }
             Ok(Unwrapped::Arrived { payload }) => {
                 count(&self.counters.arrived);
-                for (first, packet) in self.services.arrived(&payload, &self.counters) {
-                    self.forward(MixId(first), packet.as_bytes().to_vec());
-                }
+                drop(place);
+                self.answer(self.services.arrived(&payload, &self.counters));
             }
             Err(_) => count(&self.counters.refused),
         }
@@ -207,7 +221,7 @@ impl Pipeline {
         if delay_ms == 0 {
             return then(self);
         }
-        let Ok(slot) = self.delayed.clone().try_acquire_owned() else { return count(&self.counters.dropped_full) };
+        let Some(slot) = self.places.hold_back() else { return count(&self.counters.dropped_full) };
         let delay = Duration::from_millis(delay_ms.into()).min(MAX_DELAY);
         let mix = self.clone();
         self.runtime.spawn(async move {
@@ -217,7 +231,17 @@ impl Pipeline {
         });
     }
 
-    fn forward(&self, next: MixId, packet: Vec<u8>) {
+    /// Sends what the services say, each with a place of its own.
+    fn answer(&self, packets: Vec<([u8; 16], Packet)>) {
+        for (first, packet) in packets {
+            match self.places.take() {
+                Some(place) => self.forward(MixId(first), packet.into_vec(), place),
+                None => count(&self.counters.dropped_full),
+            }
+        }
+    }
+
+    fn forward(&self, next: MixId, packet: Vec<u8>, place: Place) {
         let mut links = lock(&self.links);
         if !links.contains_key(&next) {
             let known = self.directory.borrow();
@@ -230,18 +254,20 @@ impl Pipeline {
             // Links are opened from workers too, which are no threads of the runtime.
             let _entered = self.runtime.enter();
             let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), entry.relay.clone(), None);
-            links.insert(next, OutLink { link, used: Instant::now() });
+            links.insert(next, OutLink { link, life: entry.life, used: Instant::now() });
         }
         let Some(out) = links.get_mut(&next) else { return };
         out.used = Instant::now();
-        let sent = out.link.try_send(Frame::Packet(packet));
+        let frame = Frame::Held(Box::new(Frame::Packet(packet)), place);
+        let sent = self.places.may_wait(out.link.waiting()) && out.link.try_send(frame);
         count(if sent { &self.counters.forwarded } else { &self.counters.dropped_full });
     }
 
-    fn deliver(&self, client: [u8; 16], bytes: Vec<u8>) {
+    fn deliver(&self, client: [u8; 16], bytes: Vec<u8>, place: Place) {
         let peers = lock(&self.peers.0);
         let Some(queue) = peers.get(&client) else { return count(&self.counters.unknown_next) };
-        let sent = queue.try_send(Frame::Delivery(bytes)).is_ok();
+        let frame = Frame::Held(Box::new(Frame::Delivery(bytes)), place);
+        let sent = self.places.may_wait(queue.max_capacity() - queue.capacity()) && queue.try_send(frame).is_ok();
         count(if sent { &self.counters.delivered } else { &self.counters.dropped_full });
     }
 }
@@ -261,12 +287,12 @@ impl Peers {
     }
 }
 
-fn work(pipeline: &Arc<Pipeline>, queue: &Receiver<Vec<u8>>) {
-    while let Ok(bytes) = queue.recv() {
+fn work(pipeline: &Arc<Pipeline>, queue: &Receiver<Queued>) {
+    while let Ok(Some((bytes, place))) = queue.recv() {
         if pipeline.stopped.load(Relaxed) {
             return;
         }
-        pipeline.unwrap(&bytes);
+        pipeline.unwrap(bytes, place);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     mixnode::KnownDirectory,
 };
 use fogbank_model::MixId;
+use fogbank_wire::MixLife;
 use iroh::{Endpoint, SecretKey};
 use std::{
     collections::HashMap,
@@ -30,6 +31,8 @@ struct GuardLink {
     link: Link,
     endpoint: Endpoint,
     addrs: Vec<SocketAddr>,
+    /// The guard's life to which it was opened: a connection to one that has ended would swallow packets until its silence is noticed.
+    life: MixLife,
 }
 
 /// The links of an uplink.
@@ -91,7 +94,7 @@ impl GuardLinks {
                 };
                 let relay = entry.relay.clone();
                 let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), relay, Some(Arc::new(take)));
-                lock(&self.links).insert(entry.id, GuardLink { link, endpoint, addrs: entry.addrs.clone() });
+                lock(&self.links).insert(entry.id, GuardLink { link, endpoint, addrs: entry.addrs.clone(), life: entry.life });
             }
             Err(error) => tracing::warn!(%error, "no socket for a guard"),
         }
@@ -105,8 +108,8 @@ impl GuardLinks {
         }
     }
 
-    fn wanted(&self) -> Vec<(MixId, Vec<SocketAddr>)> {
-        lock(&self.links).iter().map(|(id, g)| (*id, g.addrs.clone())).collect()
+    fn open_to(&self) -> Vec<(MixId, Vec<SocketAddr>, MixLife)> {
+        lock(&self.links).iter().map(|(id, g)| (*id, g.addrs.clone(), g.life)).collect()
     }
 }
 
@@ -144,8 +147,8 @@ pub(super) async fn tend(
 async fn align(shared: &Arc<Shared>, directory: &Directory) {
     shared.guards.send_if_modified(|guards| guards.refresh(directory, &shared.exclude, &mut rand::rng()));
     let guards: Vec<&MixEntry> = shared.guards.borrow().ids().filter_map(|id| directory.mix(id)).collect();
-    for (id, addrs) in shared.links.wanted() {
-        if !guards.iter().any(|g| g.id == id && g.addrs == addrs) {
+    for (id, addrs, life) in shared.links.open_to() {
+        if !guards.iter().any(|g| g.id == id && g.addrs == addrs && g.life == life) {
             shared.links.close(id).await;
         }
     }

@@ -300,7 +300,7 @@ impl Uplink {
         let packet = build(&mut rand::rng(), epoch, &path, &payload).map_err(SendError::Build)?;
         let guard = path.first().map_or(to, |hop| MixId(hop.id));
         let queue = self.shared.links.queue(guard).ok_or(SendError::GuardGone)?;
-        queue.send(Frame::Packet(packet.as_bytes().to_vec())).await.map_err(|_| SendError::GuardGone)?;
+        queue.send(Frame::Packet(packet.into_vec())).await.map_err(|_| SendError::GuardGone)?;
         self.shared.counts.packets_out.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -378,7 +378,7 @@ impl Shared {
         match frame {
             Frame::Delivery(bytes) => self.deliver(&bytes),
             Frame::Directory(bytes) => self.learn(&bytes),
-            Frame::Packet(_) => tracing::debug!("a guard sent a packet to a client"),
+            Frame::Packet(_) | Frame::Held(..) => tracing::debug!("a guard sent a packet to a client"),
         }
     }
 

@@ -21,6 +21,7 @@ use fogbank_model::{FogId, InstanceId, Level, MixId, Onion, OwnerId};
 use fogbank_wire::ServiceProof;
 use iroh::SecretKey;
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -39,33 +40,52 @@ pub(crate) struct Net {
     serial: u64,
     directory: watch::Sender<Option<KnownDirectory>>,
     pub(crate) mixes: Vec<(MixEntry, Mixnode)>,
+    secrets: HashMap<MixId, SecretKey>,
 }
 
 impl Net {
     /// A test fog of so many mixes.
     pub(crate) async fn start(mixes: u8) -> Self {
         let directory = watch::Sender::new(None);
-        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new() };
+        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new(), secrets: HashMap::new() };
         for number in 0..mixes {
-            let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
-            let addrs = endpoint.bound_sockets();
-            let config = MixConfig { directory: net.directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
-            let mix = Mixnode::start(endpoint, config);
-            let entry = MixEntry {
-                id: mix.id(),
-                key: mix.key(),
-                life: mix.life(),
-                packet_keys: mix.packet_keys().borrow().clone(),
-                owner: OwnerId([number; 32]),
-                addrs,
-                relay: None,
-                since: clock(),
-                reliability: UNMEASURED,
-            };
-            net.mixes.push((entry, mix));
+            let secret = SecretKey::generate();
+            let mix = net.start_mix(secret.clone(), OwnerId([number; 32])).await;
+            net.secrets.insert(mix.0.id, secret);
+            net.mixes.push(mix);
         }
         net.publish();
         net
+    }
+
+    async fn start_mix(&self, secret: SecretKey, owner: OwnerId) -> (MixEntry, Mixnode) {
+        let endpoint = link::bind(secret, SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
+        let addrs = endpoint.bound_sockets();
+        let config = MixConfig { directory: self.directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
+        let mix = Mixnode::start(endpoint, config);
+        let entry = MixEntry {
+            id: mix.id(),
+            key: mix.key(),
+            life: mix.life(),
+            packet_keys: mix.packet_keys().borrow().clone(),
+            owner,
+            addrs,
+            relay: None,
+            since: clock(),
+            reliability: UNMEASURED,
+        };
+        (entry, mix)
+    }
+
+    /// Ends a mix without a word to anybody, and starts it anew with its key, elsewhere.
+    pub(crate) async fn restart_mix(&mut self, id: MixId) {
+        let at = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
+        let (before, mix) = self.mixes.remove(at);
+        mix.shutdown().await;
+        let anew = self.start_mix(self.secrets[&id].clone(), before.owner).await;
+        assert!(anew.0.id == id && anew.0.life != before.life);
+        self.mixes.insert(at, anew);
+        self.publish();
     }
 
     pub(crate) fn fog(&self) -> FogId {
