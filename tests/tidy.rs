@@ -13,7 +13,7 @@ use std::{
 const MAX_LINES: usize = 500;
 
 /// Which of our crates a crate may build on. Never the other way; nothing below the shell knows Tauri.
-const HOUSE: [(&str, &[&str]); 14] = [
+const HOUSE: [(&str, &[&str]); 15] = [
     ("fogbank-model", &[]),
     ("fogbank-sphinx", &[]),
     ("fogbank-placement", &["model"]),
@@ -27,6 +27,7 @@ const HOUSE: [(&str, &[&str]); 14] = [
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
     ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "agent", "node", "harness"]),
+    ("fogbank-fuzz", &["model", "sphinx", "wire", "betanet"]),
     ("fogbank-privacy", &["model", "sphinx", "wire", "betanet"]),
 ];
 
