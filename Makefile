@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run demo test bench sweep privacy check lint unit ui window licences check-android bindings clean
+.PHONY: help run demo test bench sweep privacy fuzz check lint unit ui window licences check-android bindings clean
 
 help: ## These lines
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -27,6 +27,10 @@ bench: ## Measure; ONLY=prefix for a part, FULL=1 for long. Writes target/bench.
 privacy: ## Measure what watchers learn; SEED=n, SIZE=short. Writes docs/privacy
 	@tools/setup demo
 	@tools/privacy
+
+fuzz: ## Fuzz all that reads foreign bytes for ten minutes; TIME=seconds, ONLY=target
+	@tools/setup demo
+	@tools/fuzz
 
 sweep: ## Measure with packets of five sizes. Writes docs/packet-size.md
 	@tools/setup demo

@@ -1,5 +1,5 @@
-//! What simulations in virtual time need of the inside: the same tunnel, mailboxes and SURB accounts that nodes run, without clock,
-//! network or packets' cryptography. A SURB is a number here.
+//! What simulations in virtual time and fuzzing need of the inside: the same tunnel, mailboxes and SURB accounts that nodes run, without
+//! clock, network or packets' cryptography. A SURB is a number here.
 //!
 //! Invariant: nothing is decided here; every call goes to the product's own code.
 //! Deliberately absent: paths and schedules, which are public as they are ([`crate::paths`], [`crate::schedule`]).
@@ -7,11 +7,12 @@
 use crate::{
     message::{FromMix, MailboxId},
     mixnode::mailboxes::Mailboxes,
+    puzzle::Work,
     rendezvous::{self, stock::Stock},
 };
 use std::time::Instant;
 
-pub use crate::tunnel::Machine;
+pub use crate::tunnel::{Forger, Machine, reread};
 
 /// The longest datagram of a tunnel at a rendezvous.
 pub const MAX_DATAGRAM_BYTES: usize = rendezvous::MAX_DATAGRAM_BYTES;
@@ -43,6 +44,21 @@ impl Rendezvous {
     /// No mailboxes yet.
     pub fn new(now: Instant) -> Self {
         Self(Mailboxes::new(now))
+    }
+
+    /// Opens a mailbox for work.
+    pub fn pay(&mut self, now: Instant, mine: u64, peer: u64, work: Work) {
+        self.0.pay(now, mailbox(mine), mailbox(peer), work);
+    }
+
+    /// Forgets a mailbox.
+    pub fn close(&mut self, mine: u64) {
+        self.0.close(mailbox(mine));
+    }
+
+    /// Forgets those that nobody has touched for long.
+    pub fn sweep(&mut self, now: Instant) {
+        self.0.sweep(now);
     }
 
     /// Takes a message to a mailbox: SURBs of its owner, and perhaps a datagram for the peer.

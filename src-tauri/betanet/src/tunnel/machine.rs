@@ -3,7 +3,7 @@
 //! Invariant: everything goes through the same [`Connection`] that [`super::Tunnel`] runs.
 //! Deliberately absent: waiting. What has no room is not written, and the caller comes again.
 
-use super::{CloseReason, Side, TunnelConfig, connection::Connection, handshake::Keys};
+use super::{CloseReason, Side, TunnelConfig, connection::Connection, frames::Frame, handshake::Keys};
 use std::{fmt, time::Instant};
 
 /// One end of a tunnel, driven by hand.
@@ -93,4 +93,27 @@ impl Machine {
     pub fn closed(&self) -> Option<CloseReason> {
         self.connection.closed
     }
+}
+
+/// An end that holds the keys and keeps no rule: it seals any content under any number. What a hostile host or visitor can say.
+#[derive(Debug)]
+pub struct Forger(Keys);
+
+impl Forger {
+    /// With the keys of a handshake.
+    pub fn new(keys: Keys) -> Self {
+        Self(keys)
+    }
+
+    /// A datagram of this content; `None` when it is too long for one, or the number is the one that Noise reserves.
+    pub fn seal(&self, number: u64, content: &[u8]) -> Option<Vec<u8>> {
+        self.0.seal(number, content)
+    }
+}
+
+/// Reads a datagram's content and writes down what was read; `None` when it is none.
+pub fn reread(content: &[u8]) -> Option<Vec<u8>> {
+    let mut again = Vec::with_capacity(content.len());
+    Frame::read_all(content)?.iter().for_each(|frame| frame.write(&mut again));
+    Some(again)
 }

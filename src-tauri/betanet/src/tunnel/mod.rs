@@ -21,7 +21,7 @@ mod window;
 
 pub use driver::{Stream, Tunnel, TunnelError};
 pub use handshake::{HandshakeError, Initiation, IntroductionKey, Keys, Response, initiate, respond};
-pub use machine::Machine;
+pub use machine::{Forger, Machine, reread};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

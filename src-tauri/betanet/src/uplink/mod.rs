@@ -6,16 +6,18 @@
 
 mod guards;
 mod surbs;
+mod time;
 
 use crate::{
     clock::FogClock,
     directory::{Directory, NotPrivate},
+    epoch,
     link::{Frame, Way},
     message::{FromMix, MessageError, ToMix},
     mixnode::KnownDirectory,
     paths::{Guards, Net, NoPath},
 };
-use fogbank_model::{FogId, Level, MixId};
+use fogbank_model::{FogId, Level, MixId, UnixMs};
 use fogbank_sphinx::{BuildError, Epoch, Geometry, build, make_surb, open_reply};
 use guards::GuardLinks;
 use serde::{Deserialize, Serialize};
@@ -26,9 +28,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use surbs::{Out, SurbsOut};
+use time::NetworkTime;
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -200,6 +203,7 @@ struct Shared {
     clock: FogClock,
     exclude: Vec<MixId>,
     directory: watch::Sender<Option<Arc<Directory>>>,
+    time: Mutex<Option<NetworkTime>>,
     guards: watch::Sender<Guards>,
     links: GuardLinks,
     status: watch::Sender<UplinkStatus>,
@@ -224,6 +228,7 @@ impl Uplink {
             clock: config.clock,
             exclude: config.exclude,
             directory: watch::Sender::new(None),
+            time: Mutex::default(),
             guards: watch::Sender::new(config.guards),
             links: GuardLinks::new(config.bind),
             status: watch::Sender::new(UplinkStatus::Starting),
@@ -251,7 +256,7 @@ impl Uplink {
 
     /// The key epoch: SURBs that were made in an earlier one soon lead nowhere.
     pub fn epoch(&self) -> Option<Epoch> {
-        self.shared.directory.borrow().as_ref().map(|directory| directory.epoch(self.shared.clock.now()))
+        self.shared.directory.borrow().as_ref().map(|directory| epoch::at(self.shared.now(directory)))
     }
 
     /// The guards, to be kept with the profile whenever they change.
@@ -334,6 +339,7 @@ impl Uplink {
     pub async fn ask(&self, to: MixId, level: Level, question: impl Fn(Vec<u8>) -> ToMix + Send) -> Result<FromMix, AskError> {
         let (inbox, mut replies) = self.inbox();
         for _ in 0..ASK_TRIES {
+            let (tried, heard) = (self.time(), self.shared.heard());
             let surb = self.surbs(to, 1, level, &inbox).await.map_err(AskError::Send)?.pop().unwrap_or_default();
             self.send(to, level, &question(surb)).await.map_err(AskError::Send)?;
             if let Ok(Some(reply)) = timeout(ASK_WAIT, replies.recv()).await {
@@ -341,9 +347,18 @@ impl Uplink {
                     Ok(answer) => return Ok(answer),
                     Err(error) => tracing::debug!(%error, "a mix answered nonsense"),
                 }
+            } else if let Some(tried) = tried
+                && self.shared.heard() == heard
+            {
+                // Not only this mix: nothing at all came back. Perhaps mixes can't read what we seal.
+                self.shared.doubt(tried);
             }
         }
         Err(AskError::Silent)
+    }
+
+    fn time(&self) -> Option<UnixMs> {
+        self.shared.directory.borrow().as_ref().map(|directory| self.shared.now(directory))
     }
 
     /// Ends it and its links.
@@ -369,8 +384,27 @@ impl Shared {
     fn net<T>(&self, directory: &Directory, choose: impl FnOnce(&Net<'_>) -> T) -> T {
         let guards = self.guards.borrow();
         let guard_up = |id| self.links.is_up(id);
-        let epoch = directory.epoch(self.clock.now());
+        let epoch = epoch::at(self.now(directory));
         choose(&Net { directory, epoch, guards: &guards, exclude: &self.exclude, guard_up: &guard_up })
+    }
+
+    /// The network's time, as well as it is known.
+    fn now(&self, directory: &Directory) -> UnixMs {
+        let clock = self.clock.now();
+        lock(&self.time).map_or_else(|| directory.time(clock), |known| known.at(clock, Instant::now()))
+    }
+
+    /// Replies that came, those included that were too late or changed: whatever they say, mixes could read what they answer.
+    fn heard(&self) -> u64 {
+        let Counts { packets_in, garbled, dropped, .. } = &self.counts;
+        [packets_in, garbled, dropped].iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Nothing answered what was sent at this time.
+    fn doubt(&self, tried: UnixMs) {
+        if let Some(known) = lock(&self.time).as_mut() {
+            known.doubt(tried, self.clock.now(), Instant::now());
+        }
     }
 
     /// A guard brought something.
@@ -411,6 +445,8 @@ impl Shared {
             // An old one that somebody replays would bring back mixes, leases and records of its time.
             let newer = fresh.fresh(self.clock.now()) && known.as_ref().is_none_or(|k| k.serial < fresh.serial);
             if newer {
+                let mut time = lock(&self.time);
+                *time = Some(NetworkTime::new(&fresh, time.as_ref(), Instant::now()));
                 *known = Some(fresh);
             }
             newer

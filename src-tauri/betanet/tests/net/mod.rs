@@ -17,11 +17,10 @@ use fogbank_betanet::{
     tunnel::{IntroductionKey, Stream},
     uplink::{Uplink, UplinkConfig, UplinkStatus},
 };
-use fogbank_model::{FogId, InstanceId, Level, MixId, Onion, OwnerId};
+use fogbank_model::{FogId, InstanceId, Level, MixId, Onion, OwnerId, UnixMs};
 use fogbank_wire::ServiceProof;
 use iroh::SecretKey;
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -39,53 +38,102 @@ pub(crate) struct Net {
     fog: SecretKey,
     serial: u64,
     directory: watch::Sender<Option<KnownDirectory>>,
+    clock: FogClock,
+    /// Of each mix: its key, and the directory as it knows it.
+    homes: Vec<(SecretKey, watch::Sender<Option<KnownDirectory>>)>,
     pub(crate) mixes: Vec<(MixEntry, Mixnode)>,
-    secrets: HashMap<MixId, SecretKey>,
 }
 
 impl Net {
     /// A test fog of so many mixes.
     pub(crate) async fn start(mixes: u8) -> Self {
+        Self::start_at(mixes, FogClock::default()).await
+    }
+
+    /// A test fog whose time is that of a clock.
+    pub(crate) async fn start_at(mixes: u8, clock: FogClock) -> Self {
         let directory = watch::Sender::new(None);
-        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new(), secrets: HashMap::new() };
+        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, clock, homes: Vec::new(), mixes: Vec::new() };
         for number in 0..mixes {
-            let secret = SecretKey::generate();
-            let mix = net.start_mix(secret.clone(), OwnerId([number; 32])).await;
-            net.secrets.insert(mix.0.id, secret);
-            net.mixes.push(mix);
+            net.add_mix(number).await;
         }
         net.publish();
         net
     }
 
-    async fn start_mix(&self, secret: SecretKey, owner: OwnerId) -> (MixEntry, Mixnode) {
-        let endpoint = link::bind(secret, SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
+    /// One mix more, in the next directory.
+    pub(crate) async fn add_mix(&mut self, number: u8) {
+        self.add_mix_by(number, self.clock.clone()).await;
+    }
+
+    /// One mix more that goes by this clock.
+    pub(crate) async fn add_mix_by(&mut self, number: u8, clock: FogClock) {
+        let (key, known) = (SecretKey::generate(), watch::Sender::new(None));
+        let mix = self.run_mix(&key, &known, SocketAddr::new(LOOPBACK, 0), number, clock).await;
+        self.homes.push((key, known));
+        self.mixes.push(mix);
+    }
+
+    async fn run_mix(
+        &self,
+        key: &SecretKey,
+        known: &watch::Sender<Option<KnownDirectory>>,
+        addr: SocketAddr,
+        number: u8,
+        clock: FogClock,
+    ) -> (MixEntry, Mixnode) {
+        // A port is free again a moment after its endpoint has closed.
+        let binding = async {
+            loop {
+                match link::bind(key.clone(), addr, None).await {
+                    Ok(endpoint) => return endpoint,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        let endpoint = tokio::time::timeout(Duration::from_secs(10), binding).await.expect("the port is free again");
         let addrs = endpoint.bound_sockets();
-        let config = MixConfig { directory: self.directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
+        let config = MixConfig { directory: known.subscribe(), clock, rate: Rate::UNLIMITED };
         let mix = Mixnode::start(endpoint, config);
         let entry = MixEntry {
             id: mix.id(),
             key: mix.key(),
             life: mix.life(),
             packet_keys: mix.packet_keys().borrow().clone(),
-            owner,
+            owner: OwnerId([number; 32]),
             addrs,
             relay: None,
-            since: clock(),
+            since: self.clock.now(),
             reliability: UNMEASURED,
         };
         (entry, mix)
     }
 
-    /// Ends a mix without a word to anybody, and starts it anew with its key, elsewhere.
-    pub(crate) async fn restart_mix(&mut self, id: MixId) {
-        let at = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
-        let (before, mix) = self.mixes.remove(at);
-        mix.shutdown().await;
-        let anew = self.start_mix(self.secrets[&id].clone(), before.owner).await;
-        assert!(anew.0.id == id && anew.0.life != before.life);
-        self.mixes.insert(at, anew);
+    /// Ends a mix and starts it again at the same address: another life with other packet keys, in the next directory.
+    pub(crate) async fn restart(&mut self, index: usize) {
+        let addr = self.mixes[index].0.addrs[0];
+        self.mixes[index].1.shutdown().await;
+        let (key, known) = &self.homes[index];
+        let mix = self.run_mix(key, known, addr, u8::try_from(index).unwrap(), self.clock.clone()).await;
+        self.mixes[index] = mix;
         self.publish();
+    }
+
+    /// The same by its id, at another address.
+    pub(crate) async fn restart_mix(&mut self, id: MixId) {
+        let index = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
+        self.mixes[index].1.shutdown().await;
+        let (key, known) = &self.homes[index];
+        let elsewhere = SocketAddr::new(LOOPBACK, 0);
+        let anew = self.run_mix(key, known, elsewhere, u8::try_from(index).unwrap(), self.clock.clone()).await;
+        assert!(anew.0.id == id && anew.0.life != self.mixes[index].0.life);
+        self.mixes[index] = anew;
+        self.publish();
+    }
+
+    /// The secret key of a mix.
+    pub(crate) fn key(&self, index: usize) -> SecretKey {
+        self.homes[index].0.clone()
     }
 
     pub(crate) fn fog(&self) -> FogId {
@@ -94,18 +142,30 @@ impl Net {
 
     /// Signs the directory anew and hands it to everybody.
     pub(crate) fn publish(&mut self) {
+        self.publish_but(&[]);
+    }
+
+    /// As [`Self::publish`], but these mixes hear nothing of it.
+    pub(crate) fn publish_but(&mut self, deaf: &[usize]) {
         self.serial += 1;
         let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).collect();
-        let directory = Directory::new(self.fog(), true, self.serial, clock(), [7; 32], entries);
+        let directory = Directory::new(self.fog(), true, self.serial, self.clock.now(), [7; 32], entries);
         let signed = Arc::new(directory.seal(&self.fog).unwrap());
         let directory = Arc::new(Directory::open(&signed, &self.fog()).unwrap());
-        self.directory.send_replace(Some(KnownDirectory { directory, signed }));
+        let known = KnownDirectory { directory, signed };
+        for (index, (_, home)) in self.homes.iter().enumerate() {
+            if !deaf.contains(&index) {
+                home.send_replace(Some(known.clone()));
+            }
+        }
+        self.directory.send_replace(Some(known));
     }
 
     /// Ends a mix and lists it no more.
     pub(crate) async fn end_mix(&mut self, id: MixId) {
         let at = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
         let (_, mix) = self.mixes.remove(at);
+        self.homes.remove(at);
         mix.shutdown().await;
         self.publish();
     }
@@ -121,8 +181,23 @@ impl Net {
 
     /// A client that knows one mix from a link.
     pub(crate) fn stranger(&self) -> Uplink {
-        let entry = &self.mixes[0].0;
-        Uplink::start(self.config(None, vec![(entry.key, entry.addrs.clone())]))
+        self.stranger_by(0, self.clock.clone())
+    }
+
+    /// A client that knows this mix from a link and goes by this clock.
+    pub(crate) fn stranger_by(&self, mix: usize, clock: FogClock) -> Uplink {
+        let entry = &self.mixes[mix].0;
+        Uplink::start(UplinkConfig { clock, ..self.config(None, vec![(entry.key, entry.addrs.clone())]) })
+    }
+
+    /// A client with the directory from its allocator, these guards and this clock.
+    pub(crate) fn member_with(&self, guards: &[MixId], clock: FogClock) -> Uplink {
+        let now = self.clock.now();
+        let kept: Vec<_> = guards.iter().map(|id| (*id, now.plus(LEASE_LIFE), now)).collect();
+        let none: Vec<(MixId, UnixMs, UnixMs)> = Vec::new();
+        // Guards can be read back from a profile and not be made otherwise.
+        let guards = postcard::from_bytes(&postcard::to_stdvec(&(kept, none)).unwrap()).unwrap();
+        Uplink::start(UplinkConfig { guards, clock, ..self.config(Some(self.directory.subscribe()), Vec::new()) })
     }
 
     /// The directory as it changes.
@@ -142,7 +217,7 @@ impl Net {
             directory,
             bootstrap,
             guards: Guards::new(),
-            clock: FogClock::default(),
+            clock: self.clock.clone(),
         }
     }
 
@@ -235,18 +310,31 @@ impl Container {
         number: u8,
         serve: impl Fn(Stream) -> JoinHandle<()> + Send + 'static,
     ) -> Instance {
+        self.serve_by(net.member(), number, serve).await
+    }
+
+    /// As [`Self::instance`], on this uplink.
+    pub(crate) async fn echo_by(&self, uplink: Uplink, number: u8) -> Instance {
+        self.serve_by(uplink, number, move |stream| tokio::spawn(echo(number, stream))).await
+    }
+
+    async fn serve_by(&self, uplink: Uplink, number: u8, serve: impl Fn(Stream) -> JoinHandle<()> + Send + 'static) -> Instance {
         let (accept, mut streams) = mpsc::channel::<Stream>(16);
         tokio::spawn(async move {
             while let Some(stream) = streams.recv().await {
                 serve(stream);
             }
         });
-        self.instance_for(net, number, accept).await
+        self.instance_by(uplink, number, accept).await
     }
 
     /// An instance on an uplink of its own whose streams go to `accept`.
     pub(crate) async fn instance_for(&self, net: &Net, number: u8, accept: mpsc::Sender<Stream>) -> Instance {
-        let uplink = net.member();
+        self.instance_by(net.member(), number, accept).await
+    }
+
+    /// An instance on this uplink whose streams go to `accept`.
+    pub(crate) async fn instance_by(&self, uplink: Uplink, number: u8, accept: mpsc::Sender<Stream>) -> Instance {
         ready(&uplink).await;
         let key = IntroductionKey::generate();
         let id = InstanceId([number; 16]);

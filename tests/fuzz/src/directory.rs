@@ -1,0 +1,95 @@
+//! The directory: as bytes of the wire, and as content that the fog itself signs; and what is done with one that is believed.
+
+use crate::samples::{NOW, directory, fog, fog_id, mode, moment, rng, sign};
+use fogbank_betanet::{
+    directory::{Directory, MAX_MIXES, check_mix},
+    paths::{GUARDS, Guards, Net},
+};
+use fogbank_model::{DeviceId, Level, MixId};
+use fogbank_sphinx::{MixPublic, build};
+use fogbank_wire::{MixInfo, PacketKeys};
+use iroh::SecretKey;
+
+const CONTEXT: &str = "fogbank directory 2";
+const DEVICE: DeviceId = DeviceId([4; 32]);
+
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![mode(0, &directory(true, 5).seal(&fog()).unwrap())];
+    for (test, mixes) in [(true, 0), (true, 1), (true, 6), (false, 12)] {
+        seeds.push(mode(1, &postcard::to_stdvec(&directory(test, mixes)).unwrap()));
+    }
+    let entry = &directory(true, 1).mixes[0];
+    let key = SecretKey::from_bytes(&[100; 32]);
+    let info = MixInfo::new(&key, DEVICE, entry.life, entry.packet_keys.clone(), entry.addrs.clone()).unwrap();
+    seeds.push(mode(2, &postcard::to_stdvec(&info).unwrap()));
+    seeds
+}
+
+pub(crate) fn run(input: &[u8]) -> bool {
+    let Some((mode, rest)) = input.split_first() else { return false };
+    match mode % 3 {
+        0 => Directory::open(rest, &fog_id()).is_ok(),
+        1 => {
+            let signed = postcard::to_stdvec(&sign(&fog(), CONTEXT, rest)).unwrap();
+            let Ok(directory) = Directory::open(&signed, &fog_id()) else { return false };
+            used(&directory);
+            true
+        }
+        _ => fogbank_wire::decode::<MixInfo>(rest).is_ok_and(|info| listed(&info)),
+    }
+}
+
+/// What a device asks to have listed, as the allocator looks at it.
+fn listed(info: &MixInfo) -> bool {
+    let _ = check_mix(info, DEVICE, fogbank_betanet::epoch::at(NOW));
+    // The same as a mix whose word is true.
+    let key = SecretKey::from_bytes(&[100; 32]);
+    let Ok(true_word) = MixInfo::new(&key, DEVICE, info.life, info.packet_keys.clone(), info.addrs.clone()) else { return false };
+    let checked = check_mix(&true_word, DEVICE, fogbank_betanet::epoch::at(NOW));
+    if checked.is_ok() {
+        assert!(true_word.packet_keys.keys.len() <= PacketKeys::MOST && !true_word.addrs.is_empty());
+        assert!(
+            true_word.packet_keys.keys.iter().all(|key| MixPublic(*key).is_sound()),
+            "a key for which no packet can be built"
+        );
+    }
+    checked.is_ok()
+}
+
+/// What every node does with a directory that it believes.
+fn used(directory: &Directory) {
+    assert!(directory.mixes.len() <= MAX_MIXES);
+    assert!(directory.mixes.is_sorted_by(|a, b| a.id < b.id), "looking one up is a binary search");
+    for choice in 0..8 {
+        let clock = moment(choice);
+        let _ = directory.fresh(clock);
+        let time = directory.time(clock);
+        assert!(time >= directory.made && time <= directory.expires);
+    }
+    for (index, mix) in directory.mixes.iter().enumerate() {
+        let weight = directory.weight(index);
+        assert!((0.0..=1.0).contains(&weight), "a weight of {weight}");
+        assert_eq!(directory.mix(mix.id), Some(mix));
+    }
+    assert!(directory.ring(&[6; 32]).len() <= directory.mixes.len());
+    let own: Vec<MixId> = directory.mixes.iter().take(1).map(|m| m.id).collect();
+    let _ = directory.usable(&own);
+    let rng = &mut rng();
+    let mut guards = Guards::new();
+    guards.refresh(directory, &own, rng);
+    assert!(guards.ids().count() <= GUARDS && guards.ids().all(|id| !own.contains(&id)));
+    let net = Net { directory, epoch: directory.epoch(NOW), guards: &guards, exclude: &own, guard_up: &|_| true };
+    let Some(end) = directory.mixes.last() else { return };
+    let _ = net.rendezvous(end.id, rng);
+    let _ = net.reply(end.id, Level::Strict, rng);
+    if let Ok(path) = net.forward(end.id, Level::Balanced, rng) {
+        let mut ids: Vec<_> = path.iter().map(|hop| hop.id).collect();
+        assert_eq!(ids.last(), Some(&end.id.0));
+        assert!(guards.contains(MixId(ids[0])), "the first hop is a guard");
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), path.len(), "no mix stands twice on a path");
+        // A key of small order is refused, not used.
+        let _ = build(rng, net.epoch, &path, b"hello");
+    }
+}
