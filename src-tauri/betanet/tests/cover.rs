@@ -7,13 +7,14 @@ mod net;
 use fogbank_betanet::{
     directory::{MixEntry, UNMEASURED, clock, mix_id},
     link,
-    mixnode::Mixnode,
+    message::ToMix,
+    mixnode::{Mixnode, Rate},
 };
-use fogbank_model::{MixId, OwnerId};
+use fogbank_model::{Level, MixId, OwnerId};
 use fogbank_sphinx::MixSecret;
 use fogbank_wire::{Greeting, PacketKeys, Purpose, receive_hello, write_frame};
 use iroh::{Endpoint, SecretKey};
-use net::Net;
+use net::{Net, ready};
 use std::time::Duration;
 
 /// Ten loops a second of each mix.
@@ -62,7 +63,7 @@ fn share(of: &Mixnode, mix: MixId) -> Option<u16> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_that_swallows_everything_stands_out_in_what_all_others_measure() {
-    let mut net = Net::start_with(6, QUICK).await;
+    let mut net = Net::start_with(6, QUICK, Rate::UNLIMITED).await;
     let bad = swallower(100).await;
     net.others.push(bad.clone());
     net.publish();
@@ -78,7 +79,7 @@ async fn a_mix_that_swallows_everything_stands_out_in_what_all_others_measure() 
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let told = || net.mixes.iter().map(|(_, mix)| mix.probe_shares()).collect::<Vec<_>>();
+    let told = || net.mixes.iter().map(|(_, mix)| (mix.probe_shares(), mix.counters())).collect::<Vec<_>>();
     assert!(tokio::time::timeout(JUDGED, seen).await.is_ok(), "{:?}", told());
     for (_, mix) in &net.mixes {
         let counters = mix.counters();
@@ -89,4 +90,27 @@ async fn a_mix_that_swallows_everything_stands_out_in_what_all_others_measure() 
     let mut listed = bad.clone();
     listed.reliability = share(&net.mixes[0].1, bad.id).unwrap();
     assert!(!listed.works());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_sends_loops_while_it_is_in_use_and_none_at_level_fast() {
+    let net = Net::start(7).await;
+    let (quick, careful) = (net.member(), net.member());
+    ready(&quick).await;
+    ready(&careful).await;
+    let to =
+        |uplink: &fogbank_betanet::uplink::Uplink| uplink.rendezvous(&net.directory(), MixId([0; 16])).expect("a mix to end at");
+    quick.send(to(&quick), Level::Fast, &ToMix::Drop).await.unwrap();
+    careful.send(to(&careful), Level::Balanced, &ToMix::Drop).await.unwrap();
+    let loops = async {
+        while careful.counters().cover_in < 5 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // One a second on average.
+    assert!(tokio::time::timeout(Duration::from_secs(30), loops).await.is_ok(), "{:?}", careful.counters());
+    let counters = careful.counters();
+    assert!(counters.cover_out >= 5 && counters.packets_out > counters.cover_out, "{counters:?}");
+    assert_eq!(quick.counters().cover_out, 0);
+    assert_eq!(net.member().counters().cover_out, 0, "one that is not in use");
 }

@@ -17,7 +17,7 @@ use fogbank_betanet::{
     mixnode::{MixConfig, Mixnode, Rate},
     schedule::MIX_LOOP_MEAN,
     service::Host,
-    uplink::{Uplink, UplinkConfig},
+    uplink::{CoverBudget, NoBudget, Uplink, UplinkConfig},
 };
 use fogbank_model::{FogId, MixId};
 use fogbank_wire::{FrameError, MixInfo};
@@ -44,7 +44,13 @@ impl Ground {
         fogbank_betanet::directory::mix_id(self.identity.mix.public().as_bytes())
     }
 
-    fn uplink(&self, fog: FogId, kind: Use, bootstrap: Option<&VisitedFog>) -> (Uplink, JoinHandle<()>) {
+    fn uplink(
+        &self,
+        fog: FogId,
+        kind: Use,
+        bootstrap: Option<&VisitedFog>,
+        cover_budget: Option<Result<CoverBudget, NoBudget>>,
+    ) -> (Uplink, JoinHandle<()>) {
         let uplink = Uplink::start(UplinkConfig {
             bind: self.listen,
             exclude: vec![self.own_mix()],
@@ -53,6 +59,7 @@ impl Ground {
             bootstrap: bootstrap.map(|b| b.mixes.clone()).unwrap_or_default(),
             guards: guards::load(&self.profile, kind),
             clock: self.clock.clone(),
+            cover_budget,
         });
         let keeping = guards::keep(self.profile.clone(), kind, uplink.guards());
         (uplink, keeping)
@@ -96,7 +103,9 @@ pub(crate) struct Lending {
 
 impl Lending {
     pub(crate) async fn start(ground: &Ground, fog: FogId, endpoint: Endpoint, bundles: Bundles, share: Share) -> Self {
-        let (uplink, keeping) = ground.uplink(fog, Use::Hosting, None);
+        // What is lent has no limit of the month yet, so only the rate is held against it.
+        let budget = CoverBudget::declare(Some(share.bandwidth_kbps.saturating_mul(1_000) / 8), None, 0);
+        let (uplink, keeping) = ground.uplink(fog, Use::Hosting, None, Some(budget));
         let folder = ground.profile.root().to_owned();
         let config = AgentConfig { device: ground.identity.device_id(), fog, endpoint, bundles, folder, share };
         let host = Host::start(uplink.clone());
@@ -123,7 +132,7 @@ pub(crate) struct Visiting {
 impl Visiting {
     /// `bootstrap` is the way of those who are no members.
     pub(crate) fn start(ground: &Ground, fog: FogId, bootstrap: Option<VisitedFog>) -> Self {
-        let (uplink, keeping) = ground.uplink(fog, Use::Visiting, bootstrap.as_ref());
+        let (uplink, keeping) = ground.uplink(fog, Use::Visiting, bootstrap.as_ref(), None);
         let visitor = Visitor::start(uplink.clone());
         visitor.unlock(visited_keys::load(&ground.profile));
         Self { visitor, uplink, fog, bootstrap, keeping }

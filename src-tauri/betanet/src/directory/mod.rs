@@ -7,6 +7,7 @@
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
 mod entry;
+pub mod gossip;
 mod hub;
 mod weight;
 

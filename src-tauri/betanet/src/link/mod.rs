@@ -1,17 +1,18 @@
 //! Links: QUIC connections on which packets travel between mixes, and between a client and its guard.
 //!
-//! Invariants: a packet is one unidirectional stream of exactly [`LINK_FRAME_BYTES`], so no packet waits behind a lost one and all look
+//! Invariants: a frame is one unidirectional stream of exactly [`LINK_FRAME_BYTES`], so no packet waits behind a lost one and all look
 //! alike; every queue is bounded; a peer that speaks garbage or dribbles loses its stream, nothing else.
 //! No relay, look-up service, port mapping or DNS: nothing is sent to anyone who was not named.
 //! Deliberately absent: what packets mean (mixnode and uplink).
 
+mod frame;
 mod outgoing;
 #[cfg(test)]
 mod tests;
 
-pub use outgoing::{Link, LinkState};
+pub use frame::{Frame, PART_BYTES, Part};
+pub use outgoing::{Link, LinkState, Take};
 
-use bytes::Bytes;
 use fogbank_sphinx::{Geometry, PACKET_BYTES};
 use futures_util::FutureExt as _;
 use iroh::{
@@ -24,14 +25,10 @@ use iroh::{
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
-/// A kind and a packet, or a kind and a delivery padded to the same length.
+/// Every frame: a kind, and a packet or what is padded to the same length.
 pub const LINK_FRAME_BYTES: usize = 1 + PACKET_BYTES;
 /// A delivery: the SURB's id and the body; the rest of the frame is zeros (under QUIC's encryption).
 pub const DELIVERY_BYTES: usize = Geometry::ID_BYTES + Geometry::BODY_BYTES;
-
-const PACKET: u8 = 1;
-const DELIVERY: u8 = 2;
-const DIRECTORY: u8 = 3;
 
 /// A peer is heard from at least this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -54,21 +51,8 @@ const ACK_DELAY: Duration = Duration::from_millis(10);
 const STREAM_WINDOW: u32 = 2 * LINK_FRAME_BYTES as u32;
 /// All frames under way.
 const WINDOW: u32 = MAX_STREAMS * LINK_FRAME_BYTES as u32;
-/// A directory of [`crate::directory::MAX_MIXES`] fits a wire frame.
-const MAX_DIRECTORY_BYTES: usize = fogbank_wire::MAX_FRAME_BYTES;
 /// A stream that takes longer is given up; its packet would be too late anyway.
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
-
-/// What a peer sends on a link.
-#[derive(Debug)]
-pub enum Frame {
-    /// A packet to unwrap.
-    Packet(Vec<u8>),
-    /// To a client: a reply that came for it: SURB id, then the body.
-    Delivery(Vec<u8>),
-    /// To a client: the signed directory.
-    Directory(Vec<u8>),
-}
 
 /// How links use QUIC: streams go out in the order in which they were written.
 ///
@@ -133,14 +117,7 @@ pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr]) -> Option<EndpointAddr>
 /// Sends one frame on a stream of its own; waits while the connection has no room.
 pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), ConnectionError> {
     let mut stream = connection.open_uni().await?;
-    let mut pieces = match frame {
-        Frame::Packet(bytes) => padded(&[PACKET], bytes),
-        Frame::Delivery(bytes) => padded(&[DELIVERY], bytes),
-        Frame::Directory(bytes) => {
-            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-            padded(&[DIRECTORY, length[0], length[1], length[2], length[3]], bytes)
-        }
-    };
+    let mut pieces = frame.pieces();
     // A peer that stops a stream loses that frame; a broken connection shows at the next one.
     if stream.write_all_chunks(&mut pieces).await.is_ok() {
         let _ = stream.finish();
@@ -148,22 +125,9 @@ pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), Co
     Ok(())
 }
 
-/// The pieces of a frame, none of which is copied, and zeros up to the next multiple of [`LINK_FRAME_BYTES`]: a packet and a delivery are one
-/// such length, and a directory looks like a row of packets.
-fn padded(front: &[u8], bytes: Vec<u8>) -> [Bytes; 3] {
-    static ZEROS: [u8; LINK_FRAME_BYTES] = [0; LINK_FRAME_BYTES];
-    let length = front.len() + bytes.len();
-    let rest = length.next_multiple_of(LINK_FRAME_BYTES) - length;
-    [Bytes::copy_from_slice(front), bytes.into(), Bytes::from_static(&ZEROS[..rest])]
-}
-
 /// Takes a peer's frames, each as it is complete, until the connection ends. `take` must not wait: it counts and drops what it has no
 /// room for.
-pub(crate) async fn receive(
-    connection: &Connection,
-    directories: bool,
-    take: impl Fn(Frame) + Send + Sync + 'static,
-) -> ConnectionError {
+pub(crate) async fn receive(connection: &Connection, take: impl Fn(Frame) + Send + Sync + 'static) -> ConnectionError {
     let take = Arc::new(take);
     let slots = Arc::new(Semaphore::new(MAX_STREAMS as usize));
     loop {
@@ -171,7 +135,7 @@ pub(crate) async fn receive(
             Ok(stream) => stream,
             Err(error) => return error,
         };
-        let mut reading = Box::pin(read(stream, directories));
+        let mut reading = Box::pin(read(stream));
         // Most frames are there whole when their stream is: they cost neither a task nor a timer.
         if let Some(frame) = reading.as_mut().now_or_never() {
             taken(frame, &*take);
@@ -197,32 +161,11 @@ fn taken(frame: Option<Frame>, take: &impl Fn(Frame)) {
     }
 }
 
-async fn read(mut stream: RecvStream, directories: bool) -> Option<Frame> {
+async fn read(mut stream: RecvStream) -> Option<Frame> {
     let mut kind = [0];
     stream.read_exact(&mut kind).await.ok()?;
-    match kind[0] {
-        PACKET => exactly(stream, PACKET_BYTES).await.map(Frame::Packet),
-        DELIVERY => {
-            let mut bytes = exactly(stream, PACKET_BYTES).await?;
-            bytes.truncate(DELIVERY_BYTES);
-            Some(Frame::Delivery(bytes))
-        }
-        DIRECTORY if directories => {
-            let mut length = [0; 4];
-            stream.read_exact(&mut length).await.ok()?;
-            let length = usize::try_from(u32::from_be_bytes(length)).ok().filter(|length| *length <= MAX_DIRECTORY_BYTES)?;
-            let front = 1 + 4;
-            let mut bytes = exactly(stream, (front + length).next_multiple_of(LINK_FRAME_BYTES) - front).await?;
-            bytes.truncate(length);
-            Some(Frame::Directory(bytes))
-        }
-        _ => None,
-    }
-}
-
-async fn exactly(mut stream: RecvStream, bytes: usize) -> Option<Vec<u8>> {
-    let read = stream.read_to_end(bytes).await.ok()?;
-    (read.len() == bytes).then_some(read)
+    let body = stream.read_to_end(PACKET_BYTES).await.ok()?;
+    Frame::parse(kind[0], body)
 }
 
 const _: () = assert!(DELIVERY_BYTES <= PACKET_BYTES, "a delivery fits the frame of a packet");

@@ -34,7 +34,7 @@ pub enum LinkState {
 }
 
 /// What to do with frames that come back on a link.
-type Take = Arc<dyn Fn(Frame) + Send + Sync>;
+pub type Take = Arc<dyn Fn(Frame) + Send + Sync>;
 
 /// A link to one peer, kept up until it is dropped.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ async fn connect(endpoint: &Endpoint, key: &[u8; 32], addrs: &[SocketAddr]) -> O
 async fn carry(connection: &Connection, frames: &mut mpsc::Receiver<Frame>, take: Option<Take>) -> bool {
     let receiving = async {
         match take {
-            Some(take) => receive(connection, true, move |frame| take(frame)).await,
+            Some(take) => receive(connection, move |frame| take(frame)).await,
             None => connection.closed().await,
         }
     };

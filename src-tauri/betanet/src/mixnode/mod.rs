@@ -13,37 +13,34 @@ mod keys;
 mod limits;
 pub(crate) mod mailboxes;
 mod pipeline;
-mod probes;
+pub(crate) mod probes;
 mod replay;
 mod revoked;
 mod services;
+mod serving;
+mod shaped;
+mod spreading;
 
 pub use crate::directory::KnownDirectory;
 pub use counters::MixCounters;
 pub use limits::Rate;
 
-use crate::{
-    clock::FogClock,
-    directory::{DirectoryHub, mix_id},
-    link::{Frame, receive},
-};
+use crate::{clock::FogClock, directory::DirectoryHub};
 use fogbank_model::MixId;
 use fogbank_wire::{Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, receive_hello, write_frame};
-use iroh::{Endpoint, endpoint::Connection};
+use iroh::Endpoint;
 use pipeline::Pipeline;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
 };
 
 /// Connections at once: 256 links of other mixes and as many clients.
 const MAX_CONNECTIONS: usize = 512;
-/// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
-const CLIENT_QUEUE: usize = 256;
 
 /// How a mix begins.
 #[derive(Debug, Clone)]
@@ -74,6 +71,7 @@ impl Mixnode {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
         tasks.spawn(Pipeline::tend(pipeline.clone()));
+        tasks.spawn(Pipeline::spread(pipeline.clone()));
         tasks.spawn(cover::send_loops(pipeline.clone(), loop_mean));
         Self { pipeline, life: rand::random(), endpoint, running: Mutex::new((tasks, workers)) }
     }
@@ -161,7 +159,7 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
             match receive_hello(&connection).await {
                 Ok((Purpose::Mix, mut reply)) => {
                     if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
-                        serve(connection, pipeline).await;
+                        serving::serve(connection, pipeline).await;
                     }
                 }
                 Ok((_, mut reply)) => {
@@ -173,53 +171,5 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
                 Err(error) => tracing::debug!(%error, "a peer said no hello"),
             }
         });
-    }
-}
-
-/// Takes one peer's packets and brings it what is for it, until it goes.
-async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
-    // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
-    let tag = mix_id(connection.remote_id().as_bytes()).0;
-    let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
-    pipeline.peers.arrived(tag, queue.clone());
-    let taking = {
-        let pipeline = pipeline.clone();
-        receive(&connection, false, move |frame| {
-            let Frame::Packet(bytes) = frame else { return };
-            pipeline.take(tag, bytes, Instant::now());
-        })
-    };
-    tokio::select! {
-        _ = taking => {}
-        () = bring(&connection, frames, &pipeline) => {}
-    }
-    pipeline.peers.left(tag, &queue);
-    connection.close(iroh::endpoint::VarInt::from_u32(0), b"");
-}
-
-/// Sends a client its replies, and the directory whenever there is a new one.
-async fn bring(connection: &Connection, mut frames: mpsc::Receiver<Frame>, pipeline: &Pipeline) {
-    let mut directories = pipeline.directory.clone();
-    let client = directories.borrow().as_ref().is_none_or(|d| {
-        let id = mix_id(connection.remote_id().as_bytes());
-        d.directory.mix(id).is_none()
-    });
-    directories.mark_changed();
-    loop {
-        let frame = tokio::select! {
-            frame = frames.recv() => frame,
-            changed = directories.changed(), if client => {
-                if changed.is_err() { return }
-                let known = directories.borrow_and_update().clone();
-                match known {
-                    Some(known) => Some(Frame::Directory(known.signed.as_ref().clone())),
-                    None => continue,
-                }
-            }
-        };
-        let Some(frame) = frame else { return };
-        if crate::link::send(connection, frame).await.is_err() {
-            return;
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{STALE, Shared, UplinkStatus, lock};
 use crate::{
-    directory::{Directory, MixEntry, mix_id},
+    directory::{Directory, MixEntry, gossip::Gossip, mix_id},
     link::{Frame, Link, LinkState, bind},
 };
 use fogbank_model::MixId;
@@ -10,18 +10,23 @@ use iroh::{Endpoint, SecretKey};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{interval, timeout},
 };
 
 /// How often links are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A mix that is asked for the directory answers within this, or the next one is asked.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(3);
+/// Frames of a mix that is asked for the directory: more pieces than the largest has.
+const BOOTSTRAP_FRAMES: usize = 1_024;
 /// After all mixes of the link were asked in vain.
 const BOOTSTRAP_PAUSE: Duration = Duration::from_secs(2);
 
@@ -29,6 +34,8 @@ struct GuardLink {
     link: Link,
     endpoint: Endpoint,
     addrs: Vec<SocketAddr>,
+    sent: Arc<AtomicU64>,
+    came: Arc<AtomicU64>,
 }
 
 /// The links of an uplink.
@@ -56,7 +63,19 @@ impl GuardLinks {
         lock(&self.links).get(&id).map(|g| mix_id(g.endpoint.id().as_bytes()).0)
     }
 
-    pub(super) fn views(&self) -> Vec<super::GuardView> {
+    /// Whether a guard's link is up, as it changes.
+    pub(super) fn state(&self, id: MixId) -> Option<watch::Receiver<LinkState>> {
+        lock(&self.links).get(&id).map(|g| g.link.state())
+    }
+
+    /// A frame was given to a guard's link.
+    pub(super) fn sent(&self, id: MixId) {
+        if let Some(guard) = lock(&self.links).get(&id) {
+            guard.sent.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn views(&self, shaped: Option<MixId>) -> Vec<super::GuardView> {
         let links = lock(&self.links);
         links
             .iter()
@@ -65,6 +84,9 @@ impl GuardLinks {
                 addrs: g.addrs.clone(),
                 up: *g.link.state().borrow() == LinkState::Up,
                 own: g.endpoint.bound_sockets(),
+                constant: shaped == Some(*mix),
+                frames_out: g.sent.load(Relaxed),
+                frames_in: g.came.load(Relaxed),
             })
             .collect()
     }
@@ -82,13 +104,16 @@ impl GuardLinks {
         match bind(SecretKey::generate(), SocketAddr::new(self.bind, 0)).await {
             Ok(endpoint) => {
                 let weak = Arc::downgrade(shared);
+                let (sent, came, from) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), entry.id);
+                let counted = came.clone();
                 let take = move |frame| {
+                    counted.fetch_add(1, Relaxed);
                     if let Some(shared) = weak.upgrade() {
-                        shared.take(frame);
+                        shared.take(from, frame);
                     }
                 };
                 let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), Some(Arc::new(take)));
-                lock(&self.links).insert(entry.id, GuardLink { link, endpoint, addrs: entry.addrs.clone() });
+                lock(&self.links).insert(entry.id, GuardLink { link, endpoint, addrs: entry.addrs.clone(), sent, came });
             }
             Err(error) => tracing::warn!(%error, "no socket for a guard"),
         }
@@ -116,7 +141,7 @@ pub(super) async fn tend(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<Sock
     loop {
         tokio::select! {
             () = &mut feeding => return,
-            _ = tick.tick() => {}
+            _ = tick.tick() => shared.ask_for_newer(),
             changed = directories.changed() => if changed.is_err() { return },
         }
         let directory = directories.borrow_and_update().clone();
@@ -197,15 +222,30 @@ async fn ask_until_known(shared: &Arc<Shared>, bootstrap: &[([u8; 32], Vec<Socke
 
 async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketAddr]) -> bool {
     let Ok(endpoint) = bind(SecretKey::generate(), SocketAddr::new(shared.links.bind, 0)).await else { return false };
-    let mut directories = shared.directory.subscribe();
-    let weak = Arc::downgrade(shared);
-    let take = move |frame| {
-        if let Some(shared) = weak.upgrade() {
-            shared.take(frame);
+    let (bring, mut frames) = mpsc::channel(BOOTSTRAP_FRAMES);
+    let link = Link::open(endpoint.clone(), key, addrs.to_vec(), Some(Arc::new(move |frame| drop(bring.try_send(frame)))));
+    let (from, mut gossip) = (mix_id(&key), Gossip::default());
+    let fetching = async {
+        while let Some(frame) = frames.recv().await {
+            let now = Instant::now();
+            match frame {
+                Frame::Have { serial, .. } => {
+                    gossip.heard(from, serial, now);
+                    if let Some((_, serial)) = gossip.next(0, now) {
+                        link.try_send(Frame::Want { serial });
+                    }
+                }
+                Frame::Part(part) => {
+                    if let Some(fetched) = gossip.part(from, part, now) {
+                        return shared.learn(fetched);
+                    }
+                }
+                _ => {}
+            }
         }
+        false
     };
-    let link = Link::open(endpoint.clone(), key, addrs.to_vec(), Some(Arc::new(take)));
-    let found = timeout(BOOTSTRAP_WAIT, directories.wait_for(Option::is_some)).await.is_ok_and(|seen| seen.is_ok());
+    let found = timeout(BOOTSTRAP_WAIT, fetching).await.unwrap_or(false);
     drop(link);
     endpoint.close().await;
     found

@@ -37,7 +37,8 @@ pub(crate) struct Net {
     fog: SecretKey,
     serial: u64,
     directory: DirectoryHub,
-    loop_mean: Duration,
+    /// Where each mix keeps it.
+    pub(crate) hubs: Vec<DirectoryHub>,
     pub(crate) mixes: Vec<(MixEntry, Mixnode)>,
     /// Mixes that the test plays itself.
     pub(crate) others: Vec<MixEntry>,
@@ -46,18 +47,20 @@ pub(crate) struct Net {
 impl Net {
     /// A test fog of so many mixes.
     pub(crate) async fn start(mixes: u8) -> Self {
-        Self::start_with(mixes, MIX_LOOP_MEAN).await
+        Self::start_with(mixes, MIX_LOOP_MEAN, Rate::UNLIMITED).await
     }
 
-    /// The same, whose mixes send cover loops at another rate.
-    pub(crate) async fn start_with(mixes: u8, loop_mean: Duration) -> Self {
+    /// The same, whose mixes send cover loops at another rate, or take no more than their owners let them.
+    pub(crate) async fn start_with(mixes: u8, loop_mean: Duration, rate: Rate) -> Self {
         let directory = DirectoryHub::new();
-        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, loop_mean, mixes: Vec::new(), others: Vec::new() };
+        let mut net =
+            Self { fog: SecretKey::generate(), serial: 0, directory, hubs: Vec::new(), mixes: Vec::new(), others: Vec::new() };
         for number in 0..mixes {
             let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0)).await.unwrap();
             let addrs = endpoint.bound_sockets();
-            let config =
-                MixConfig { directory: net.hub(), clock: FogClock::default(), rate: Rate::UNLIMITED, loop_mean: net.loop_mean };
+            let hub = DirectoryHub::new();
+            let config = MixConfig { directory: hub.clone(), clock: FogClock::default(), rate, loop_mean };
+            net.hubs.push(hub);
             let mix = Mixnode::start(endpoint, config);
             let entry = MixEntry {
                 id: mix.id(),
@@ -81,17 +84,25 @@ impl Net {
 
     /// Signs the directory anew and hands it to everybody.
     pub(crate) fn publish(&mut self) {
+        let signed = self.sign();
+        for hub in self.hubs.iter().chain([&self.directory]) {
+            assert!(hub.learn(&self.fog(), signed.clone(), clock()).unwrap());
+        }
+    }
+
+    /// Signs the directory anew, for whomever the test gives it to.
+    pub(crate) fn sign(&mut self) -> Vec<u8> {
         self.serial += 1;
         let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).chain(self.others.clone()).collect();
         let directory = Directory::new(self.fog(), true, self.serial, clock(), [7; 32], entries);
-        let signed = directory.seal(&self.fog).unwrap();
-        assert!(self.directory.learn(&self.fog(), signed, clock()).unwrap());
+        directory.seal(&self.fog).unwrap()
     }
 
     /// Ends a mix and lists it no more.
     pub(crate) async fn end_mix(&mut self, id: MixId) {
         let at = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
         let (_, mix) = self.mixes.remove(at);
+        self.hubs.remove(at);
         mix.shutdown().await;
         self.publish();
     }
@@ -130,6 +141,7 @@ impl Net {
             bootstrap,
             guards: Guards::new(),
             clock: FogClock::default(),
+            cover_budget: None,
         }
     }
 
