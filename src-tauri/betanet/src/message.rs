@@ -108,6 +108,13 @@ pub enum ToMix {
         /// The work.
         work: Work,
     },
+    /// A cover loop of the mix itself, back from its round. Anybody else's is of no consequence.
+    Loop {
+        /// Which.
+        id: [u8; 16],
+    },
+    /// Cover that ends here.
+    Drop,
 }
 
 /// What a mix answers.
@@ -292,6 +299,8 @@ impl fmt::Debug for ToMix {
             Self::Mailbox { .. } => "Mailbox",
             Self::CloseMailbox { .. } => "CloseMailbox",
             Self::PayMailbox { .. } => "PayMailbox",
+            Self::Loop { .. } => "Loop",
+            Self::Drop => "Drop",
         })
     }
 }

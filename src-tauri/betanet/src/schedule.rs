@@ -140,10 +140,13 @@ impl<T> ConstantRate<T> {
         Ok(())
     }
 
-    /// What the slot that is due by now carries. A task that wakes late finds one slot; those that it slept through are left out, because a
-    /// burst would show when it was busy. The grid stays.
-    pub fn take(&mut self, now: Instant) -> Option<Slot<T>> {
-        let late = now.checked_duration_since(self.next)?;
+    /// Lets the slot that is due by now pass, because the link is stuck. What waits keeps its place.
+    pub fn skip(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    fn advance(&mut self, now: Instant) -> bool {
+        let Some(late) = now.checked_duration_since(self.next) else { return false };
         let slot = self.slot.as_nanos().max(1);
         if late > MAX_LATE {
             self.next = now + self.slot;
@@ -151,6 +154,15 @@ impl<T> ConstantRate<T> {
             // At most a second's slots.
             let missed = u32::try_from(late.as_nanos() / slot).unwrap_or(u32::MAX);
             self.next += self.slot * missed.saturating_add(1);
+        }
+        true
+    }
+
+    /// What the slot that is due by now carries. A task that wakes late finds one slot; those that it slept through are left out, because a
+    /// burst would show when it was busy. The grid stays.
+    pub fn take(&mut self, now: Instant) -> Option<Slot<T>> {
+        if !self.advance(now) {
+            return None;
         }
         Some(self.queue.pop_front().map_or(Slot::Cover, Slot::Packet))
     }

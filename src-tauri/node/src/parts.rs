@@ -1,7 +1,6 @@
 //! What a node runs beside its membership, each exactly while its role is on: a mix, an agent with its hosting side, a visiting side.
 
 use crate::{
-    directory::DirectoryHub,
     guards::{self, Use},
     identity::Identity,
     mix_port,
@@ -14,9 +13,11 @@ use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
     client::Visitor,
     clock::FogClock,
+    directory::DirectoryHub,
     mixnode::{MixConfig, Mixnode, Rate},
+    schedule::MIX_LOOP_MEAN,
     service::Host,
-    uplink::{Uplink, UplinkConfig},
+    uplink::{CoverBudget, NoBudget, Uplink, UplinkConfig},
 };
 use fogbank_model::{FogId, MixId, Resources};
 use fogbank_wire::{FrameError, MixInfo, Offer, Power, RelayHint, Report};
@@ -43,15 +44,22 @@ impl Ground {
         fogbank_betanet::directory::mix_id(self.identity.mix.public().as_bytes())
     }
 
-    fn uplink(&self, fog: FogId, kind: Use, bootstrap: Option<&VisitedFog>) -> (Uplink, JoinHandle<()>) {
+    fn uplink(
+        &self,
+        fog: FogId,
+        kind: Use,
+        bootstrap: Option<&VisitedFog>,
+        cover_budget: Option<Result<CoverBudget, NoBudget>>,
+    ) -> (Uplink, JoinHandle<()>) {
         let uplink = Uplink::start(UplinkConfig {
             bind: self.listen,
             exclude: vec![self.own_mix()],
             fog,
-            directory: bootstrap.is_none().then(|| self.hub.subscribe()),
+            directory: self.hub.clone(),
             bootstrap: bootstrap.map(|b| b.mixes.clone()).unwrap_or_default(),
             guards: guards::load(&self.profile, kind),
             clock: self.clock.clone(),
+            cover_budget,
         });
         let keeping = guards::keep(self.profile.clone(), kind, uplink.guards());
         (uplink, keeping)
@@ -71,7 +79,8 @@ impl Relay {
     pub(crate) async fn start(ground: &Ground, rate: Rate, relay: Option<&RelayHint>) -> Result<Self, StartError> {
         let endpoint = mix_port::bind(&ground.profile, &ground.identity.mix, ground.listen, relay).await?;
         let addrs = crate::net::reachable(&endpoint);
-        let config = MixConfig { directory: ground.hub.subscribe(), clock: ground.clock.clone(), rate };
+        let (directory, clock) = (ground.hub.clone(), ground.clock.clone());
+        let config = MixConfig { directory, clock, rate, loop_mean: MIX_LOOP_MEAN };
         Ok(Self { mixnode: Mixnode::start(endpoint, config), addrs, met_at: relay.cloned() })
     }
 
@@ -98,7 +107,9 @@ pub(crate) struct Lending {
 
 impl Lending {
     pub(crate) async fn start(ground: &Ground, fog: FogId, endpoint: Endpoint, bundles: Bundles, share: Share) -> Self {
-        let (uplink, keeping) = ground.uplink(fog, Use::Hosting, None);
+        // What is lent has no limit of the month yet, so only the rate is held against it.
+        let budget = CoverBudget::declare(Some(share.bandwidth_kbps.saturating_mul(1_000) / 8), None, 0);
+        let (uplink, keeping) = ground.uplink(fog, Use::Hosting, None, Some(budget));
         let folder = ground.profile.root().to_owned();
         let config = AgentConfig { device: ground.identity.device_id(), fog, endpoint, bundles, folder, share };
         let host = Host::start(uplink.clone());
@@ -125,7 +136,7 @@ pub(crate) struct Visiting {
 impl Visiting {
     /// `bootstrap` is the way of those who are no members.
     pub(crate) fn start(ground: &Ground, fog: FogId, bootstrap: Option<VisitedFog>) -> Self {
-        let (uplink, keeping) = ground.uplink(fog, Use::Visiting, bootstrap.as_ref());
+        let (uplink, keeping) = ground.uplink(fog, Use::Visiting, bootstrap.as_ref(), None);
         let visitor = Visitor::start(uplink.clone());
         visitor.unlock(visited_keys::load(&ground.profile));
         Self { visitor, uplink, fog, bootstrap, keeping }

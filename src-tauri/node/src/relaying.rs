@@ -77,7 +77,7 @@ impl Month {
         if self.month != month {
             (self.month, self.bytes) = (month, 0);
         }
-        let packets = counters.map_or(0, |c| c.received + c.forwarded + c.delivered);
+        let packets = counters.map_or(0, |c| c.received + c.forwarded + c.delivered + c.dummies);
         // A mix that started anew counts from zero.
         let fresh = packets.checked_sub(self.counted).unwrap_or(packets);
         self.counted = packets;

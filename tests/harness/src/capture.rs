@@ -82,6 +82,7 @@ impl Tap {
                 "tcpdump",
                 "-n",
                 "-U",
+                "--immediate-mode",
                 "-s",
                 "0",
                 "-B",

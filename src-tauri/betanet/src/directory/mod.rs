@@ -7,10 +7,13 @@
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
 mod entry;
+pub mod gossip;
+mod hub;
 mod weight;
 
 pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
+pub use hub::{DirectoryHub, KnownDirectory};
 
 use crate::{
     address::Period,

@@ -1,18 +1,19 @@
 //! Links: QUIC connections on which packets travel between mixes, and between a client and its guard.
 //!
-//! Invariants: a packet is one unidirectional stream of exactly [`LINK_FRAME_BYTES`], so no packet waits behind a lost one and all look
+//! Invariants: a frame is one unidirectional stream of exactly [`LINK_FRAME_BYTES`], so no packet waits behind a lost one and all look
 //! alike; every queue is bounded; a peer that speaks garbage or dribbles loses its stream, nothing else.
 //! No look-up service, port mapping or DNS, and no relay but the fog's own where a directory names it: nothing is sent to anyone who was
 //! not named.
 //! Deliberately absent: what packets mean (mixnode and uplink).
 
+mod frame;
 mod outgoing;
 #[cfg(test)]
 mod tests;
 
-pub use outgoing::{Link, LinkState, Way};
+pub use frame::{Frame, PART_BYTES, Part};
+pub use outgoing::{Link, LinkState, Take, Way};
 
-use bytes::Bytes;
 use fogbank_sphinx::{Geometry, PACKET_BYTES};
 use fogbank_wire::RelayHint;
 use futures_util::FutureExt as _;
@@ -24,19 +25,12 @@ use iroh::{
     },
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
-/// A kind and a packet, or a kind and a delivery padded to the same length.
+/// Every frame: a kind, and a packet or what is padded to the same length.
 pub const LINK_FRAME_BYTES: usize = 1 + PACKET_BYTES;
 /// A delivery: the SURB's id and the body; the rest of the frame is zeros (under QUIC's encryption).
 pub const DELIVERY_BYTES: usize = Geometry::ID_BYTES + Geometry::BODY_BYTES;
-
-const PACKET: u8 = 1;
-const DELIVERY: u8 = 2;
-const DIRECTORY: u8 = 3;
 
 /// A peer is heard from at least this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -59,23 +53,8 @@ const ACK_DELAY: Duration = Duration::from_millis(10);
 const STREAM_WINDOW: u32 = 2 * LINK_FRAME_BYTES as u32;
 /// All frames under way.
 const WINDOW: u32 = MAX_STREAMS * LINK_FRAME_BYTES as u32;
-/// A directory of [`crate::directory::MAX_MIXES`] fits a wire frame.
-const MAX_DIRECTORY_BYTES: usize = fogbank_wire::MAX_FRAME_BYTES;
 /// A stream that takes longer is given up; its packet would be too late anyway.
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
-
-/// What a peer sends on a link.
-#[derive(Debug)]
-pub enum Frame {
-    /// A packet to unwrap.
-    Packet(Vec<u8>),
-    /// To a client: a reply that came for it: SURB id, then the body.
-    Delivery(Vec<u8>),
-    /// To a client: the signed directory.
-    Directory(Vec<u8>),
-    /// One of these, and a place that is given back once QUIC has it. Never comes from a peer.
-    Held(Box<Frame>, OwnedSemaphorePermit),
-}
 
 /// How links use QUIC: streams go out in the order in which they were written.
 ///
@@ -144,16 +123,7 @@ pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), Co
         frame => (frame, None),
     };
     let mut stream = connection.open_uni().await?;
-    let mut pieces = match frame {
-        Frame::Packet(bytes) => padded(Bytes::from_static(&[PACKET]), bytes),
-        Frame::Delivery(bytes) => padded(Bytes::from_static(&[DELIVERY]), bytes),
-        Frame::Directory(bytes) => {
-            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-            padded(Bytes::copy_from_slice(&[DIRECTORY, length[0], length[1], length[2], length[3]]), bytes)
-        }
-        // One place is enough for a frame: nobody wraps one twice.
-        Frame::Held(..) => return Ok(()),
-    };
+    let mut pieces = frame.pieces();
     // A peer that stops a stream loses that frame; a broken connection shows at the next one.
     if stream.write_all_chunks(&mut pieces).await.is_ok() {
         let _ = stream.finish();
@@ -161,22 +131,9 @@ pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), Co
     Ok(())
 }
 
-/// The pieces of a frame, none of which is copied, and zeros up to the next multiple of [`LINK_FRAME_BYTES`]: a packet and a delivery are one
-/// such length, and a directory looks like a row of packets.
-fn padded(front: Bytes, bytes: Vec<u8>) -> [Bytes; 3] {
-    static ZEROS: [u8; LINK_FRAME_BYTES] = [0; LINK_FRAME_BYTES];
-    let length = front.len() + bytes.len();
-    let rest = length.next_multiple_of(LINK_FRAME_BYTES) - length;
-    [front, bytes.into(), Bytes::from_static(&ZEROS[..rest])]
-}
-
 /// Takes a peer's frames, each as it is complete, until the connection ends. `take` must not wait: it counts and drops what it has no
 /// room for.
-pub(crate) async fn receive(
-    connection: &Connection,
-    directories: bool,
-    take: impl Fn(Frame) + Send + Sync + 'static,
-) -> ConnectionError {
+pub(crate) async fn receive(connection: &Connection, take: impl Fn(Frame) + Send + Sync + 'static) -> ConnectionError {
     let take = Arc::new(take);
     let slots = Arc::new(Semaphore::new(MAX_STREAMS as usize));
     loop {
@@ -184,7 +141,7 @@ pub(crate) async fn receive(
             Ok(stream) => stream,
             Err(error) => return error,
         };
-        let mut reading = Box::pin(read(stream, directories));
+        let mut reading = Box::pin(read(stream));
         // Most frames are there whole when their stream is: they cost neither a task nor a timer.
         if let Some(frame) = reading.as_mut().now_or_never() {
             taken(frame, &*take);
@@ -210,36 +167,17 @@ fn taken(frame: Option<Frame>, take: &impl Fn(Frame)) {
     }
 }
 
-async fn read(mut stream: RecvStream, directories: bool) -> Option<Frame> {
+async fn read(mut stream: RecvStream) -> Option<Frame> {
     // Where datagrams are as long as frames this is all of it: a frame that came whole takes two calls into its connection.
     let first = stream.read_chunk(usize::MAX).await.ok()??;
     let (kind, begun) = first.split_first()?;
-    match *kind {
-        PACKET => exactly(stream, begun, PACKET_BYTES).await.map(Frame::Packet),
-        DELIVERY => {
-            let mut bytes = exactly(stream, begun, PACKET_BYTES).await?;
-            bytes.truncate(DELIVERY_BYTES);
-            Some(Frame::Delivery(bytes))
-        }
-        DIRECTORY if directories => {
-            const FRONT: usize = 1 + 4;
-            let mut begun = begun.to_vec();
-            while begun.len() < FRONT - 1 {
-                begun.extend_from_slice(&stream.read_chunk(usize::MAX).await.ok()??);
-            }
-            let (length, begun) = begun.split_first_chunk::<4>()?;
-            let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= MAX_DIRECTORY_BYTES)?;
-            let mut bytes = exactly(stream, begun, (FRONT + length).next_multiple_of(LINK_FRAME_BYTES) - FRONT).await?;
-            bytes.truncate(length);
-            Some(Frame::Directory(bytes))
-        }
-        _ => None,
-    }
+    let body = exactly(stream, begun, PACKET_BYTES).await?;
+    Frame::parse(*kind, body)
 }
 
 /// The bytes of a stream from those that were read already to its end; none when they are not exactly so many.
 async fn exactly(mut stream: RecvStream, begun: &[u8], bytes: usize) -> Option<Vec<u8>> {
-    let mut read = Vec::with_capacity(if begun.len() < bytes { PACKET_BYTES.min(bytes) } else { begun.len() });
+    let mut read = Vec::with_capacity(PACKET_BYTES.min(bytes).max(begun.len()));
     read.extend_from_slice(begun);
     while read.len() <= bytes {
         match stream.read_chunk(usize::MAX).await.ok()? {

@@ -45,7 +45,7 @@ pub enum Way {
 }
 
 /// What to do with frames that come back on a link.
-type Take = Arc<dyn Fn(Frame) + Send + Sync>;
+pub type Take = Arc<dyn Fn(Frame) + Send + Sync>;
 
 /// A link to one peer, kept up until it is dropped.
 #[derive(Debug)]
@@ -70,11 +70,6 @@ impl Link {
     /// Queues a frame if there is room; a mix must not wait for a slow peer.
     pub fn try_send(&self, frame: Frame) -> bool {
         self.queue.try_send(frame).is_ok()
-    }
-
-    /// Frames that wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// The queue, for senders that wait for room.
@@ -170,7 +165,7 @@ async fn carry(connection: &Connection, frames: &mut mpsc::Receiver<Frame>, take
     let from = connection.clone();
     receiving.spawn(async move {
         match take {
-            Some(take) => receive(&from, true, move |frame| take(frame)).await,
+            Some(take) => receive(&from, move |frame| take(frame)).await,
             None => from.closed().await,
         }
     });

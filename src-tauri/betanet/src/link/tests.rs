@@ -37,25 +37,16 @@ fn packet(number: u8) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_frame_is_one_length_and_a_directory_a_row_of_them() {
+async fn every_frame_is_one_length() {
     let (_there, link, connection) = pair().await;
-    let directory = vec![7; 3 * LINK_FRAME_BYTES - 5];
-    let longer = vec![8; 3 * LINK_FRAME_BYTES - 4];
-    for frame in [
-        Frame::Packet(packet(1)),
-        Frame::Delivery(vec![2; DELIVERY_BYTES]),
-        Frame::Directory(directory),
-        Frame::Directory(longer),
-    ] {
+    let part = Part { serial: 1, index: 0, count: 1, bytes: vec![7; 100] };
+    for frame in [Frame::Packet(packet(1)), Frame::Delivery(vec![2; DELIVERY_BYTES]), Frame::Part(part), Frame::Dummy] {
         assert!(link.try_send(frame));
     }
-    let mut lengths = Vec::new();
     for _ in 0..4 {
         let mut stream = soon(connection.accept_uni()).await.unwrap();
-        lengths.push(soon(stream.read_to_end(MAX_DIRECTORY_BYTES)).await.unwrap().len());
+        assert_eq!(soon(stream.read_to_end(2 * LINK_FRAME_BYTES)).await.unwrap().len(), LINK_FRAME_BYTES);
     }
-    lengths.sort_unstable();
-    assert_eq!(lengths, [1, 1, 3, 4].map(|frames| frames * LINK_FRAME_BYTES));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,15 +55,16 @@ async fn what_is_sent_is_taken_whole_and_a_half_frame_holds_nobody_up() {
     let (taken, mut frames) = mpsc::unbounded_channel();
     let receiving = connection.clone();
     let task = tokio::spawn(async move {
-        receive(&receiving, true, move |frame| {
+        receive(&receiving, move |frame| {
             let _ = taken.send(frame);
         })
         .await
     });
-    let directory: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
-    assert!(link.try_send(Frame::Directory(directory.clone())));
-    let Frame::Directory(came) = soon(frames.recv()).await.unwrap() else { panic!("another frame") };
-    assert!(came == directory, "{} bytes of {}", came.len(), directory.len());
+    let bytes: Vec<u8> = (0..PART_BYTES).map(|n| n as u8).collect();
+    let part = Frame::Part(Part { serial: 9, index: 1, count: 3, bytes });
+    let said = format!("{part:?}");
+    assert!(link.try_send(part));
+    assert_eq!(format!("{:?}", soon(frames.recv()).await.unwrap()), said);
 
     // A client of the peer's: by hand, so that half a frame can be left hanging.
     let here = bind(SecretKey::generate(), LOOPBACK, None).await.unwrap();
@@ -89,18 +81,19 @@ async fn what_is_sent_is_taken_whole_and_a_half_frame_holds_nobody_up() {
     .await;
     let (taken, mut frames) = mpsc::unbounded_channel();
     let task2 = tokio::spawn(async move {
-        receive(&accepted, false, move |frame| {
+        receive(&accepted, move |frame| {
             let _ = taken.send(frame);
         })
         .await
     });
     let mut hanging = dialled.open_uni().await.unwrap();
-    hanging.write_all(&[PACKET; 4_000]).await.unwrap();
+    hanging.write_all(&[1; 4_000]).await.unwrap();
     let mut garbage = dialled.open_uni().await.unwrap();
     garbage.write_all(&[200; 100]).await.unwrap();
     garbage.finish().unwrap();
-    let mut directory = dialled.open_uni().await.unwrap();
-    directory.write_all(&[DIRECTORY, 0, 0, 0, 1]).await.unwrap();
+    let mut short = dialled.open_uni().await.unwrap();
+    short.write_all(&[1; 10]).await.unwrap();
+    short.finish().unwrap();
     for number in 0..200 {
         soon(send(&dialled, Frame::Packet(packet(number)))).await.unwrap();
     }

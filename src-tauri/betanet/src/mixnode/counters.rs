@@ -50,6 +50,18 @@ counters! {
     dropped_full,
     /// Packets dropped because more came than the owner lets the mix take.
     dropped_rate,
+    /// Cover loops sent.
+    cover_sent,
+    /// Cover loops that came back.
+    cover_back,
+    /// Others' cover that ended here.
+    cover_ended,
+    /// Slots of clients of constant rate in which nothing waited.
+    dummies,
+    /// Clients that were given a place among those of constant rate.
+    shaped,
+    /// Clients for which there was none.
+    shape_refused,
     /// Introductions passed on.
     introductions,
     /// Requests answered with a puzzle.

@@ -44,6 +44,7 @@ type Peer = [u8; 16];
 /// The account of the present window.
 pub(super) struct Intake {
     rate: Rate,
+    reserved: u32,
     began: Instant,
     taken: u32,
     of_peer: HashMap<Peer, u32>,
@@ -53,12 +54,21 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, began: now, taken: 0, of_peer: HashMap::new(), busy: 1 }
+        Self { rate, reserved: 0, began: now, taken: 0, of_peer: HashMap::new(), busy: 1 }
     }
 
     /// The owner changed the limit.
     pub(super) fn set_rate(&mut self, rate: Rate) {
         self.rate = rate;
+    }
+
+    /// So many packets a second of the rate are spoken for: frames that go out whether anything comes in or not.
+    pub(super) fn set_reserved(&mut self, packets_s: u32) {
+        self.reserved = packets_s;
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Whether one more packet of a peer is taken. Peers are connected, so there are no more of them than connections.
@@ -70,7 +80,7 @@ impl Intake {
         }
         let of_peer = self.of_peer.entry(peer).or_default();
         let within = *of_peer < MOST_OF_A_PEER
-            && self.rate.packets_s().is_none_or(|rate| {
+            && self.rate.packets_s().map(|rate| rate.saturating_sub(self.reserved).max(1)).is_none_or(|rate| {
                 // Half of the rate is for whoever comes first, the other half is kept for shares.
                 self.taken < rate / 2 || (self.taken < rate && *of_peer < (rate / self.busy).max(1))
             });

@@ -2,9 +2,10 @@
 //!
 //! Invariants: nothing is remembered of a packet before its header is authentic; a tag is remembered before anything is done; a full queue
 //! drops and counts; next hops are named by id in the signed directory, never by address.
-//! Deliberately absent: cover loops and measured reliability.
+//! Deliberately absent: what follows from what it measures of others (the allocator's median of many).
 
 mod counters;
+mod cover;
 mod descriptors;
 mod gate;
 mod held;
@@ -13,53 +14,46 @@ mod keys;
 mod limits;
 pub(crate) mod mailboxes;
 mod pipeline;
+pub(crate) mod probes;
 mod replay;
 mod revoked;
 mod services;
+mod serving;
+mod shaped;
+mod spreading;
 
+pub use crate::directory::KnownDirectory;
 pub use counters::MixCounters;
 pub use limits::Rate;
 
-use crate::{
-    clock::FogClock,
-    directory::{Directory, mix_id},
-    link::{Frame, receive},
-};
+use crate::{clock::FogClock, directory::DirectoryHub};
 use fogbank_model::MixId;
 use fogbank_wire::{Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, must_come_back, receive_hello, write_frame};
-use iroh::{Endpoint, endpoint::Connection};
+use iroh::Endpoint;
 use pipeline::Pipeline;
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
 };
 
 /// Connections at once: 256 links of other mixes and as many clients.
 const MAX_CONNECTIONS: usize = 512;
-/// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
-const CLIENT_QUEUE: usize = 256;
-/// A directory with its signed bytes, as nodes hand it on.
-#[derive(Debug, Clone)]
-pub struct KnownDirectory {
-    /// The content.
-    pub directory: Arc<Directory>,
-    /// As the fog signed it.
-    pub signed: Arc<Vec<u8>>,
-}
 
 /// How a mix begins.
 #[derive(Debug, Clone)]
 pub struct MixConfig {
     /// The directory, in which next hops are looked up.
-    pub directory: watch::Receiver<Option<KnownDirectory>>,
+    pub directory: DirectoryHub,
     /// By which key epochs turn.
     pub clock: FogClock,
     /// What the owner lets it take.
     pub rate: Rate,
+    /// Time between its cover loops, on average: [`crate::schedule::MIX_LOOP_MEAN`]; shorter in tests that can't wait.
+    pub loop_mean: Duration,
 }
 
 /// A running mix.
@@ -73,10 +67,13 @@ pub struct Mixnode {
 impl Mixnode {
     /// Starts a mix at an endpoint bound by [`crate::link::bind`], with packet keys of its own life.
     pub fn start(endpoint: Endpoint, config: MixConfig) -> Self {
+        let loop_mean = config.loop_mean;
         let (pipeline, workers) = Pipeline::start(endpoint.clone(), config);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
         tasks.spawn(Pipeline::tend(pipeline.clone()));
+        tasks.spawn(Pipeline::spread(pipeline.clone()));
+        tasks.spawn(cover::send_loops(pipeline.clone(), loop_mean));
         Self { pipeline, life: rand::random(), endpoint, running: Mutex::new((tasks, workers)) }
     }
 
@@ -103,6 +100,11 @@ impl Mixnode {
     /// What it has done.
     pub fn counters(&self) -> MixCounters {
         self.pipeline.counters.read()
+    }
+
+    /// What it measured of others: the share of its cover loops through each that came back, per mille, relative to the best quarter.
+    pub fn probe_shares(&self) -> Vec<(MixId, u16)> {
+        self.pipeline.services.probe_shares(Instant::now())
     }
 
     /// The owner changed what it may take. Replay tags of keys that are out already stay sized by the old rate.
@@ -159,7 +161,7 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
             match receive_hello(&connection).await {
                 Ok((Purpose::Mix, mut reply)) => {
                     if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
-                        serve(connection, pipeline).await;
+                        serving::serve(connection, pipeline).await;
                     }
                 }
                 Ok((_, mut reply)) => {
@@ -171,56 +173,5 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
                 Err(error) => tracing::debug!(%error, "a peer said no hello"),
             }
         });
-    }
-}
-
-/// Takes one peer's packets and brings it what is for it, until it goes.
-async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
-    // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
-    let tag = mix_id(connection.remote_id().as_bytes()).0;
-    let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
-    pipeline.peers.arrived(tag, queue.clone());
-    // A task of its own: neither direction is polled for the other's sake.
-    let mut taking = JoinSet::new();
-    let (from, to) = (connection.clone(), pipeline.clone());
-    taking.spawn(async move {
-        receive(&from, false, move |frame| {
-            let Frame::Packet(bytes) = frame else { return };
-            to.take(tag, bytes, Instant::now());
-        })
-        .await
-    });
-    tokio::select! {
-        _ = taking.join_next() => {}
-        () = bring(&connection, frames, &pipeline) => {}
-    }
-    pipeline.peers.left(tag, &queue);
-    connection.close(iroh::endpoint::VarInt::from_u32(0), b"");
-}
-
-/// Sends a client its replies, and the directory whenever there is a new one.
-async fn bring(connection: &Connection, mut frames: mpsc::Receiver<Frame>, pipeline: &Pipeline) {
-    let mut directories = pipeline.directory.clone();
-    let client = directories.borrow().as_ref().is_none_or(|d| {
-        let id = mix_id(connection.remote_id().as_bytes());
-        d.directory.mix(id).is_none()
-    });
-    directories.mark_changed();
-    loop {
-        let frame = tokio::select! {
-            frame = frames.recv() => frame,
-            changed = directories.changed(), if client => {
-                if changed.is_err() { return }
-                let known = directories.borrow_and_update().clone();
-                match known {
-                    Some(known) => Some(Frame::Directory(known.signed.as_ref().clone())),
-                    None => continue,
-                }
-            }
-        };
-        let Some(frame) = frame else { return };
-        if crate::link::send(connection, frame).await.is_err() {
-            return;
-        }
     }
 }

@@ -8,20 +8,21 @@ use super::{
     limits::{Intake, Rate},
     replay::{Seen, most_tags},
     services::Services,
+    shaped::Shaped,
 };
 use crate::{
     clock::FogClock,
-    directory::mix_id,
-    link::{Frame, Link},
+    directory::{DirectoryHub, gossip::Gossip, mix_id},
+    link::{Frame, Link, Take},
 };
-use fogbank_model::MixId;
-use fogbank_sphinx::{Packet, Unwrapped, open_with};
+use fogbank_model::{MixId, UnixMs};
+use fogbank_sphinx::{Epoch, MixPublic, Packet, Unwrapped, open_with};
 use fogbank_wire::{MixLife, PacketKeys};
 use iroh::Endpoint;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -61,23 +62,28 @@ struct OutLink {
 /// Everything that the stages share.
 pub(super) struct Pipeline {
     pub(super) id: MixId,
+    /// For what links bring.
+    me: Weak<Self>,
     pub(super) counters: Live,
     pub(super) services: Services,
     pub(super) peers: Peers,
     pub(super) directory: watch::Receiver<Option<KnownDirectory>>,
+    pub(super) hub: DirectoryHub,
     pub(super) published: watch::Sender<PacketKeys>,
+    pub(super) gossiping: Mutex<Gossip>,
     clock: FogClock,
     keys: Mutex<MixKeys>,
     /// By the bit that packets show.
     live: RwLock<[Option<Arc<EpochKey>>; 2]>,
     intake: Mutex<Intake>,
+    shaped: Mutex<Shaped>,
     endpoint: Endpoint,
     workers: Vec<SyncSender<Queued>>,
     turn: AtomicUsize,
     stopped: AtomicBool,
     places: Places,
     links: Mutex<HashMap<MixId, OutLink>>,
-    runtime: Handle,
+    pub(super) runtime: Handle,
 }
 
 impl Pipeline {
@@ -88,17 +94,21 @@ impl Pipeline {
         let id = mix_id(endpoint.id().as_bytes());
         let now = config.clock.now();
         let keys = MixKeys::new(most_tags(config.rate), now, &mut rand::rng());
-        let pipeline = Arc::new(Self {
+        let pipeline = Arc::new_cyclic(|me| Self {
             id,
+            me: me.clone(),
             counters: Live::default(),
             services: Services::new(id),
             peers: Peers::default(),
-            directory: config.directory,
+            directory: config.directory.subscribe(),
+            hub: config.directory,
             published: watch::Sender::new(keys.public()),
+            gossiping: Mutex::default(),
             clock: config.clock,
             live: RwLock::new(keys.live(now)),
             keys: Mutex::new(keys),
             intake: Mutex::new(Intake::new(config.rate, Instant::now())),
+            shaped: Mutex::default(),
             endpoint,
             workers,
             turn: AtomicUsize::new(0),
@@ -147,6 +157,16 @@ impl Pipeline {
 
     fn key(&self, packet: &Packet) -> Option<Arc<EpochKey>> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)[usize::from(packet.epoch_bit())].clone()
+    }
+
+    /// The own public packet key of an epoch.
+    pub(super) fn own_key(&self, epoch: Epoch) -> Option<MixPublic> {
+        lock(&self.keys).public().of(epoch.0).map(MixPublic)
+    }
+
+    /// The network's time as known here.
+    pub(super) fn now(&self) -> UnixMs {
+        self.clock.now()
     }
 
     /// Tells the workers to end.
@@ -234,33 +254,76 @@ impl Pipeline {
     /// Sends what the services say, each with a place of its own.
     fn answer(&self, packets: Vec<([u8; 16], Packet)>) {
         for (first, packet) in packets {
-            match self.places.take() {
-                Some(place) => self.forward(MixId(first), packet.into_vec(), place),
-                None => count(&self.counters.dropped_full),
-            }
+            self.send_own(MixId(first), packet.into_vec());
+        }
+    }
+
+    /// Sends a packet of the mix's own making.
+    pub(super) fn send_own(&self, next: MixId, packet: Vec<u8>) {
+        match self.places.take() {
+            Some(place) => self.forward(next, packet, place),
+            None => count(&self.counters.dropped_full),
         }
     }
 
     fn forward(&self, next: MixId, packet: Vec<u8>, place: Place) {
-        let mut links = lock(&self.links);
-        if !links.contains_key(&next) {
-            let known = self.directory.borrow();
-            let Some(entry) = known.as_ref().and_then(|d| d.directory.mix(next)).filter(|_| next != self.id) else {
-                return count(&self.counters.unknown_next);
-            };
-            if links.len() >= MAX_LINKS {
-                return count(&self.counters.dropped_full);
-            }
-            // Links are opened from workers too, which are no threads of the runtime.
-            let _entered = self.runtime.enter();
-            let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), entry.relay.clone(), None);
-            links.insert(next, OutLink { link, life: entry.life, used: Instant::now() });
-        }
-        let Some(out) = links.get_mut(&next) else { return };
-        out.used = Instant::now();
+        let Some(queue) = self.link_to(next) else { return };
         let frame = Frame::Held(Box::new(Frame::Packet(packet)), place);
-        let sent = self.places.may_wait(out.link.waiting()) && out.link.try_send(frame);
+        let sent = self.places.may_wait(queue.max_capacity() - queue.capacity()) && queue.try_send(frame).is_ok();
         count(if sent { &self.counters.forwarded } else { &self.counters.dropped_full });
+    }
+
+    /// The queue of the link to another mix, which is opened if it is not there.
+    pub(super) fn link_to(&self, next: MixId) -> Option<mpsc::Sender<Frame>> {
+        let mut links = lock(&self.links);
+        if let Some(out) = links.get_mut(&next) {
+            out.used = Instant::now();
+            return Some(out.link.queue());
+        }
+        let known = self.directory.borrow();
+        let Some(entry) = known.as_ref().and_then(|d| d.directory.mix(next)).filter(|_| next != self.id) else {
+            count(&self.counters.unknown_next);
+            return None;
+        };
+        if links.len() >= MAX_LINKS {
+            count(&self.counters.dropped_full);
+            return None;
+        }
+        // Links are opened from workers too, which are no threads of the runtime.
+        let _entered = self.runtime.enter();
+        let take = self.me.upgrade().map(|mix| Arc::new(Self::takes(&mix, next)) as Take);
+        let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), entry.relay.clone(), take);
+        let queue = link.queue();
+        links.insert(next, OutLink { link, life: entry.life, used: Instant::now() });
+        Some(queue)
+    }
+
+    /// Whether it is a mix of the directory.
+    pub(super) fn is_listed(&self, id: MixId) -> bool {
+        self.directory.borrow().as_ref().is_some_and(|known| known.directory.mix(id).is_some())
+    }
+
+    /// Whether there is room for one more client of constant rate; then it has its place.
+    pub(super) fn shape(&self) -> bool {
+        let mut intake = lock(&self.intake);
+        let mut shaped = lock(&self.shaped);
+        let entered = shaped.enter(intake.rate());
+        intake.set_reserved(shaped.packets_s());
+        entered
+    }
+
+    /// A client of constant rate left.
+    pub(super) fn unshape(&self) {
+        let mut intake = lock(&self.intake);
+        let mut shaped = lock(&self.shaped);
+        shaped.leave();
+        intake.set_reserved(shaped.packets_s());
+    }
+
+    /// Whether the owner's rate has become too low for the clients of constant rate.
+    pub(super) fn shaped_too_many(&self) -> bool {
+        let rate = lock(&self.intake).rate();
+        lock(&self.shaped).too_many(rate)
     }
 
     fn deliver(&self, client: [u8; 16], bytes: Vec<u8>, place: Place) {

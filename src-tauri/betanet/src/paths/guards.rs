@@ -120,7 +120,7 @@ fn fill(
 
 /// A mix drawn by weight among those that fit. Drawing again until one fits gives each its exact share; when that takes too long, those that
 /// fit are weighed.
-pub(super) fn drawn<'d>(
+pub(crate) fn drawn<'d>(
     directory: &'d Directory,
     fits: &dyn Fn(&MixEntry) -> bool,
     rng: &mut impl CryptoRng,

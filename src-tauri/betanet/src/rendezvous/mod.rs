@@ -134,6 +134,7 @@ struct Sender {
 
 impl Sender {
     async fn run(self, mut outgoing: mpsc::Receiver<Vec<u8>>, mut first: Option<Vec<u8>>) {
+        let _hold = self.uplink.hold(self.place.level);
         let mut directories = self.uplink.directory();
         let mut mixes = lives(directories.borrow_and_update().as_deref());
         let mut tick = interval(TICK);

@@ -158,6 +158,8 @@ async fn keep_registered(
     desk: Arc<Desk>,
     registered: watch::Sender<Registered>,
 ) {
+    // The constant rate of level strict lasts as long as the instance does, whoever visits.
+    let _hold = uplink.hold(level);
     let mut running: HashMap<([u8; 32], MixId), Registration> = HashMap::new();
     let mut draining = desk.draining();
     let mut waiting = uplink.directory();

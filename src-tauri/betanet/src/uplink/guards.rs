@@ -2,9 +2,8 @@
 
 use super::{STALE, Shared, UplinkStatus, lock};
 use crate::{
-    directory::{Directory, MixEntry, mix_id},
+    directory::{Directory, MixEntry, gossip::Gossip, mix_id},
     link::{Frame, Link, LinkState, bind},
-    mixnode::KnownDirectory,
 };
 use fogbank_model::MixId;
 use fogbank_wire::MixLife;
@@ -12,8 +11,11 @@ use iroh::{Endpoint, SecretKey};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -21,9 +23,11 @@ use tokio::{
 };
 
 /// How often links are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A mix that is asked for the directory answers within this, or the next one is asked.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(3);
+/// Frames of a mix that is asked for the directory: more pieces than the largest has.
+const BOOTSTRAP_FRAMES: usize = 1_024;
 /// After all mixes of the link were asked in vain.
 const BOOTSTRAP_PAUSE: Duration = Duration::from_secs(2);
 
@@ -33,6 +37,8 @@ struct GuardLink {
     addrs: Vec<SocketAddr>,
     /// The guard's life to which it was opened: a connection to one that has ended would swallow packets until its silence is noticed.
     life: MixLife,
+    sent: Arc<AtomicU64>,
+    came: Arc<AtomicU64>,
 }
 
 /// The links of an uplink.
@@ -60,7 +66,19 @@ impl GuardLinks {
         lock(&self.links).get(&id).map(|g| mix_id(g.endpoint.id().as_bytes()).0)
     }
 
-    pub(super) fn views(&self) -> Vec<super::GuardView> {
+    /// Whether a guard's link is up, as it changes.
+    pub(super) fn state(&self, id: MixId) -> Option<watch::Receiver<LinkState>> {
+        lock(&self.links).get(&id).map(|g| g.link.state())
+    }
+
+    /// A frame was given to a guard's link.
+    pub(super) fn sent(&self, id: MixId) {
+        if let Some(guard) = lock(&self.links).get(&id) {
+            guard.sent.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn views(&self, shaped: Option<MixId>) -> Vec<super::GuardView> {
         let links = lock(&self.links);
         links
             .iter()
@@ -70,6 +88,9 @@ impl GuardLinks {
                 up: *g.link.state().borrow() == LinkState::Up,
                 way: g.link.way(),
                 own: g.endpoint.bound_sockets(),
+                constant: shaped == Some(*mix),
+                frames_out: g.sent.load(Relaxed),
+                frames_in: g.came.load(Relaxed),
             })
             .collect()
     }
@@ -87,14 +108,18 @@ impl GuardLinks {
         match bind(SecretKey::generate(), SocketAddr::new(self.bind, 0), entry.relay.as_ref()).await {
             Ok(endpoint) => {
                 let weak = Arc::downgrade(shared);
+                let (sent, came, from) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), entry.id);
+                let counted = came.clone();
                 let take = move |frame| {
+                    counted.fetch_add(1, Relaxed);
                     if let Some(shared) = weak.upgrade() {
-                        shared.take(frame);
+                        shared.take(from, frame);
                     }
                 };
                 let relay = entry.relay.clone();
                 let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), relay, Some(Arc::new(take)));
-                lock(&self.links).insert(entry.id, GuardLink { link, endpoint, addrs: entry.addrs.clone(), life: entry.life });
+                let opened = GuardLink { link, endpoint, addrs: entry.addrs.clone(), life: entry.life, sent, came };
+                lock(&self.links).insert(entry.id, opened);
             }
             Err(error) => tracing::warn!(%error, "no socket for a guard"),
         }
@@ -114,20 +139,15 @@ impl GuardLinks {
 }
 
 /// Keeps directory, guards, links and status up to date.
-pub(super) async fn tend(
-    shared: Arc<Shared>,
-    elsewhere: Option<watch::Receiver<Option<KnownDirectory>>>,
-    bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
-) {
-    let feeding = feed(shared.clone(), elsewhere, bootstrap);
+pub(super) async fn tend(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>) {
+    let feeding = feed(shared.clone(), bootstrap);
     tokio::pin!(feeding);
-    let mut fed = false;
     let mut tick = interval(LOOK_EVERY);
     let mut directories = shared.directory.subscribe();
     loop {
         tokio::select! {
-            () = &mut feeding, if !fed => fed = true,
-            _ = tick.tick() => {}
+            () = &mut feeding => return,
+            _ = tick.tick() => shared.ask_for_newer(),
             changed = directories.changed() => if changed.is_err() { return },
         }
         let directory = directories.borrow_and_update().clone();
@@ -178,25 +198,27 @@ fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
     }
 }
 
-/// Brings directories from the node, or the first one from the mixes of a link; later ones come from the guards.
-async fn feed(
-    shared: Arc<Shared>,
-    elsewhere: Option<watch::Receiver<Option<KnownDirectory>>>,
-    bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
-) {
-    if let Some(mut elsewhere) = elsewhere {
-        loop {
-            if let Some(known) = elsewhere.borrow_and_update().clone() {
-                shared.adopt(known.directory);
-            }
-            if elsewhere.changed().await.is_err() {
-                return;
-            }
+/// Brings directories from where they are kept, and asks the mixes of a link for the first one; later ones come from the guards.
+async fn feed(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>) {
+    let asking = ask_until_known(&shared, &bootstrap);
+    tokio::pin!(asking);
+    let mut asked = false;
+    let mut kept = shared.hub.subscribe();
+    loop {
+        if let Some(known) = kept.borrow_and_update().clone().filter(|known| known.directory.fog == shared.fog) {
+            shared.adopt(known.directory);
+        }
+        tokio::select! {
+            changed = kept.changed() => if changed.is_err() { return },
+            () = &mut asking, if !asked => asked = true,
         }
     }
+}
+
+async fn ask_until_known(shared: &Arc<Shared>, bootstrap: &[([u8; 32], Vec<SocketAddr>)]) {
     while shared.directory.borrow().is_none() && !bootstrap.is_empty() {
-        for (key, addrs) in &bootstrap {
-            if ask_for_directory(&shared, *key, addrs).await {
+        for (key, addrs) in bootstrap {
+            if ask_for_directory(shared, *key, addrs).await {
                 return;
             }
         }
@@ -206,15 +228,31 @@ async fn feed(
 
 async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketAddr]) -> bool {
     let Ok(endpoint) = bind(SecretKey::generate(), SocketAddr::new(shared.links.bind, 0), None).await else { return false };
-    let mut directories = shared.directory.subscribe();
-    let weak = Arc::downgrade(shared);
-    let take = move |frame| {
-        if let Some(shared) = weak.upgrade() {
-            shared.take(frame);
+    let (bring, mut frames) = mpsc::channel(BOOTSTRAP_FRAMES);
+    let take = Arc::new(move |frame| drop(bring.try_send(frame)));
+    let link = Link::open(endpoint.clone(), key, addrs.to_vec(), None, Some(take));
+    let (from, mut gossip) = (mix_id(&key), Gossip::default());
+    let fetching = async {
+        while let Some(frame) = frames.recv().await {
+            let now = Instant::now();
+            match frame {
+                Frame::Have { serial, .. } => {
+                    gossip.heard(from, serial, now);
+                    if let Some((_, serial)) = gossip.next(0, now) {
+                        link.try_send(Frame::Want { serial });
+                    }
+                }
+                Frame::Part(part) => {
+                    if let Some(fetched) = gossip.part(from, part, now) {
+                        return shared.learn(fetched);
+                    }
+                }
+                _ => {}
+            }
         }
+        false
     };
-    let link = Link::open(endpoint.clone(), key, addrs.to_vec(), None, Some(Arc::new(take)));
-    let found = timeout(BOOTSTRAP_WAIT, directories.wait_for(Option::is_some)).await.is_ok_and(|seen| seen.is_ok());
+    let found = timeout(BOOTSTRAP_WAIT, fetching).await.unwrap_or(false);
     drop(link);
     endpoint.close().await;
     found

@@ -4,23 +4,36 @@
 //! sent while fewer mixes are usable than privacy asks for (fail closed); the own mix is never on a path.
 //! Deliberately absent: what is said (client, service) and when to say it again (rendezvous, tunnel).
 
+mod budget;
+mod cover;
 mod guards;
+mod sending;
+mod shaping;
 mod surbs;
 mod time;
 
+pub use budget::{CoverBudget, NoBudget, constant_bytes_s};
+pub use cover::IN_USE;
+pub use sending::StrictHold;
+pub use shaping::LINGER;
+
 use crate::{
     clock::FogClock,
-    directory::{Directory, NotPrivate},
+    directory::{
+        Directory, DirectoryHub, NotPrivate,
+        gossip::{Fetched, Gossip},
+    },
     epoch,
     link::{Frame, Way},
-    message::{FromMix, MessageError, ToMix},
-    mixnode::KnownDirectory,
+    message::MessageError,
     paths::{Guards, Net, NoPath},
 };
-use fogbank_model::{FogId, Level, MixId, UnixMs};
-use fogbank_sphinx::{BuildError, Epoch, Geometry, build, make_surb, open_reply};
+use cover::Activity;
+use fogbank_model::{FogId, MixId, UnixMs};
+use fogbank_sphinx::{BuildError, Epoch, Geometry, open_reply};
 use guards::GuardLinks;
 use serde::{Deserialize, Serialize};
+use shaping::Strict;
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
@@ -30,12 +43,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use surbs::{Out, SurbsOut};
+use surbs::SurbsOut;
 use time::NetworkTime;
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Why nothing is sent when the directory is older than [`crate::directory::DIRECTORY_LIFE`].
@@ -56,14 +66,17 @@ pub struct UplinkConfig {
     pub exclude: Vec<MixId>,
     /// The fog whose directory is believed.
     pub fog: FogId,
-    /// Directories from elsewhere (a member gets them from its allocator).
-    pub directory: Option<watch::Receiver<Option<KnownDirectory>>>,
+    /// Where directories are found and kept, whoever brings them: this uplink's guards, or a member's allocator.
+    pub directory: DirectoryHub,
     /// Mixes to ask for the directory when there is none: key and addresses.
     pub bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
     /// The guards of this identity so far.
     pub guards: Guards,
     /// By which key epochs turn.
     pub clock: FogClock,
+    /// What the owner allows for the cover of level strict, or why that does not do: then the level is not offered. `None`: as much as it
+    /// takes (who visits decides so by visiting).
+    pub cover_budget: Option<Result<CoverBudget, NoBudget>>,
 }
 
 /// Whether addresses can be opened.
@@ -108,6 +121,9 @@ pub enum SendError {
     /// Not a message.
     #[error(transparent)]
     Message(MessageError),
+    /// Nothing of level strict can be sent.
+    #[error("level strict is not available: {0}")]
+    NoStrict(String),
     /// The guard's link ended.
     #[error("the link to the guard ended")]
     GuardGone,
@@ -129,8 +145,10 @@ pub enum AskError {
 pub struct Reply {
     /// Which mix had the SURB.
     pub via: MixId,
-    /// A [`FromMix`].
+    /// A [`crate::message::FromMix`].
     pub payload: Vec<u8>,
+    /// By which SURB.
+    surb: [u8; 16],
 }
 
 /// What an uplink has done.
@@ -144,6 +162,16 @@ pub struct UplinkCounters {
     pub garbled: u64,
     /// Replies that nobody had room for or waited for any more.
     pub dropped: u64,
+    /// Cover loops sent.
+    pub cover_out: u64,
+    /// Cover loops that came back.
+    pub cover_in: u64,
+    /// Slots of level strict.
+    pub slots: u64,
+    /// Those of them in which nothing waited.
+    pub slots_of_cover: u64,
+    /// Slots of the way down in which nothing waited.
+    pub dummies_in: u64,
 }
 
 impl UplinkCounters {
@@ -154,6 +182,11 @@ impl UplinkCounters {
             ("packets_in", self.packets_in),
             ("garbled", self.garbled),
             ("dropped", self.dropped),
+            ("cover_out", self.cover_out),
+            ("cover_in", self.cover_in),
+            ("slots", self.slots),
+            ("slots_of_cover", self.slots_of_cover),
+            ("dummies_in", self.dummies_in),
         ];
         list.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -172,6 +205,12 @@ pub struct GuardView {
     pub way: Way,
     /// The own socket towards it.
     pub own: Vec<SocketAddr>,
+    /// Whether the link to it has a constant rate now.
+    pub constant: bool,
+    /// Frames given to the link.
+    pub frames_out: u64,
+    /// Frames that came.
+    pub frames_in: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,12 +235,16 @@ struct Counts {
     packets_in: AtomicU64,
     garbled: AtomicU64,
     dropped: AtomicU64,
+    cover_out: AtomicU64,
+    cover_in: AtomicU64,
+    dummies_in: AtomicU64,
 }
 
 struct Shared {
     fog: FogId,
     clock: FogClock,
     exclude: Vec<MixId>,
+    hub: DirectoryHub,
     directory: watch::Sender<Option<Arc<Directory>>>,
     time: Mutex<Option<NetworkTime>>,
     guards: watch::Sender<Guards>,
@@ -209,6 +252,9 @@ struct Shared {
     status: watch::Sender<UplinkStatus>,
     inboxes: Mutex<HashMap<InboxId, mpsc::Sender<Reply>>>,
     surbs: Mutex<SurbsOut>,
+    gossip: Mutex<Gossip>,
+    activity: Activity,
+    strict: Strict,
     counts: Counts,
     next_inbox: AtomicU64,
 }
@@ -223,10 +269,12 @@ pub struct Uplink {
 impl Uplink {
     /// Starts one. Connections come up in the background; see [`Self::status`].
     pub fn start(config: UplinkConfig) -> Self {
+        let (strict, answers) = Strict::new(config.cover_budget);
         let shared = Arc::new(Shared {
             fog: config.fog,
             clock: config.clock,
             exclude: config.exclude,
+            hub: config.directory,
             directory: watch::Sender::new(None),
             time: Mutex::default(),
             guards: watch::Sender::new(config.guards),
@@ -234,14 +282,20 @@ impl Uplink {
             status: watch::Sender::new(UplinkStatus::Starting),
             inboxes: Mutex::default(),
             surbs: Mutex::default(),
+            gossip: Mutex::default(),
+            activity: Activity::default(),
+            strict,
             counts: Counts::default(),
             next_inbox: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
-        let tending = guards::tend(shared.clone(), config.directory, config.bootstrap);
+        let tending = guards::tend(shared.clone(), config.bootstrap);
         let token = stop.clone();
         tokio::spawn(async move { token.run_until_cancelled(tending).await });
-        Self { shared, stop }
+        tokio::spawn(stop.clone().run_until_cancelled_owned(shaping::keep(shared.clone(), answers)));
+        let uplink = Self { shared, stop };
+        tokio::spawn(uplink.stop.clone().run_until_cancelled_owned(cover::keep(uplink.clone())));
+        uplink
     }
 
     /// Whether addresses can be opened, now and as it changes.
@@ -266,12 +320,17 @@ impl Uplink {
 
     /// The guards and the links to them.
     pub fn guard_views(&self) -> Vec<GuardView> {
-        self.shared.links.views()
+        self.shared.links.views(self.shared.strict.shaped())
     }
 
     /// A mix to meet somebody at, drawn anew each time: none of the own ones, no guard if possible, and not `besides`.
     pub fn rendezvous(&self, directory: &Directory, besides: MixId) -> Option<MixId> {
         self.shared.net(directory, |net| net.rendezvous(besides, &mut rand::rng()))
+    }
+
+    /// What its cover loops tell of mixes: the share through each that came back, per mille of the best quarter. For people; it steers nothing.
+    pub fn loop_shares(&self) -> Vec<(MixId, u16)> {
+        self.shared.activity.shares(Instant::now())
     }
 
     /// What it has done.
@@ -282,6 +341,11 @@ impl Uplink {
             packets_in: c.packets_in.load(Relaxed),
             garbled: c.garbled.load(Relaxed),
             dropped: c.dropped.load(Relaxed),
+            cover_out: c.cover_out.load(Relaxed),
+            cover_in: c.cover_in.load(Relaxed),
+            slots: self.shared.strict.slots.load(Relaxed),
+            slots_of_cover: self.shared.strict.drops.load(Relaxed),
+            dummies_in: c.dummies_in.load(Relaxed),
         }
     }
 
@@ -291,70 +355,6 @@ impl Uplink {
         let (sender, receiver) = mpsc::channel(INBOX);
         lock(&self.shared.inboxes).insert(id, sender);
         (Inbox { id, shared: self.shared.clone() }, receiver)
-    }
-
-    /// Sends a message to a mix over a fresh path; waits while the guard's link has no room.
-    ///
-    /// # Errors
-    /// When there is no directory, too few mixes, no path, or the message does not fit a packet.
-    pub async fn send(&self, to: MixId, level: Level, message: &ToMix) -> Result<(), SendError> {
-        let payload = message.encode().map_err(SendError::Message)?;
-        let directory = self.private()?;
-        let (epoch, path) = self.shared.net(&directory, |net| (net.epoch, net.forward(to, level, &mut rand::rng())));
-        let path = path.map_err(SendError::NoPath)?;
-        let packet = build(&mut rand::rng(), epoch, &path, &payload).map_err(SendError::Build)?;
-        let guard = path.first().map_or(to, |hop| MixId(hop.id));
-        let queue = self.shared.links.queue(guard).ok_or(SendError::GuardGone)?;
-        queue.send(Frame::Packet(packet.into_vec())).await.map_err(|_| SendError::GuardGone)?;
-        self.shared.counts.packets_out.fetch_add(1, Relaxed);
-        Ok(())
-    }
-
-    /// Makes SURBs for a mix to answer by; replies arrive at the inbox.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    pub async fn surbs(&self, from: MixId, count: usize, level: Level, to: &Inbox) -> Result<Vec<Vec<u8>>, SendError> {
-        let directory = self.private()?;
-        let mut surbs = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (epoch, path) = self.shared.net(&directory, |net| (net.epoch, net.reply(from, level, &mut rand::rng())));
-            let path = path.map_err(SendError::NoPath)?;
-            let guard = path.last().map_or(from, |hop| MixId(hop.id));
-            let client = self.shared.links.client_tag(guard).ok_or(SendError::GuardGone)?;
-            let id: [u8; 16] = rand::random();
-            let (surb, secret) = make_surb(&mut rand::rng(), epoch, &path, client, id).map_err(SendError::Build)?;
-            lock(&self.shared.surbs).insert(id, Out { secret, inbox: to.id, via: from });
-            surbs.push(surb.to_bytes().to_vec());
-            // Making one takes three key exchanges; others on this thread go on in between.
-            tokio::task::yield_now().await;
-        }
-        Ok(surbs)
-    }
-
-    /// Asks a mix one thing and waits for the answer; asks again over other paths a few times.
-    ///
-    /// # Errors
-    /// When it can't be sent, or no answer comes.
-    pub async fn ask(&self, to: MixId, level: Level, question: impl Fn(Vec<u8>) -> ToMix + Send) -> Result<FromMix, AskError> {
-        let (inbox, mut replies) = self.inbox();
-        for _ in 0..ASK_TRIES {
-            let (tried, heard) = (self.time(), self.shared.heard());
-            let surb = self.surbs(to, 1, level, &inbox).await.map_err(AskError::Send)?.pop().unwrap_or_default();
-            self.send(to, level, &question(surb)).await.map_err(AskError::Send)?;
-            if let Ok(Some(reply)) = timeout(ASK_WAIT, replies.recv()).await {
-                match FromMix::decode(&reply.payload) {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => tracing::debug!(%error, "a mix answered nonsense"),
-                }
-            } else if let Some(tried) = tried
-                && self.shared.heard() == heard
-            {
-                // Not only this mix: nothing at all came back. Perhaps mixes can't read what we seal.
-                self.shared.doubt(tried);
-            }
-        }
-        Err(AskError::Silent)
     }
 
     fn time(&self) -> Option<UnixMs> {
@@ -367,23 +367,28 @@ impl Uplink {
         self.shared.links.clear().await;
         lock(&self.shared.inboxes).clear();
     }
-
-    /// The directory, when there are mixes enough.
-    fn private(&self) -> Result<Arc<Directory>, SendError> {
-        let directory = self.shared.directory.borrow().clone().ok_or(SendError::NoDirectory)?;
-        if !directory.fresh(self.shared.clock.now()) {
-            return Err(SendError::Stale);
-        }
-        directory.usable(&self.shared.exclude).map_err(SendError::NotPrivate)?;
-        Ok(directory)
-    }
 }
 
 impl Shared {
+    /// The directory, when there are mixes enough.
+    pub(super) fn private(&self) -> Result<Arc<Directory>, SendError> {
+        let directory = self.directory.borrow().clone().ok_or(SendError::NoDirectory)?;
+        if !directory.fresh(self.clock.now()) {
+            return Err(SendError::Stale);
+        }
+        directory.usable(&self.exclude).map_err(SendError::NotPrivate)?;
+        Ok(directory)
+    }
+
     /// What paths are chosen from now.
     fn net<T>(&self, directory: &Directory, choose: impl FnOnce(&Net<'_>) -> T) -> T {
+        self.net_via(directory, None, choose)
+    }
+
+    /// The same, with `only` this guard.
+    fn net_via<T>(&self, directory: &Directory, only: Option<MixId>, choose: impl FnOnce(&Net<'_>) -> T) -> T {
         let guards = self.guards.borrow();
-        let guard_up = |id| self.links.is_up(id);
+        let guard_up = |id| only.is_none_or(|only| only == id) && self.links.is_up(id);
         let epoch = epoch::at(self.now(directory));
         choose(&Net { directory, epoch, guards: &guards, exclude: &self.exclude, guard_up: &guard_up })
     }
@@ -408,11 +413,46 @@ impl Shared {
     }
 
     /// A guard brought something.
-    fn take(&self, frame: Frame) {
+    fn take(&self, from: MixId, frame: Frame) {
         match frame {
             Frame::Delivery(bytes) => self.deliver(&bytes),
-            Frame::Directory(bytes) => self.learn(&bytes),
-            Frame::Packet(_) | Frame::Held(..) => tracing::debug!("a guard sent a packet to a client"),
+            Frame::Have { serial, .. } => {
+                lock(&self.gossip).heard(from, serial, Instant::now());
+                self.ask_for_newer();
+            }
+            Frame::Part(part) => {
+                let fetched = lock(&self.gossip).part(from, part, Instant::now());
+                if let Some(fetched) = fetched
+                    && !self.learn(fetched)
+                {
+                    lock(&self.gossip).blame(from, Instant::now());
+                }
+            }
+            Frame::Shaped(yes) => self.strict.answered(from, yes),
+            Frame::Dummy => self.dummy(from),
+            Frame::Packet(_) | Frame::Want { .. } | Frame::Shape(_) | Frame::Held(..) => {
+                tracing::debug!("a guard sent what only clients send")
+            }
+        }
+    }
+
+    /// Asks a guard that has a newer directory for it.
+    fn ask_for_newer(&self) {
+        let own = self.directory.borrow().as_ref().map_or(0, |directory| directory.serial);
+        let next = lock(&self.gossip).next(own, Instant::now());
+        if let Some((from, serial)) = next
+            && !self.try_push(from, Frame::Want { serial })
+        {
+            lock(&self.gossip).unasked(from);
+        }
+    }
+
+    /// A slot of the way down in which nothing waited. It costs what the budget pays for.
+    fn dummy(&self, from: MixId) {
+        if self.strict.shaped() == Some(from) {
+            self.counts.dummies_in.fetch_add(1, Relaxed);
+            // That it is spent shows at the next slot of the way up.
+            let _ = self.strict.spend();
         }
     }
 
@@ -427,16 +467,19 @@ impl Shared {
             return;
         };
         let queue = lock(&self.inboxes).get(&out.inbox).cloned();
-        let taken = queue.is_some_and(|q| q.try_send(Reply { via: out.via, payload }).is_ok());
+        let taken = queue.is_some_and(|q| q.try_send(Reply { via: out.via, payload, surb: *id }).is_ok());
         let counter = if taken { &self.counts.packets_in } else { &self.counts.dropped };
         counter.fetch_add(1, Relaxed);
     }
 
-    /// A directory, when the fog signed it and it is newer than ours.
-    fn learn(&self, bytes: &[u8]) {
-        match Directory::open(bytes, &self.fog) {
-            Ok(directory) => self.adopt(Arc::new(directory)),
-            Err(error) => tracing::warn!(%error, "a guard handed out a directory that is not believed"),
+    /// Takes a directory, when the fog signed it and it is newer than ours; whether it was what its giver said.
+    fn learn(&self, fetched: Fetched) -> bool {
+        match self.hub.learn(&self.fog, fetched.signed, self.clock.now()) {
+            Ok(_) => self.hub.current().is_some_and(|known| known.directory.serial >= fetched.serial),
+            Err(error) => {
+                tracing::warn!(%error, "a guard handed out a directory that is not believed");
+                false
+            }
         }
     }
 

@@ -48,12 +48,12 @@ impl BadRelay {
     /// Stands in for the mix of this key at `mix`.
     pub(crate) async fn before(key: SecretKey, mix: SocketAddr, fault: Fault, percent: u8) -> Self {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let outside = bind(key.clone(), loopback).await.unwrap();
+        let outside = bind(key.clone(), loopback, None).await.unwrap();
         // To itself no endpoint connects; and who hands a mix its packets is of no account.
-        let inside = bind(SecretKey::generate(), loopback).await.unwrap();
+        let inside = bind(SecretKey::generate(), loopback, None).await.unwrap();
         let addr = outside.bound_sockets()[0];
         let done = Arc::new(AtomicU64::new(0));
-        let link = Link::open(inside.clone(), *key.public().as_bytes(), vec![mix], None);
+        let link = Link::open(inside.clone(), *key.public().as_bytes(), vec![mix], None, None);
         let way = Arc::new(Way { link, fault, percent, held: Mutex::default(), done: done.clone() });
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {

@@ -26,9 +26,9 @@ async fn until(mix: &Mixnode, so: impl Fn(&MixCounters) -> bool) -> MixCounters 
 }
 
 async fn link_to(net: &Net, index: usize) -> Link {
-    let endpoint = bind(SecretKey::generate(), SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let endpoint = bind(SecretKey::generate(), SocketAddr::from(([127, 0, 0, 1], 0)), None).await.unwrap();
     let entry = &net.mixes[index].0;
-    let link = Link::open(endpoint, entry.key, entry.addrs.clone(), None);
+    let link = Link::open(endpoint, entry.key, entry.addrs.clone(), None, None);
     link.state().wait_for(|state| *state == LinkState::Up).await.unwrap();
     link
 }

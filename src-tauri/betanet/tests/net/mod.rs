@@ -6,12 +6,13 @@ use fogbank_betanet::{
     address::{AccessKey, Period},
     clock::FogClock,
     descriptor::Descriptor,
-    directory::{Directory, MixEntry, UNMEASURED, clock},
+    directory::{Directory, DirectoryHub, MixEntry, UNMEASURED, clock},
     lease::{LEASE_LIFE, Lease, Revocation},
     link,
     mixnode::{KnownDirectory, MixConfig, Mixnode, Rate},
     paths::Guards,
     proof::{ContainerIdentity, DescriptorSigner},
+    schedule::MIX_LOOP_MEAN,
     seal::SiteSeal,
     service::{Host, ServiceHandle},
     tunnel::{IntroductionKey, Stream},
@@ -37,11 +38,16 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) struct Net {
     fog: SecretKey,
     serial: u64,
-    directory: watch::Sender<Option<KnownDirectory>>,
+    directory: DirectoryHub,
     clock: FogClock,
-    /// Of each mix: its key, and the directory as it knows it.
-    homes: Vec<(SecretKey, watch::Sender<Option<KnownDirectory>>)>,
+    loop_mean: Duration,
+    rate: Rate,
+    keys: Vec<SecretKey>,
+    /// Where each mix keeps the directory.
+    pub(crate) hubs: Vec<DirectoryHub>,
     pub(crate) mixes: Vec<(MixEntry, Mixnode)>,
+    /// Mixes that the test plays itself.
+    pub(crate) others: Vec<MixEntry>,
 }
 
 impl Net {
@@ -52,8 +58,27 @@ impl Net {
 
     /// A test fog whose time is that of a clock.
     pub(crate) async fn start_at(mixes: u8, clock: FogClock) -> Self {
-        let directory = watch::Sender::new(None);
-        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, clock, homes: Vec::new(), mixes: Vec::new() };
+        Self::start_as(mixes, clock, MIX_LOOP_MEAN, Rate::UNLIMITED).await
+    }
+
+    /// A test fog whose mixes send cover loops at another rate, or take no more than their owners let them.
+    pub(crate) async fn start_with(mixes: u8, loop_mean: Duration, rate: Rate) -> Self {
+        Self::start_as(mixes, FogClock::default(), loop_mean, rate).await
+    }
+
+    async fn start_as(mixes: u8, clock: FogClock, loop_mean: Duration, rate: Rate) -> Self {
+        let mut net = Self {
+            fog: SecretKey::generate(),
+            serial: 0,
+            directory: DirectoryHub::new(),
+            clock,
+            loop_mean,
+            rate,
+            keys: Vec::new(),
+            hubs: Vec::new(),
+            mixes: Vec::new(),
+            others: Vec::new(),
+        };
         for number in 0..mixes {
             net.add_mix(number).await;
         }
@@ -68,16 +93,17 @@ impl Net {
 
     /// One mix more that goes by this clock.
     pub(crate) async fn add_mix_by(&mut self, number: u8, clock: FogClock) {
-        let (key, known) = (SecretKey::generate(), watch::Sender::new(None));
-        let mix = self.run_mix(&key, &known, SocketAddr::new(LOOPBACK, 0), number, clock).await;
-        self.homes.push((key, known));
+        let (key, hub) = (SecretKey::generate(), DirectoryHub::new());
+        let mix = self.run_mix(&key, &hub, SocketAddr::new(LOOPBACK, 0), number, clock).await;
+        self.keys.push(key);
+        self.hubs.push(hub);
         self.mixes.push(mix);
     }
 
     async fn run_mix(
         &self,
         key: &SecretKey,
-        known: &watch::Sender<Option<KnownDirectory>>,
+        hub: &DirectoryHub,
         addr: SocketAddr,
         number: u8,
         clock: FogClock,
@@ -93,7 +119,7 @@ impl Net {
         };
         let endpoint = tokio::time::timeout(Duration::from_secs(10), binding).await.expect("the port is free again");
         let addrs = endpoint.bound_sockets();
-        let config = MixConfig { directory: known.subscribe(), clock, rate: Rate::UNLIMITED };
+        let config = MixConfig { directory: hub.clone(), clock, rate: self.rate, loop_mean: self.loop_mean };
         let mix = Mixnode::start(endpoint, config);
         let entry = MixEntry {
             id: mix.id(),
@@ -113,8 +139,8 @@ impl Net {
     pub(crate) async fn restart(&mut self, index: usize) {
         let addr = self.mixes[index].0.addrs[0];
         self.mixes[index].1.shutdown().await;
-        let (key, known) = &self.homes[index];
-        let mix = self.run_mix(key, known, addr, u8::try_from(index).unwrap(), self.clock.clone()).await;
+        let (key, hub) = (&self.keys[index], &self.hubs[index]);
+        let mix = self.run_mix(key, hub, addr, u8::try_from(index).unwrap(), self.clock.clone()).await;
         self.mixes[index] = mix;
         self.publish();
     }
@@ -123,9 +149,9 @@ impl Net {
     pub(crate) async fn restart_mix(&mut self, id: MixId) {
         let index = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
         self.mixes[index].1.shutdown().await;
-        let (key, known) = &self.homes[index];
+        let (key, hub) = (&self.keys[index], &self.hubs[index]);
         let elsewhere = SocketAddr::new(LOOPBACK, 0);
-        let anew = self.run_mix(key, known, elsewhere, u8::try_from(index).unwrap(), self.clock.clone()).await;
+        let anew = self.run_mix(key, hub, elsewhere, u8::try_from(index).unwrap(), self.clock.clone()).await;
         assert!(anew.0.id == id && anew.0.life != self.mixes[index].0.life);
         self.mixes[index] = anew;
         self.publish();
@@ -133,7 +159,7 @@ impl Net {
 
     /// The secret key of a mix.
     pub(crate) fn key(&self, index: usize) -> SecretKey {
-        self.homes[index].0.clone()
+        self.keys[index].clone()
     }
 
     pub(crate) fn fog(&self) -> FogId {
@@ -145,38 +171,41 @@ impl Net {
         self.publish_but(&[]);
     }
 
-    /// As [`Self::publish`], but these mixes hear nothing of it.
+    /// As [`Self::publish`], but these mixes are not told.
     pub(crate) fn publish_but(&mut self, deaf: &[usize]) {
-        self.serial += 1;
-        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).collect();
-        let directory = Directory::new(self.fog(), true, self.serial, self.clock.now(), [7; 32], entries);
-        let signed = Arc::new(directory.seal(&self.fog).unwrap());
-        let directory = Arc::new(Directory::open(&signed, &self.fog()).unwrap());
-        let known = KnownDirectory { directory, signed };
-        for (index, (_, home)) in self.homes.iter().enumerate() {
+        let signed = self.sign();
+        for (index, hub) in self.hubs.iter().chain([&self.directory]).enumerate() {
             if !deaf.contains(&index) {
-                home.send_replace(Some(known.clone()));
+                assert!(hub.learn(&self.fog(), signed.clone(), self.clock.now()).unwrap());
             }
         }
-        self.directory.send_replace(Some(known));
+    }
+
+    /// Signs the directory anew, for whomever the test gives it to.
+    pub(crate) fn sign(&mut self) -> Vec<u8> {
+        self.serial += 1;
+        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).chain(self.others.clone()).collect();
+        let directory = Directory::new(self.fog(), true, self.serial, self.clock.now(), [7; 32], entries);
+        directory.seal(&self.fog).unwrap()
     }
 
     /// Ends a mix and lists it no more.
     pub(crate) async fn end_mix(&mut self, id: MixId) {
         let at = self.mixes.iter().position(|(entry, _)| entry.id == id).unwrap();
         let (_, mix) = self.mixes.remove(at);
-        self.homes.remove(at);
+        self.keys.remove(at);
+        self.hubs.remove(at);
         mix.shutdown().await;
         self.publish();
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
-        self.directory.borrow().as_ref().unwrap().directory.clone()
+        self.directory.current().unwrap().directory
     }
 
     /// A client that has the directory from its allocator.
     pub(crate) fn member(&self) -> Uplink {
-        Uplink::start(self.config(Some(self.directory.subscribe()), Vec::new()))
+        Uplink::start(self.config(self.hub(), Vec::new()))
     }
 
     /// A client that knows one mix from a link.
@@ -187,7 +216,7 @@ impl Net {
     /// A client that knows this mix from a link and goes by this clock.
     pub(crate) fn stranger_by(&self, mix: usize, clock: FogClock) -> Uplink {
         let entry = &self.mixes[mix].0;
-        Uplink::start(UplinkConfig { clock, ..self.config(None, vec![(entry.key, entry.addrs.clone())]) })
+        Uplink::start(UplinkConfig { clock, ..self.config(DirectoryHub::new(), vec![(entry.key, entry.addrs.clone())]) })
     }
 
     /// A client with the directory from its allocator, these guards and this clock.
@@ -197,7 +226,7 @@ impl Net {
         let none: Vec<(MixId, UnixMs, UnixMs)> = Vec::new();
         // Guards can be read back from a profile and not be made otherwise.
         let guards = postcard::from_bytes(&postcard::to_stdvec(&(kept, none)).unwrap()).unwrap();
-        Uplink::start(UplinkConfig { guards, clock, ..self.config(Some(self.directory.subscribe()), Vec::new()) })
+        Uplink::start(UplinkConfig { guards, clock, ..self.config(self.directory.clone(), Vec::new()) })
     }
 
     /// The directory as it changes.
@@ -205,11 +234,12 @@ impl Net {
         self.directory.subscribe()
     }
 
-    fn config(
-        &self,
-        directory: Option<watch::Receiver<Option<KnownDirectory>>>,
-        bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
-    ) -> UplinkConfig {
+    /// Where it is kept.
+    pub(crate) fn hub(&self) -> DirectoryHub {
+        self.directory.clone()
+    }
+
+    fn config(&self, directory: DirectoryHub, bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>) -> UplinkConfig {
         UplinkConfig {
             bind: LOOPBACK,
             exclude: Vec::new(),
@@ -218,6 +248,7 @@ impl Net {
             bootstrap,
             guards: Guards::new(),
             clock: self.clock.clone(),
+            cover_budget: None,
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) async fn publish(fog: &mut Fog, site: &Site, began: Instant, figures:
     visitor.ask(ControlRequest::Visit { link }).await?;
     let curl = online.curl(fog)?.max_time(TRY);
     let front = wait_for("the first page", PUBLISH_DEADLINE, async || {
-        let page = curl.get_part(&site.largest, PART, PART).await?;
+        let page = curl.get("").await?;
         Ok(if page.is_ok() { Break(page) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
     })
     .await?;
@@ -154,7 +154,7 @@ pub(crate) async fn kill_host(fog: &mut Fog, online: &Online, site: &Site, began
     victim.kill().await?;
     say(began, format_args!("killed {} (SIGKILL), which served the visitor", victim.name));
     let page = wait_for("the address serves again", RESTORE_DEADLINE, async || {
-        let page = curl.get("").await?;
+        let page = curl.get_part(&site.largest, PART, PART).await?;
         Ok(if page.is_ok() { Break(page) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
     })
     .await?;

@@ -1,0 +1,207 @@
+//! One peer that is connected to a mix: what it sends, and what it is brought: replies, directories, and, at level strict, one frame a slot.
+//!
+//! Invariants: a peer of constant rate gets exactly one frame a slot, whatever is to be brought (replies before the directory, the directory
+//! before nothing); what waits for a peer is bounded, and the rest is dropped and counted; a directory is brought piece by piece, only when
+//! it is asked for, and once at a time.
+
+use super::{
+    counters::count,
+    pipeline::{Pipeline, lock},
+};
+use crate::{
+    directory::{gossip::Transfer, mix_id},
+    link::{Frame, receive, send},
+    schedule::{CONSTANT_SLOT, ConstantRate, Slot},
+};
+use fogbank_model::MixId;
+use iroh::endpoint::Connection;
+use std::{
+    future::{pending, ready},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, time::sleep_until};
+
+/// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
+const CLIENT_QUEUE: usize = 256;
+/// Orders of a peer that are not yet followed; one that gives more is not heard.
+const ORDERS: usize = 4;
+/// A client of constant rate that sends nothing for so long is gone or has changed its mind: it sends one frame each 41 ms.
+const SHAPED_SILENCE: Duration = Duration::from_secs(5);
+/// A peer is given the directory this often at most, besides when there is a new one.
+const SAME_AGAIN: Duration = Duration::from_secs(30);
+
+/// What a peer asks of its connection.
+enum Order {
+    /// The directory.
+    Want,
+    /// One frame a slot, or no longer.
+    Shape(bool),
+}
+
+/// Takes one peer's packets and brings it what is for it, until it goes.
+pub(super) async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
+    // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
+    let tag = mix_id(connection.remote_id().as_bytes()).0;
+    let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
+    let (orders, follow) = mpsc::channel(ORDERS);
+    let heard = Arc::new(Mutex::new(Instant::now()));
+    pipeline.peers.arrived(tag, queue.clone());
+    let taking = {
+        let (pipeline, heard, queue) = (pipeline.clone(), heard.clone(), queue.clone());
+        receive(&connection, move |frame| {
+            let now = Instant::now();
+            *lock(&heard) = now;
+            match frame {
+                Frame::Packet(bytes) => pipeline.take(tag, bytes, now),
+                Frame::Want { .. } => drop(orders.try_send(Order::Want)),
+                Frame::Shape(on) => drop(orders.try_send(Order::Shape(on))),
+                Frame::Have { .. } | Frame::Part(_) if pipeline.is_listed(MixId(tag)) => {
+                    pipeline.gossip(MixId(tag), frame, &queue);
+                }
+                _ => {}
+            }
+        })
+    };
+    let bringing = Bringing { connection: &connection, pipeline: &pipeline, heard, transfer: None, given: None, announce: false };
+    tokio::select! {
+        _ = taking => {}
+        () = bringing.run(frames, follow) => {}
+    }
+    pipeline.peers.left(tag, &queue);
+    lock(&pipeline.gossiping).gone(MixId(tag));
+    connection.close(iroh::endpoint::VarInt::from_u32(0), b"");
+}
+
+struct Bringing<'a> {
+    connection: &'a Connection,
+    pipeline: &'a Arc<Pipeline>,
+    heard: Arc<Mutex<Instant>>,
+    transfer: Option<Transfer>,
+    /// Which directory was given last, and when.
+    given: Option<(u64, Instant)>,
+    /// Whether the peer is to be told that there is a new one.
+    announce: bool,
+}
+
+impl Bringing<'_> {
+    async fn run(mut self, mut frames: mpsc::Receiver<Frame>, mut orders: mpsc::Receiver<Order>) {
+        let mut directories = self.pipeline.directory.clone();
+        directories.mark_changed();
+        let client = !self.pipeline.is_listed(mix_id(self.connection.remote_id().as_bytes()));
+        let mut shaped: Option<(ConstantRate<Frame>, Place)> = None;
+        loop {
+            let slot = shaped.as_ref().map(|(rate, _)| rate.next());
+            let idle_frames = slot.is_none() && (self.announce || self.transfer.is_some());
+            let frame = tokio::select! {
+                biased;
+                () = async { match slot { Some(at) => sleep_until(at.into()).await, None => pending().await } } => {
+                    let Some((rate, _)) = &mut shaped else { continue };
+                    let now = Instant::now();
+                    let quiet = now.duration_since(*lock(&self.heard)) >= SHAPED_SILENCE;
+                    if quiet || self.pipeline.shaped_too_many() {
+                        shaped = None;
+                        Frame::Shaped(false)
+                    } else {
+                        match rate.take(now) {
+                            Some(Slot::Packet(frame)) => frame,
+                            Some(Slot::Cover) => match self.in_between() {
+                                Some(frame) => frame,
+                                None => {
+                                    count(&self.pipeline.counters.dummies);
+                                    Frame::Dummy
+                                }
+                            },
+                            None => continue,
+                        }
+                    }
+                }
+                order = orders.recv() => match order {
+                    Some(Order::Want) => {
+                        self.want();
+                        continue;
+                    }
+                    Some(Order::Shape(true)) if client && shaped.is_none() => {
+                        let Some(place) = Place::take(self.pipeline) else {
+                            if send(self.connection, Frame::Shaped(false)).await.is_err() { return }
+                            continue;
+                        };
+                        shaped = Some((ConstantRate::new(CONSTANT_SLOT, Instant::now(), &mut rand::rng()), place));
+                        Frame::Shaped(true)
+                    }
+                    Some(Order::Shape(false)) => {
+                        shaped = None;
+                        continue;
+                    }
+                    Some(Order::Shape(true)) => continue,
+                    None => return,
+                },
+                frame = frames.recv() => {
+                    let Some(frame) = frame else { return };
+                    match &mut shaped {
+                        Some((rate, _)) => {
+                            if rate.offer(frame).is_err() {
+                                count(&self.pipeline.counters.dropped_full);
+                            }
+                            continue;
+                        }
+                        None => frame,
+                    }
+                }
+                changed = directories.changed(), if client => {
+                    if changed.is_err() { return }
+                    self.announce = directories.borrow_and_update().is_some();
+                    continue;
+                }
+                () = ready(()), if idle_frames => match self.in_between() {
+                    Some(frame) => frame,
+                    None => continue,
+                },
+            };
+            if send(self.connection, frame).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The peer wants the directory.
+    fn want(&mut self) {
+        let Some(known) = self.pipeline.directory.borrow().clone() else { return };
+        let (serial, now) = (known.directory.serial, Instant::now());
+        let same = self.given.is_some_and(|(last, at)| last >= serial && now.duration_since(at) < SAME_AGAIN);
+        if !same && self.transfer.is_none() {
+            self.given = Some((serial, now));
+            self.transfer = Some(Transfer::new(serial, known.signed));
+        }
+    }
+
+    /// What is brought when nothing more urgent waits.
+    fn in_between(&mut self) -> Option<Frame> {
+        if std::mem::take(&mut self.announce) {
+            let known = self.pipeline.directory.borrow().clone();
+            return known.map(|k| Frame::Have { serial: k.directory.serial, made: k.directory.made });
+        }
+        let next = self.transfer.as_mut()?.next();
+        if next.is_none() {
+            self.transfer = None;
+        }
+        next
+    }
+}
+
+/// A client's place among those of constant rate; free again when dropped.
+struct Place(Arc<Pipeline>);
+
+impl Place {
+    fn take(pipeline: &Arc<Pipeline>) -> Option<Self> {
+        let entered = pipeline.shape();
+        count(if entered { &pipeline.counters.shaped } else { &pipeline.counters.shape_refused });
+        entered.then(|| Self(pipeline.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.unshape();
+    }
+}

@@ -1,0 +1,117 @@
+//! Level strict over real mixes on loopback: the frames on a client's link to its guard, both ways, whether a page loads or not; a guard
+//! without room; what waits for a slot.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests, which say what they measured")]
+
+mod net;
+
+use fogbank_betanet::{
+    client::Visitor,
+    message::ToMix,
+    mixnode::Rate,
+    schedule::{CONSTANT_SLOT, MIX_LOOP_MEAN, SLOT_QUEUE},
+    uplink::{SendError, Uplink},
+};
+use fogbank_model::Level;
+use net::{Container, Net, greeting, noise, ready, there_and_back};
+use std::time::{Duration, Instant};
+
+/// What went to the guard before its slots began: what the visitor looked up at level balanced, and the question for the rate.
+const BEFORE_IT: u64 = 12;
+
+/// Frames given to, and come from, the guard whose link has a constant rate.
+fn frames(uplink: &Uplink) -> [u64; 2] {
+    let views = uplink.guard_views();
+    let mut constant = views.iter().filter(|view| view.constant);
+    let view = constant.next().expect("one link has a constant rate");
+    assert!(constant.next().is_none(), "one, and no more");
+    [view.frames_out, view.frames_in]
+}
+
+/// Frames a slot, out and in, while something happens.
+async fn rate(uplink: &Uplink, what: impl Future<Output = ()>) -> [f64; 2] {
+    let (before, began) = (frames(uplink), Instant::now());
+    what.await;
+    let slots = began.elapsed().as_secs_f64() / CONSTANT_SLOT.as_secs_f64();
+    let after = frames(uplink);
+    [0, 1].map(|way| (after[way] - before[way]) as f64 / slots)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_carries_the_same_whether_a_page_loads_or_not() {
+    let net = Net::start(9).await;
+    let container = Container::publish(&net, Level::Strict);
+    let instance = container.instance(&net, 1).await;
+    let client = net.member();
+    ready(&client).await;
+    let visitor = Visitor::start(client.clone());
+    let mut stream = visitor.connect(container.onion(), "").await.expect("it opens");
+    assert_eq!(greeting(&mut stream).await, 1);
+
+    let idle = rate(&client, tokio::time::sleep(Duration::from_secs(4))).await;
+    let cover = (client.counters().slots_of_cover, client.counters().dummies_in);
+    let began = Instant::now();
+    let busy = rate(&client, there_and_back(stream, &noise(400_000))).await;
+    let took = began.elapsed();
+    let host = rate(&instance.uplink, tokio::time::sleep(Duration::from_secs(2))).await;
+    let counters = client.counters();
+    println!("frames a slot, out and in: idle {idle:?}, busy {busy:?}, idle host {host:?}; 400 KB there and back in {took:?}");
+    println!("{counters:?}");
+    for rate in [idle, busy, host].concat() {
+        // Never more than the slots that there are. A slot that a busy computer misses is left out, whatever waits; how many it misses is no
+        // matter of this test, which runs beside others in one process with both ends and all mixes.
+        assert!((0.5..=1.03).contains(&rate), "idle {idle:?}, busy {busy:?}, host {host:?}");
+    }
+    // Out went what was asked for the rate, and then slots and nothing beside them; in came the answer, and slots.
+    let [out, _] = frames(&client);
+    assert!(out.abs_diff(client.counters().slots) <= BEFORE_IT, "{out} frames in {} slots", client.counters().slots);
+    let most = counters.slots / 2;
+    assert!(counters.slots_of_cover > cover.0 && counters.dummies_in > cover.1, "{counters:?}");
+    assert!(counters.slots_of_cover - cover.0 < most, "a page was in the slots: {counters:?}");
+    // Strict replies come by the guard of constant rate alone.
+    let others: u64 = client.guard_views().iter().filter(|v| !v.constant).map(|v| v.frames_in).sum();
+    assert!(others < 60, "{others} frames came from other guards");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guards_without_room_say_so_and_nothing_is_sent() {
+    // Half of it is less than one client's slots.
+    let net = Net::start_with(6, MIX_LOOP_MEAN, Rate::of_packets_s(40)).await;
+    let client = net.member();
+    ready(&client).await;
+    let to = net.mixes[0].0.id;
+    let sent = client.send(to, Level::Strict, &ToMix::Drop).await;
+    let Err(SendError::NoStrict(why)) = sent else { panic!("{sent:?}") };
+    assert!(why.contains("room"), "{why}");
+    assert_eq!(client.counters().packets_out, 0);
+    assert!(client.guard_views().iter().all(|view| !view.constant));
+    client.send(to, Level::Balanced, &ToMix::Drop).await.expect("other levels go on");
+    let refused: u64 = net.mixes.iter().map(|(_, mix)| mix.counters().shape_refused).sum();
+    assert!((1..=30).contains(&refused), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_slot_is_bounded_and_the_rest_waits_outside() {
+    let net = Net::start(9).await;
+    let client = net.member();
+    ready(&client).await;
+    // A destination that the path may end at, whichever guard it is.
+    let to = |client: &Uplink| {
+        let constant = client.guard_views().into_iter().find(|view| view.constant).map(|view| view.mix);
+        net.mixes.iter().map(|(entry, _)| entry.id).find(|id| Some(*id) != constant).unwrap()
+    };
+    while client.send(to(&client), Level::Strict, &ToMix::Drop).await.is_err() {}
+    let destination = to(&client);
+    let sending: Vec<_> = (0..300)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.send(destination, Level::Strict, &ToMix::Drop).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let counters = client.counters();
+    // The queue, the one before it, and what left it.
+    assert!(counters.packets_out <= counters.slots + SLOT_QUEUE as u64 + 2, "{counters:?}");
+    assert!(counters.packets_out >= SLOT_QUEUE as u64 && sending.iter().any(|s| !s.is_finished()), "{counters:?}");
+    sending.iter().for_each(tokio::task::JoinHandle::abort);
+}
