@@ -137,11 +137,14 @@ impl Net {
 
     /// Ends a mix and starts it again at the same address: another life with other packet keys, in the next directory.
     pub(crate) async fn restart(&mut self, index: usize) {
-        let addr = self.mixes[index].0.addrs[0];
-        self.mixes[index].1.shutdown().await;
+        let (entry, old) = self.mixes.remove(index);
+        old.shutdown().await;
+        // Its socket is free when nobody holds the endpoint any more.
+        drop(old);
         let (key, hub) = (&self.keys[index], &self.hubs[index]);
-        let mix = self.run_mix(key, hub, addr, u8::try_from(index).unwrap(), self.clock.clone()).await;
-        self.mixes[index] = mix;
+        let number = entry.owner.0[0];
+        let mix = self.run_mix(key, hub, entry.addrs[0], number, self.clock.clone()).await;
+        self.mixes.insert(index, mix);
         self.publish();
     }
 
