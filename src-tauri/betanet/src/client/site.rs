@@ -11,7 +11,6 @@ use crate::{
     tunnel::{Stream, Tunnel},
 };
 use fogbank_model::Onion;
-use futures_util::FutureExt as _;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -83,7 +82,7 @@ impl Site {
 
     /// Whether its tunnel stands, and its copy does not leave.
     pub(super) fn open(&self) -> bool {
-        self.view.borrow().tunnel.as_ref().is_some_and(|tunnel| !dead(tunnel) && !tunnel.going_away())
+        self.view.borrow().tunnel.as_ref().is_some_and(|tunnel| !tunnel.has_ended() && !tunnel.going_away())
     }
 
     pub(super) fn visit(&self, onion: Onion) -> Visit {
@@ -199,9 +198,9 @@ impl Task {
     }
 
     fn retire(&mut self) {
-        let leaving = self.current.take_if(|current| dead(&current.copy.tunnel) || current.copy.tunnel.going_away());
+        let leaving = self.current.take_if(|current| current.copy.tunnel.has_ended() || current.copy.tunnel.going_away());
         if let Some(Current { copy: CopyOf { tunnel, .. }, .. }) = leaving {
-            if dead(&tunnel) {
+            if tunnel.has_ended() {
                 // A host that told us that it leaves has not failed; one that just died has.
                 self.reach.current_failed();
             } else {
@@ -210,7 +209,7 @@ impl Task {
             }
         }
         self.retiring.retain(|tunnel| {
-            let carries = !dead(tunnel) && tunnel.open_streams() > 0;
+            let carries = !tunnel.has_ended() && tunnel.open_streams() > 0;
             if !carries {
                 tunnel.close();
             }
@@ -226,8 +225,4 @@ async fn open(tunnel: &Tunnel) -> io::Result<Stream> {
     let mut stream = tunnel.open().await.map_err(io::Error::other)?;
     stream.write_all(&[STREAM_OPENS]).await?;
     Ok(stream)
-}
-
-fn dead(tunnel: &Tunnel) -> bool {
-    tunnel.closed().now_or_never().is_some()
 }

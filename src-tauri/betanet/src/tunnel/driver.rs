@@ -123,6 +123,11 @@ impl Tunnel {
         self.shared.wake.notify_one();
     }
 
+    /// Whether it has ended: true from the moment on at which its streams break, which is before [`Self::closed`] tells.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().closed.is_some()
+    }
+
     /// Waits until it has ended.
     pub async fn closed(&self) -> CloseReason {
         let mut closed = self.shared.closed.subscribe();
