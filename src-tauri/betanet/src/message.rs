@@ -107,6 +107,13 @@ pub enum ToMix {
         /// The work.
         work: Work,
     },
+    /// A cover loop of the mix itself, back from its round. Anybody else's is of no consequence.
+    Loop {
+        /// Which.
+        id: [u8; 16],
+    },
+    /// Cover that ends here.
+    Drop,
 }
 
 /// What a mix answers.
@@ -290,6 +297,8 @@ impl fmt::Debug for ToMix {
             Self::Mailbox { .. } => "Mailbox",
             Self::CloseMailbox { .. } => "CloseMailbox",
             Self::PayMailbox { .. } => "PayMailbox",
+            Self::Loop { .. } => "Loop",
+            Self::Drop => "Drop",
         })
     }
 }

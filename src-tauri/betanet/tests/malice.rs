@@ -15,6 +15,7 @@ use fogbank_betanet::{
     link,
     message::{MailboxId, Meeting, ToMix},
     mixnode::{MixConfig, Mixnode, Rate},
+    schedule::MIX_LOOP_MEAN,
     tunnel::initiate,
     uplink::Uplink,
 };
@@ -39,7 +40,8 @@ impl Trap {
     async fn set(net: &Net) -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
         let endpoint = link::bind(iroh::SecretKey::generate(), any, None).await.unwrap();
-        let config = MixConfig { directory: net.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
+        let config =
+            MixConfig { directory: net.hub(), clock: FogClock::default(), rate: Rate::UNLIMITED, loop_mean: MIX_LOOP_MEAN };
         let mix = Mixnode::start(endpoint, config);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();

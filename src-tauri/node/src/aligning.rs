@@ -208,8 +208,10 @@ impl Inner {
                 }
             }
             None => {
-                parts.member = None;
-                self.hub.clear();
+                // What a visitor learnt of the fog that it visits stays.
+                if parts.member.take().is_some_and(|m| settings.visits.as_ref().is_none_or(|v| v.fog != m.fog())) {
+                    self.hub.clear();
+                }
             }
         }
     }

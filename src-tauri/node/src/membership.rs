@@ -5,7 +5,7 @@
 
 use crate::{identity::Identity, net, settings::Membership};
 use fogbank_betanet::clock::FogClock;
-use fogbank_model::FogId;
+use fogbank_model::{FogId, MixId};
 use fogbank_wire::{
     CallError, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
     RefusalKind, RelayHint, Report, Roles, Welcome, call, greet, read_frame, write_frame,
@@ -15,7 +15,10 @@ use iroh::{
     endpoint::{Connection, RecvStream, SendStream, VarInt},
 };
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
 
 /// First pause before trying again; doubled each time up to [`LONGEST_PAUSE`], with as much jitter again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -30,8 +33,14 @@ const MAX_REQUESTS: usize = 64;
 /// The allocator sends a whole request at once; one that dribbles is dropped.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often a mix's measurements are told while it relays: six loops' worth, of which the last thirty or so speak.
+const TELL_PROBES: Duration = Duration::from_secs(60);
+
 /// What answers the allocator's requests.
 pub(crate) type Handler = Arc<dyn Fn(DeviceRequest) -> Pin<Box<dyn Future<Output = DeviceReply> + Send>> + Send + Sync>;
+
+/// What the node's mix measured of others.
+pub(crate) type Probes = Arc<dyn Fn() -> Vec<(MixId, u16)> + Send + Sync>;
 
 /// Where the membership stands.
 #[derive(Debug, Clone)]
@@ -84,6 +93,7 @@ pub(crate) struct LinkConfig {
     pub(crate) part: watch::Receiver<Part>,
     pub(crate) reports: watch::Receiver<Report>,
     pub(crate) handler: Handler,
+    pub(crate) probes: Probes,
     /// Set right by each welcome.
     pub(crate) clock: FogClock,
 }
@@ -207,6 +217,8 @@ async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Durati
     let mut told = config.part.borrow().clone();
     let answering = answer(connection.clone(), handler);
     tokio::pin!(answering);
+    let mut measured = interval_at(Instant::now() + TELL_PROBES, TELL_PROBES);
+    measured.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let report = config.reports.borrow_and_update().clone();
         let reporting = async {
@@ -232,13 +244,28 @@ async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Durati
                     return "this node's roles changed".to_owned();
                 };
                 told = part;
-                match call(connection, &NodeRequest::Relays { mix: Box::new(mix), probes: Vec::new() }).await {
-                    Ok(NodeReply::Done) => {}
-                    Ok(other) => tracing::warn!(?other, "the allocator did not take new packet keys"),
-                    Err(error) => return format!("new packet keys were not taken: {error}"),
+                if let Err(why) = tell_relays(connection, mix, &config.probes).await {
+                    return why;
                 }
             }
+            _ = measured.tick() => if let Some(mix) = told.mix.clone()
+                && let Err(why) = tell_relays(connection, mix, &config.probes).await
+            {
+                return why;
+            },
         }
+    }
+}
+
+/// Tells of the mix's packet keys and what it measured of others; why the connection ends, if it does.
+async fn tell_relays(connection: &Connection, mix: MixInfo, probes: &Probes) -> Result<(), String> {
+    match call(connection, &NodeRequest::Relays { mix: Box::new(mix), probes: probes() }).await {
+        Ok(NodeReply::Done) => Ok(()),
+        Ok(other) => {
+            tracing::warn!(?other, "the allocator did not take what the mix says");
+            Ok(())
+        }
+        Err(error) => Err(format!("what the mix says was not taken: {error}")),
     }
 }
 

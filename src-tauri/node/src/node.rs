@@ -10,11 +10,10 @@ use crate::{
         ControlError, ControlReply, ControlRequest, StatusDto,
         server::{Answer, ControlServer},
     },
-    directory::DirectoryHub,
-    door,
+    directory, door,
     fog::FogHost,
     identity::Identity,
-    membership::{Handler, LinkConfig, MemberLink, Part},
+    membership::{Handler, LinkConfig, MemberLink, Part, Probes},
     net,
     parts::{Ground, Lending, Relay, Visiting, nothing_lent},
     profile::Profile,
@@ -25,7 +24,7 @@ use crate::{
     start::{NodeOptions, ProxyPort, StartError},
 };
 use fogbank_agent::bundle::Bundles;
-use fogbank_betanet::client::Visitor;
+use fogbank_betanet::{client::Visitor, directory::DirectoryHub};
 use fogbank_model::FogId;
 use fogbank_proxy::Proxy;
 use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report};
@@ -83,6 +82,7 @@ pub struct Node {
     _proxy: Option<Proxy>,
     accepting: JoinHandle<()>,
     tending: JoinHandle<()>,
+    keeping: JoinHandle<()>,
 }
 
 impl Node {
@@ -106,14 +106,13 @@ impl Node {
         let bound = net::bind_switched(identity.device.clone(), SocketAddr::new(options.listen, 0)).await;
         let (endpoint, relay_switch) = bound.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();
+        let clock = bundles.clock();
+        if let Some(fog) = settings.membership.as_ref().map(|m| m.fog).or(settings.visits.as_ref().map(|v| v.fog)) {
+            directory::load(&profile, &hub, &fog, clock.now());
+        }
+        let keeping = directory::keep(profile.clone(), &hub);
         let inner = Arc::new(Inner {
-            ground: Ground {
-                profile: profile.clone(),
-                identity,
-                listen: options.listen,
-                hub: hub.clone(),
-                clock: bundles.clock(),
-            },
+            ground: Ground { profile: profile.clone(), identity, listen: options.listen, hub: hub.clone(), clock },
             endpoint: endpoint.clone(),
             relay_switch,
             bundles,
@@ -141,6 +140,7 @@ impl Node {
         let server = match opened {
             Ok(server) => server,
             Err(error) => {
+                keeping.abort();
                 inner.stop().await;
                 return Err(error);
             }
@@ -163,7 +163,7 @@ impl Node {
         let tending = tokio::spawn(async move {
             tokio::select! { () = tend(tended) => {}, () = renewing::keep(renewed) => {} }
         });
-        Ok(Self { inner, _server: server, _proxy: proxy, accepting, tending })
+        Ok(Self { inner, _server: server, _proxy: proxy, accepting, tending, keeping })
     }
 
     /// Answers a request.
@@ -185,6 +185,7 @@ impl Node {
     pub async fn shutdown(&self) {
         self.accepting.abort();
         self.tending.abort();
+        self.keeping.abort();
         self.inner.stop().await;
     }
 }
@@ -251,17 +252,27 @@ impl Inner {
             reports: self.reports.subscribe(),
             handler: self.handler(membership.fog),
             clock: self.bundles.clock(),
+            probes: self.probes(),
             membership,
+        })
+    }
+
+    /// What the mix measured of others, while there is one.
+    fn probes(&self) -> Probes {
+        let parts = Arc::downgrade(&self.parts);
+        Arc::new(move || {
+            let relay = parts.upgrade().and_then(|p| p.lock().unwrap_or_else(PoisonError::into_inner).relay.clone());
+            relay.map(|relay| relay.mixnode.probe_shares()).unwrap_or_default()
         })
     }
 
     /// What answers the allocator's requests.
     fn handler(&self, fog: FogId) -> Handler {
-        let hub = self.hub.clone();
+        let (hub, clock) = (self.hub.clone(), self.ground.clock.clone());
         // Weak, because the parts hold the link that holds this.
         let parts = Arc::downgrade(&self.parts);
         Arc::new(move |request| {
-            let hub = hub.clone();
+            let (hub, clock) = (hub.clone(), clock.clone());
             let parts = parts.upgrade().map(|p| p.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default();
             Box::pin(async move {
                 let refuse = |kind, words: String| DeviceReply::Refused(Refusal::new(kind, words));
@@ -272,7 +283,9 @@ impl Inner {
                 };
                 match request {
                     DeviceRequest::Ping => DeviceReply::Done,
-                    DeviceRequest::Directory(bytes) => done(hub.learn(&fog, bytes).map_err(|e| e.to_string())),
+                    DeviceRequest::Directory(bytes) => {
+                        done(hub.learn(&fog, bytes, clock.now()).map(drop).map_err(|e| e.to_string()))
+                    }
                     DeviceRequest::PutDescriptor(bytes) => match parts.relay {
                         Some(relay) => done(relay.mixnode.put_descriptor(bytes).map_err(|e| e.to_string())),
                         None => no_mix(),

@@ -1,7 +1,6 @@
 //! What a node runs beside its membership, each exactly while its role is on: a mix, an agent with its hosting side, a visiting side.
 
 use crate::{
-    directory::DirectoryHub,
     guards::{self, Use},
     identity::Identity,
     profile::Profile,
@@ -13,8 +12,10 @@ use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
     client::Visitor,
     clock::FogClock,
+    directory::DirectoryHub,
     link,
     mixnode::{MixConfig, Mixnode, Rate},
+    schedule::MIX_LOOP_MEAN,
     service::Host,
     uplink::{Uplink, UplinkConfig},
 };
@@ -48,7 +49,7 @@ impl Ground {
             bind: self.listen,
             exclude: vec![self.own_mix()],
             fog,
-            directory: bootstrap.is_none().then(|| self.hub.subscribe()),
+            directory: self.hub.clone(),
             bootstrap: bootstrap.map(|b| b.mixes.clone()).unwrap_or_default(),
             guards: guards::load(&self.profile, kind),
             clock: self.clock.clone(),
@@ -72,7 +73,8 @@ impl Relay {
         let addr = SocketAddr::new(ground.listen, 0);
         let endpoint = link::bind(ground.identity.mix.clone(), addr, relay).await.map_err(StartError::Mix)?;
         let addrs = crate::net::reachable(&endpoint);
-        let config = MixConfig { directory: ground.hub.subscribe(), clock: ground.clock.clone(), rate };
+        let (directory, clock) = (ground.hub.clone(), ground.clock.clone());
+        let config = MixConfig { directory, clock, rate, loop_mean: MIX_LOOP_MEAN };
         Ok(Self { mixnode: Mixnode::start(endpoint, config), addrs, met_at: relay.cloned() })
     }
 

@@ -153,7 +153,7 @@ impl Inner {
     /// A link to share: the address, mixes with which a newcomer can begin, and the key of a private one that was published here.
     fn link(&self, container: &Container) -> String {
         let access = self.settings().membership.and_then(|m| self.keys(m.fog).load(container.id)?.1);
-        let directory = self.hub.current();
+        let directory = self.hub.current().map(|known| known.directory);
         // A newcomer has no relay yet: mixes that it reaches without one come first.
         let mut mixes: Vec<&MixEntry> = directory.iter().flat_map(|d| &d.mixes).collect();
         mixes.sort_by_key(|m| m.relay.is_some());
@@ -224,7 +224,7 @@ impl Inner {
         let hosting = parts.lending.as_deref();
         let directory = match visiting {
             Some(visiting) => visiting.uplink.directory().borrow().clone(),
-            None => self.hub.current(),
+            None => self.hub.current().map(|known| known.directory),
         };
         let gate = gate(directory.as_deref(), self.ground.own_mix(), visiting.map(|v| &v.uplink));
         let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();

@@ -7,10 +7,12 @@
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
 mod entry;
+mod hub;
 mod weight;
 
 pub use entry::{MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
+pub use hub::{DirectoryHub, KnownDirectory};
 
 use crate::epoch::{self, EPOCH_LIFE, KEYS_AHEAD};
 use fogbank_model::{DurationMs, FogId, MixId, UnixMs};

@@ -50,6 +50,12 @@ counters! {
     dropped_full,
     /// Packets dropped because more came than the owner lets the mix take.
     dropped_rate,
+    /// Cover loops sent.
+    cover_sent,
+    /// Cover loops that came back.
+    cover_back,
+    /// Others' cover that ended here.
+    cover_ended,
     /// Introductions passed on.
     introductions,
     /// Requests answered with a puzzle.

@@ -2,9 +2,10 @@
 //!
 //! Invariants: nothing is remembered of a packet before its header is authentic; a tag is remembered before anything is done; a full queue
 //! drops and counts; next hops are named by id in the signed directory, never by address.
-//! Deliberately absent: cover loops and measured reliability.
+//! Deliberately absent: what follows from what it measures of others (the allocator's median of many).
 
 mod counters;
+mod cover;
 mod descriptors;
 mod gate;
 mod introductions;
@@ -12,16 +13,18 @@ mod keys;
 mod limits;
 pub(crate) mod mailboxes;
 mod pipeline;
+mod probes;
 mod replay;
 mod revoked;
 mod services;
 
+pub use crate::directory::KnownDirectory;
 pub use counters::MixCounters;
 pub use limits::Rate;
 
 use crate::{
     clock::FogClock,
-    directory::{Directory, mix_id},
+    directory::{DirectoryHub, mix_id},
     link::{Frame, receive},
 };
 use fogbank_model::MixId;
@@ -30,7 +33,7 @@ use iroh::{Endpoint, endpoint::Connection};
 use pipeline::Pipeline;
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -41,24 +44,18 @@ use tokio::{
 const MAX_CONNECTIONS: usize = 512;
 /// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
 const CLIENT_QUEUE: usize = 256;
-/// A directory with its signed bytes, as nodes hand it on.
-#[derive(Debug, Clone)]
-pub struct KnownDirectory {
-    /// The content.
-    pub directory: Arc<Directory>,
-    /// As the fog signed it.
-    pub signed: Arc<Vec<u8>>,
-}
 
 /// How a mix begins.
 #[derive(Debug, Clone)]
 pub struct MixConfig {
     /// The directory, in which next hops are looked up.
-    pub directory: watch::Receiver<Option<KnownDirectory>>,
+    pub directory: DirectoryHub,
     /// By which key epochs turn.
     pub clock: FogClock,
     /// What the owner lets it take.
     pub rate: Rate,
+    /// Time between its cover loops, on average: [`crate::schedule::MIX_LOOP_MEAN`]; shorter in tests that can't wait.
+    pub loop_mean: Duration,
 }
 
 /// A running mix.
@@ -72,10 +69,12 @@ pub struct Mixnode {
 impl Mixnode {
     /// Starts a mix at an endpoint bound by [`crate::link::bind`], with packet keys of its own life.
     pub fn start(endpoint: Endpoint, config: MixConfig) -> Self {
+        let loop_mean = config.loop_mean;
         let (pipeline, workers) = Pipeline::start(endpoint.clone(), config);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
         tasks.spawn(Pipeline::tend(pipeline.clone()));
+        tasks.spawn(cover::send_loops(pipeline.clone(), loop_mean));
         Self { pipeline, life: rand::random(), endpoint, running: Mutex::new((tasks, workers)) }
     }
 
@@ -102,6 +101,11 @@ impl Mixnode {
     /// What it has done.
     pub fn counters(&self) -> MixCounters {
         self.pipeline.counters.read()
+    }
+
+    /// What it measured of others: the share of its cover loops through each that came back, per mille, relative to the best quarter.
+    pub fn probe_shares(&self) -> Vec<(MixId, u16)> {
+        self.pipeline.services.probe_shares(Instant::now())
     }
 
     /// The owner changed what it may take. Replay tags of keys that are out already stay sized by the old rate.

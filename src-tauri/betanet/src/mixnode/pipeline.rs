@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     clock::FogClock,
-    directory::mix_id,
+    directory::{DirectoryHub, mix_id},
     link::{Frame, Link},
 };
-use fogbank_model::MixId;
-use fogbank_sphinx::{Packet, Unwrapped, open_with};
+use fogbank_model::{MixId, UnixMs};
+use fogbank_sphinx::{Epoch, MixPublic, Packet, Unwrapped, open_with};
 use fogbank_wire::PacketKeys;
 use iroh::Endpoint;
 use std::{
@@ -61,6 +61,7 @@ pub(super) struct Pipeline {
     pub(super) services: Services,
     pub(super) peers: Peers,
     pub(super) directory: watch::Receiver<Option<KnownDirectory>>,
+    pub(super) hub: DirectoryHub,
     pub(super) published: watch::Sender<PacketKeys>,
     clock: FogClock,
     keys: Mutex<MixKeys>,
@@ -89,7 +90,8 @@ impl Pipeline {
             counters: Live::default(),
             services: Services::new(id),
             peers: Peers::default(),
-            directory: config.directory,
+            directory: config.directory.subscribe(),
+            hub: config.directory,
             published: watch::Sender::new(keys.public()),
             clock: config.clock,
             live: RwLock::new(keys.live(now)),
@@ -142,6 +144,16 @@ impl Pipeline {
 
     fn key(&self, packet: &Packet) -> Option<Arc<EpochKey>> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)[usize::from(packet.epoch_bit())].clone()
+    }
+
+    /// The own public packet key of an epoch.
+    pub(super) fn own_key(&self, epoch: Epoch) -> Option<MixPublic> {
+        lock(&self.keys).public().of(epoch.0).map(MixPublic)
+    }
+
+    /// The network's time as known here.
+    pub(super) fn now(&self) -> UnixMs {
+        self.clock.now()
     }
 
     /// Tells the workers to end.
@@ -217,7 +229,7 @@ impl Pipeline {
         });
     }
 
-    fn forward(&self, next: MixId, packet: Vec<u8>) {
+    pub(super) fn forward(&self, next: MixId, packet: Vec<u8>) {
         let mut links = lock(&self.links);
         if !links.contains_key(&next) {
             let known = self.directory.borrow();

@@ -1,6 +1,7 @@
-//! What a mix learns of other mixes from its cover loops: which of them lose packets. Pure: time comes in.
+//! What a node learns of mixes from its cover loops: which of them lose packets. Pure: time comes in.
 //!
-//! A loop goes through two others and comes back. One that comes back speaks for both, one that does not against both; a mix that drops is in every one that fails, an honest one only in those that it shares with a bad one. What is told is relative to the best quarter of
+//! A loop goes through some mixes and comes back. One that comes back speaks for all of them, one that does not against all; a mix that drops
+//! is in every one that fails, an honest one only in those that it shares with a bad one. What is told is relative to the best quarter of
 //! mixes, so that the losses which all share (one's own line, a broken few) blacken nobody.
 
 use fogbank_model::MixId;
@@ -9,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Mixes between leaving and coming back.
-pub(super) const LOOP_HOPS: usize = 2;
+/// Mixes between a mix's loop's leaving and its coming back.
+pub(crate) const LOOP_HOPS: usize = 2;
 /// A loop that takes longer is lost: twenty times what three hops at the slowest level take on average.
 const LOST_AFTER: Duration = Duration::from_secs(4);
 /// Loops under way at once; at one in seconds there are few.
@@ -22,9 +23,9 @@ const NEWEST: f64 = 1.0 / 30.0;
 /// Loops through a mix before anything is said of it.
 const LEAST_LOOPS: u32 = 12;
 
-struct UnderWay {
+struct UnderWay<const HOPS: usize> {
     id: [u8; 16],
-    through: [MixId; LOOP_HOPS],
+    through: [MixId; HOPS],
     sent: Instant,
 }
 
@@ -36,15 +37,20 @@ struct Score {
 }
 
 /// The account of all loops.
-#[derive(Default)]
-pub(super) struct Probes {
-    under_way: VecDeque<UnderWay>,
+pub(crate) struct Probes<const HOPS: usize> {
+    under_way: VecDeque<UnderWay<HOPS>>,
     scores: HashMap<MixId, Score>,
 }
 
-impl Probes {
+impl<const HOPS: usize> Default for Probes<HOPS> {
+    fn default() -> Self {
+        Self { under_way: VecDeque::new(), scores: HashMap::new() }
+    }
+}
+
+impl<const HOPS: usize> Probes<HOPS> {
     /// A loop was sent.
-    pub(super) fn sent(&mut self, id: [u8; 16], through: [MixId; LOOP_HOPS], now: Instant) {
+    pub(crate) fn sent(&mut self, id: [u8; 16], through: [MixId; HOPS], now: Instant) {
         self.expire(now);
         if self.under_way.len() >= MAX_UNDER_WAY
             && let Some(oldest) = self.under_way.pop_front()
@@ -54,17 +60,19 @@ impl Probes {
         self.under_way.push_back(UnderWay { id, through, sent: now });
     }
 
-    /// A loop came back; others' and those that are long lost count for nothing.
-    pub(super) fn came_back(&mut self, id: [u8; 16], now: Instant) {
+    /// A loop came back; whether it was one of ours: others' and those that are long lost count for nothing.
+    pub(crate) fn came_back(&mut self, id: [u8; 16], now: Instant) -> bool {
         self.expire(now);
         let found = self.under_way.iter().position(|loop_| loop_.id == id);
         if let Some(loop_) = found.and_then(|at| self.under_way.remove(at)) {
             self.count(loop_.through, 1.0, now);
+            return true;
         }
+        false
     }
 
     /// The share of loops through each mix that came back, per mille of what the best quarter has.
-    pub(super) fn shares(&mut self, now: Instant) -> Vec<(MixId, u16)> {
+    pub(crate) fn shares(&mut self, now: Instant) -> Vec<(MixId, u16)> {
         self.expire(now);
         let mut judged: Vec<(MixId, f64)> =
             self.scores.iter().filter(|(_, s)| s.loops >= LEAST_LOOPS).map(|(id, s)| (*id, s.share)).collect();
@@ -83,7 +91,7 @@ impl Probes {
         }
     }
 
-    fn count(&mut self, through: [MixId; LOOP_HOPS], outcome: f64, now: Instant) {
+    fn count(&mut self, through: [MixId; HOPS], outcome: f64, now: Instant) {
         for id in through {
             if self.scores.len() >= MAX_MIXES && !self.scores.contains_key(&id) {
                 let stalest = self.scores.iter().min_by_key(|(_, s)| s.last).map(|(id, _)| *id);
@@ -105,7 +113,7 @@ mod tests {
     /// Loops through ten mixes of which some lose a share; the shares told of each.
     fn run(losses: [f64; 10], own_loss: f64, loops: usize) -> HashMap<MixId, u16> {
         let mut rng = StdRng::seed_from_u64(1);
-        let mut probes = Probes::default();
+        let mut probes = Probes::<LOOP_HOPS>::default();
         let mut now = Instant::now();
         for _ in 0..loops {
             let mut mixes: Vec<usize> = (0..10).collect();
@@ -142,8 +150,8 @@ mod tests {
     #[test]
     fn strangers_loops_count_for_nothing_and_all_is_bounded() {
         let now = Instant::now();
-        let mut probes = Probes::default();
-        probes.came_back([1; 16], now);
+        let mut probes = Probes::<LOOP_HOPS>::default();
+        assert!(!probes.came_back([1; 16], now));
         for n in 0..2_000u32 {
             let mix = |i: u32| {
                 let mut id = [0; 16];

@@ -6,6 +6,7 @@ use super::{
     introductions::{Introductions, Knock},
     mailboxes::{Answer, Mailboxes},
     pipeline::lock,
+    probes::{LOOP_HOPS, Probes},
 };
 use crate::{
     message::{FromMix, ToMix},
@@ -24,6 +25,7 @@ pub(super) struct Services {
     descriptors: Mutex<Descriptors>,
     introductions: Mutex<Introductions>,
     mailboxes: Mutex<Mailboxes>,
+    probes: Mutex<Probes<LOOP_HOPS>>,
     crowded: Notify,
 }
 
@@ -36,6 +38,7 @@ impl Services {
             descriptors: Mutex::default(),
             introductions: Mutex::new(Introductions::new(id, Instant::now())),
             mailboxes: Mutex::new(Mailboxes::new(Instant::now())),
+            probes: Mutex::default(),
             crowded: Notify::new(),
         }
     }
@@ -48,6 +51,15 @@ impl Services {
         let forgotten = lock(&self.introductions).revoke(now(), bytes)?;
         counters.revocations_forgotten.fetch_add(forgotten, Relaxed);
         Ok(())
+    }
+
+    /// Notes a loop that is about to be sent.
+    pub(super) fn loop_sent(&self, id: [u8; 16], through: [MixId; LOOP_HOPS], now: Instant) {
+        lock(&self.probes).sent(id, through, now);
+    }
+
+    pub(super) fn probe_shares(&self, now: Instant) -> Vec<(MixId, u16)> {
+        lock(&self.probes).shares(now)
     }
 
     /// Waits until introductions that had to wait may go on, and returns them as packets.
@@ -132,6 +144,16 @@ impl Services {
             }
             ToMix::PayMailbox { mine, peer, work } => {
                 lock(&self.mailboxes).pay(Instant::now(), mine, peer, work);
+                Vec::new()
+            }
+            ToMix::Loop { id } => {
+                if lock(&self.probes).came_back(id, Instant::now()) {
+                    count(&counters.cover_back);
+                }
+                Vec::new()
+            }
+            ToMix::Drop => {
+                count(&counters.cover_ended);
                 Vec::new()
             }
             ToMix::CloseMailbox { mine } => {

@@ -120,7 +120,7 @@ fn fill(
 }
 
 /// A mix drawn by weight among those that fit; when draws fail, the first that fits in a random order.
-pub(super) fn drawn<'d>(
+pub(crate) fn drawn<'d>(
     directory: &'d Directory,
     fits: &dyn Fn(&MixEntry) -> bool,
     rng: &mut impl CryptoRng,

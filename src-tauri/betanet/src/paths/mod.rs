@@ -18,7 +18,8 @@ use crate::{
 };
 use fogbank_model::{Level, MixId};
 use fogbank_sphinx::{Epoch, Hop};
-use guards::{drawn, layered};
+pub(crate) use guards::drawn;
+use guards::layered;
 use rand::{CryptoRng, seq::SliceRandom as _};
 use std::net::{IpAddr, SocketAddr};
 

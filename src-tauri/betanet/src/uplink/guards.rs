@@ -4,7 +4,6 @@ use super::{STALE, Shared, UplinkStatus, lock};
 use crate::{
     directory::{Directory, MixEntry, mix_id},
     link::{Frame, Link, LinkState, bind},
-    mixnode::KnownDirectory,
 };
 use fogbank_model::MixId;
 use iroh::{Endpoint, SecretKey};
@@ -15,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{interval, timeout},
 };
 
@@ -111,19 +110,14 @@ impl GuardLinks {
 }
 
 /// Keeps directory, guards, links and status up to date.
-pub(super) async fn tend(
-    shared: Arc<Shared>,
-    elsewhere: Option<watch::Receiver<Option<KnownDirectory>>>,
-    bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
-) {
-    let feeding = feed(shared.clone(), elsewhere, bootstrap);
+pub(super) async fn tend(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>) {
+    let feeding = feed(shared.clone(), bootstrap);
     tokio::pin!(feeding);
-    let mut fed = false;
     let mut tick = interval(LOOK_EVERY);
     let mut directories = shared.directory.subscribe();
     loop {
         tokio::select! {
-            () = &mut feeding, if !fed => fed = true,
+            () = &mut feeding => return,
             _ = tick.tick() => {}
             changed = directories.changed() => if changed.is_err() { return },
         }
@@ -175,25 +169,27 @@ fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
     }
 }
 
-/// Brings directories from the node, or the first one from the mixes of a link; later ones come from the guards.
-async fn feed(
-    shared: Arc<Shared>,
-    elsewhere: Option<watch::Receiver<Option<KnownDirectory>>>,
-    bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
-) {
-    if let Some(mut elsewhere) = elsewhere {
-        loop {
-            if let Some(known) = elsewhere.borrow_and_update().clone() {
-                shared.adopt(known.directory);
-            }
-            if elsewhere.changed().await.is_err() {
-                return;
-            }
+/// Brings directories from where they are kept, and asks the mixes of a link for the first one; later ones come from the guards.
+async fn feed(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>) {
+    let asking = ask_until_known(&shared, &bootstrap);
+    tokio::pin!(asking);
+    let mut asked = false;
+    let mut kept = shared.hub.subscribe();
+    loop {
+        if let Some(known) = kept.borrow_and_update().clone().filter(|known| known.directory.fog == shared.fog) {
+            shared.adopt(known.directory);
+        }
+        tokio::select! {
+            changed = kept.changed() => if changed.is_err() { return },
+            () = &mut asking, if !asked => asked = true,
         }
     }
+}
+
+async fn ask_until_known(shared: &Arc<Shared>, bootstrap: &[([u8; 32], Vec<SocketAddr>)]) {
     while shared.directory.borrow().is_none() && !bootstrap.is_empty() {
-        for (key, addrs) in &bootstrap {
-            if ask_for_directory(&shared, *key, addrs).await {
+        for (key, addrs) in bootstrap {
+            if ask_for_directory(shared, *key, addrs).await {
                 return;
             }
         }

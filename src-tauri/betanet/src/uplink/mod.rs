@@ -9,10 +9,9 @@ mod surbs;
 
 use crate::{
     clock::FogClock,
-    directory::{Directory, NotPrivate},
+    directory::{Directory, DirectoryHub, NotPrivate},
     link::{Frame, Way},
     message::{FromMix, MessageError, ToMix},
-    mixnode::KnownDirectory,
     paths::{Guards, Net, NoPath},
 };
 use fogbank_model::{FogId, Level, MixId};
@@ -53,8 +52,8 @@ pub struct UplinkConfig {
     pub exclude: Vec<MixId>,
     /// The fog whose directory is believed.
     pub fog: FogId,
-    /// Directories from elsewhere (a member gets them from its allocator).
-    pub directory: Option<watch::Receiver<Option<KnownDirectory>>>,
+    /// Where directories are found and kept, whoever brings them: this uplink's guards, or a member's allocator.
+    pub directory: DirectoryHub,
     /// Mixes to ask for the directory when there is none: key and addresses.
     pub bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
     /// The guards of this identity so far.
@@ -199,6 +198,7 @@ struct Shared {
     fog: FogId,
     clock: FogClock,
     exclude: Vec<MixId>,
+    hub: DirectoryHub,
     directory: watch::Sender<Option<Arc<Directory>>>,
     guards: watch::Sender<Guards>,
     links: GuardLinks,
@@ -223,6 +223,7 @@ impl Uplink {
             fog: config.fog,
             clock: config.clock,
             exclude: config.exclude,
+            hub: config.directory,
             directory: watch::Sender::new(None),
             guards: watch::Sender::new(config.guards),
             links: GuardLinks::new(config.bind),
@@ -233,7 +234,7 @@ impl Uplink {
             next_inbox: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
-        let tending = guards::tend(shared.clone(), config.directory, config.bootstrap);
+        let tending = guards::tend(shared.clone(), config.bootstrap);
         let token = stop.clone();
         tokio::spawn(async move { token.run_until_cancelled(tending).await });
         Self { shared, stop }
@@ -400,8 +401,8 @@ impl Shared {
 
     /// A directory, when the fog signed it and it is newer than ours.
     fn learn(&self, bytes: &[u8]) {
-        match Directory::open(bytes, &self.fog) {
-            Ok(directory) => self.adopt(Arc::new(directory)),
+        match self.hub.learn(&self.fog, bytes.to_vec(), self.clock.now()) {
+            Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a guard handed out a directory that is not believed"),
         }
     }

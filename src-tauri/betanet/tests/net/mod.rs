@@ -6,12 +6,13 @@ use fogbank_betanet::{
     address::{AccessKey, Period},
     clock::FogClock,
     descriptor::Descriptor,
-    directory::{Directory, MixEntry, UNMEASURED, clock},
+    directory::{Directory, DirectoryHub, MixEntry, UNMEASURED, clock},
     lease::{LEASE_LIFE, Lease, Revocation},
     link,
     mixnode::{KnownDirectory, MixConfig, Mixnode, Rate},
     paths::Guards,
     proof::{ContainerIdentity, DescriptorSigner},
+    schedule::MIX_LOOP_MEAN,
     seal::SiteSeal,
     service::{Host, ServiceHandle},
     tunnel::{IntroductionKey, Stream},
@@ -37,19 +38,28 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) struct Net {
     fog: SecretKey,
     serial: u64,
-    directory: watch::Sender<Option<KnownDirectory>>,
+    directory: DirectoryHub,
+    loop_mean: Duration,
     pub(crate) mixes: Vec<(MixEntry, Mixnode)>,
+    /// Mixes that the test plays itself.
+    pub(crate) others: Vec<MixEntry>,
 }
 
 impl Net {
     /// A test fog of so many mixes.
     pub(crate) async fn start(mixes: u8) -> Self {
-        let directory = watch::Sender::new(None);
-        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, mixes: Vec::new() };
+        Self::start_with(mixes, MIX_LOOP_MEAN).await
+    }
+
+    /// The same, whose mixes send cover loops at another rate.
+    pub(crate) async fn start_with(mixes: u8, loop_mean: Duration) -> Self {
+        let directory = DirectoryHub::new();
+        let mut net = Self { fog: SecretKey::generate(), serial: 0, directory, loop_mean, mixes: Vec::new(), others: Vec::new() };
         for number in 0..mixes {
             let endpoint = link::bind(SecretKey::generate(), SocketAddr::new(LOOPBACK, 0), None).await.unwrap();
             let addrs = endpoint.bound_sockets();
-            let config = MixConfig { directory: net.directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
+            let config =
+                MixConfig { directory: net.hub(), clock: FogClock::default(), rate: Rate::UNLIMITED, loop_mean: net.loop_mean };
             let mix = Mixnode::start(endpoint, config);
             let entry = MixEntry {
                 id: mix.id(),
@@ -75,11 +85,10 @@ impl Net {
     /// Signs the directory anew and hands it to everybody.
     pub(crate) fn publish(&mut self) {
         self.serial += 1;
-        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).collect();
+        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).chain(self.others.clone()).collect();
         let directory = Directory::new(self.fog(), true, self.serial, clock(), [7; 32], entries);
-        let signed = Arc::new(directory.seal(&self.fog).unwrap());
-        let directory = Arc::new(Directory::open(&signed, &self.fog()).unwrap());
-        self.directory.send_replace(Some(KnownDirectory { directory, signed }));
+        let signed = directory.seal(&self.fog).unwrap();
+        assert!(self.directory.learn(&self.fog(), signed, clock()).unwrap());
     }
 
     /// Ends a mix and lists it no more.
@@ -91,18 +100,18 @@ impl Net {
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
-        self.directory.borrow().as_ref().unwrap().directory.clone()
+        self.directory.current().unwrap().directory
     }
 
     /// A client that has the directory from its allocator.
     pub(crate) fn member(&self) -> Uplink {
-        Uplink::start(self.config(Some(self.directory.subscribe()), Vec::new()))
+        Uplink::start(self.config(self.hub(), Vec::new()))
     }
 
     /// A client that knows one mix from a link.
     pub(crate) fn stranger(&self) -> Uplink {
         let entry = &self.mixes[0].0;
-        Uplink::start(self.config(None, vec![(entry.key, entry.addrs.clone())]))
+        Uplink::start(self.config(DirectoryHub::new(), vec![(entry.key, entry.addrs.clone())]))
     }
 
     /// The directory as it changes.
@@ -110,11 +119,12 @@ impl Net {
         self.directory.subscribe()
     }
 
-    fn config(
-        &self,
-        directory: Option<watch::Receiver<Option<KnownDirectory>>>,
-        bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>,
-    ) -> UplinkConfig {
+    /// Where it is kept.
+    pub(crate) fn hub(&self) -> DirectoryHub {
+        self.directory.clone()
+    }
+
+    fn config(&self, directory: DirectoryHub, bootstrap: Vec<([u8; 32], Vec<SocketAddr>)>) -> UplinkConfig {
         UplinkConfig {
             bind: LOOPBACK,
             exclude: Vec::new(),

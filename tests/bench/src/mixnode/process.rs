@@ -7,9 +7,10 @@ use super::peers;
 use anyhow::{Context, Result, ensure};
 use fogbank_betanet::{
     clock::FogClock,
-    directory::{Directory, MixEntry},
+    directory::{DirectoryHub, MixEntry, clock},
     link,
-    mixnode::{KnownDirectory, MixConfig, MixCounters, Mixnode, Rate},
+    mixnode::{MixConfig, MixCounters, Mixnode, Rate},
+    schedule::MIX_LOOP_MEAN,
 };
 use fogbank_model::FogId;
 use fogbank_sphinx::{Epoch, Hop, MixSecret, Packet, build, open_with};
@@ -20,13 +21,11 @@ use std::{
     hint::black_box,
     net::{Ipv4Addr, SocketAddr},
     process::Stdio,
-    sync::Arc,
     time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
-    sync::watch,
 };
 
 /// Longer than any order takes.
@@ -82,9 +81,10 @@ fn answer(answer: &Answer) -> Result<()> {
 async fn mix() -> Result<()> {
     let endpoint = link::bind(SecretKey::generate(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
     let addrs = endpoint.bound_sockets();
-    let directory = watch::Sender::new(None);
+    let directory = DirectoryHub::new();
     // The owner's limit is lifted: what is measured is the mix.
-    let config = MixConfig { directory: directory.subscribe(), clock: FogClock::default(), rate: Rate::UNLIMITED };
+    let config =
+        MixConfig { directory: directory.clone(), clock: FogClock::default(), rate: Rate::UNLIMITED, loop_mean: MIX_LOOP_MEAN };
     let mix = Mixnode::start(endpoint, config);
     let packet_keys = mix.packet_keys().borrow().clone();
     answer(&Answer::Listening(peers::entry(mix.key(), mix.life(), packet_keys, addrs)))?;
@@ -92,8 +92,7 @@ async fn mix() -> Result<()> {
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
             Order::Directory { fog, signed } => {
-                let opened = Arc::new(Directory::open(&signed, &fog)?);
-                directory.send_replace(Some(KnownDirectory { directory: opened, signed: Arc::new(signed) }));
+                directory.learn(&fog, signed, clock())?;
                 answer(&Answer::Taken)?;
             }
             Order::Report => answer(&Answer::Report(Report { cpu_s: cpu_s(ClockId::ProcessCPUTime), counters: mix.counters() }))?,
