@@ -32,7 +32,7 @@ const MAX_PROBES: usize = 256;
 pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeRequest) -> NodeReply {
     let result = match request {
         NodeRequest::Report(report) => take_report(shared, member, report).await.map(|()| NodeReply::Done),
-        NodeRequest::Relays { mix, probes } => relays(shared, member, *mix, probes),
+        NodeRequest::Relays { mix, probes, clients } => relays(shared, member, *mix, probes, clients),
         NodeRequest::Directory => Ok(match shared.directory() {
             Some(signed) => NodeReply::Directory(signed.bytes.as_ref().clone()),
             None => NodeReply::Refused(Refusal::new(RefusalKind::NotFound, "there is no directory yet")),
@@ -60,13 +60,19 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
 }
 
 /// A member's mix says its further packet keys and what it measured of others.
-fn relays(shared: &Shared, member: &Member, mix: MixInfo, mut probes: Vec<(MixId, u16)>) -> Result<NodeReply, Refusal> {
+fn relays(
+    shared: &Shared,
+    member: &Member,
+    mix: MixInfo,
+    mut probes: Vec<(MixId, u16)>,
+    clients: u32,
+) -> Result<NodeReply, Refusal> {
     if !member.roles.mixnode || member.mix.as_ref().is_none_or(|known| known.key != mix.key) {
         return Err(Refusal::new(RefusalKind::WrongState, "this device relays under another mix key here: connect again"));
     }
     check_mix(&mix, member.device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
     probes.truncate(MAX_PROBES);
-    shared.registry.relays(member.device, mix, probes);
+    shared.registry.relays(member.device, mix, probes, clients);
     Ok(NodeReply::Done)
 }
 

@@ -1,10 +1,14 @@
 //! What the fog knows of its mixes over time: since when each is there, and how reliably it relays.
 //!
 //! Reliability is what the other mixes measure with their cover loops; the median of those of other owners counts, so that an owner can
-//! neither praise its own mixes nor, alone, blacken another's. Pure but for the time that comes in; kept as one value in the store.
+//! neither praise its own mixes nor, alone, blacken another's. How many clients there are is the sum of what mixes say, in which no mix counts
+//! for much more than the others. Pure but for the time that comes in; kept as one value in the store.
 
 use crate::registry::Member;
-use fogbank_betanet::directory::{MAX_MIXES, MixEntry, UNMEASURED, mix_id};
+use fogbank_betanet::{
+    directory::{MAX_MIXES, MixEntry, UNMEASURED, mix_id},
+    paths::GUARDS,
+};
 use fogbank_model::{DurationMs, MixId, OwnerId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +19,9 @@ const FORGET: DurationMs = DurationMs::from_s(30 * 24 * 3600);
 const MAX_REMEMBERED: usize = 4 * MAX_MIXES;
 /// Owners whose mixes must have measured one before it is judged: with three, one liar is outvoted.
 const LEAST_WITNESSES: usize = 3;
+/// A mix counts for this many times the median of all: guards are drawn by weight, which spreads honest counts less, and a liar among n mixes
+/// adds no more than so many n-ths.
+const MOST_OF_MEDIAN: u64 = 3;
 /// A mix's last sight is noted this exactly, so that not every directory writes.
 const GRAIN: DurationMs = DurationMs::from_s(3600);
 
@@ -81,7 +88,18 @@ fn judged(said: &[(OwnerId, u16)], own: OwnerId) -> Option<u16> {
     if voices.len() >= LEAST_WITNESSES { median(voices) } else { None }
 }
 
-fn median(mut of: Vec<u16>) -> Option<u16> {
+/// How many clients are connected to the fog's mixes, by what these say: each client is connected to [`GUARDS`] of them.
+pub(crate) fn clients(members: &[&Member]) -> u32 {
+    together(members.iter().map(|member| member.clients).collect())
+}
+
+fn together(said: Vec<u32>) -> u32 {
+    let most = u64::from(median(said.clone()).unwrap_or(0)).saturating_mul(MOST_OF_MEDIAN);
+    let sum: u64 = said.into_iter().map(|clients| u64::from(clients).min(most)).sum();
+    u32::try_from(sum / GUARDS as u64).unwrap_or(u32::MAX)
+}
+
+fn median<T: Ord + Copy>(mut of: Vec<T>) -> Option<T> {
     of.sort_unstable();
     of.get(of.len() / 2).copied()
 }
@@ -112,6 +130,15 @@ mod tests {
         });
         history.note(many, later);
         assert!(history.0.len() <= MAX_REMEMBERED);
+    }
+
+    #[test]
+    fn no_mix_makes_a_crowd_alone() {
+        assert_eq!(together(vec![]), 0);
+        assert_eq!(together(vec![6, 6, 6, 6, 6, 6]), 12, "twelve clients at three mixes each");
+        assert_eq!(together(vec![6, 6, 6, 6, 6, u32::MAX]), 16, "a liar counts for three");
+        assert_eq!(together(vec![u32::MAX, 0, 0]), 0);
+        assert_eq!(together(vec![u32::MAX; 4]), u32::MAX, "when all lie, no sum helps");
     }
 
     #[test]
