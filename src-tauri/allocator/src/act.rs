@@ -125,7 +125,7 @@ impl Actor {
         let (signed, history) = {
             let mut signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(due) = signer.due(&members, self.shared.settling(), now(), clock) else { return Ok(()) };
-            (signer.sign(due.entries, now(), clock), due.history)
+            (signer.sign(due.entries, due.clients, now(), clock), due.history)
         };
         if let Some(bytes) = history.and_then(|h| encode(&h).ok()) {
             self.shared.store.set_meta(MIX_HISTORY, &bytes).await?;

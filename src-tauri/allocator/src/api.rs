@@ -33,7 +33,7 @@ const MAX_PROBES: usize = 256;
 pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeRequest) -> NodeReply {
     let result = match request {
         NodeRequest::Report(report) => take_report(shared, member, report).await.map(|()| NodeReply::Done),
-        NodeRequest::Relays { mix, probes } => relays(shared, member, *mix, probes),
+        NodeRequest::Relays { mix, probes, clients } => relays(shared, member, *mix, probes, clients),
         NodeRequest::Directory => Ok(match shared.directory() {
             Some(signed) => NodeReply::Directory(signed.bytes.as_ref().clone()),
             None => NodeReply::Refused(Refusal::new(RefusalKind::NotFound, "there is no directory yet")),
@@ -61,7 +61,13 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
 }
 
 /// A member's mix says its further packet keys and what it measured of others.
-fn relays(shared: &Shared, member: &Member, mix: MixInfo, mut probes: Vec<(MixId, u16)>) -> Result<NodeReply, Refusal> {
+fn relays(
+    shared: &Shared,
+    member: &Member,
+    mix: MixInfo,
+    mut probes: Vec<(MixId, u16)>,
+    clients: u32,
+) -> Result<NodeReply, Refusal> {
     // A new life or address makes everybody renew what leads through the mix: for that it presents itself anew.
     let same = |known: &MixInfo| (known.key, known.life, &known.addrs) == (mix.key, mix.life, &mix.addrs);
     if !member.roles.mixnode || !member.mix.as_ref().is_some_and(same) {
@@ -72,7 +78,7 @@ fn relays(shared: &Shared, member: &Member, mix: MixInfo, mut probes: Vec<(MixId
     }
     let mix = listable(shared, mix, member.device)?;
     probes.truncate(MAX_PROBES);
-    shared.registry.relays(member.device, mix, probes);
+    shared.registry.relays(member.device, mix, probes, clients);
     Ok(NodeReply::Done)
 }
 

@@ -1,11 +1,11 @@
-//! Signing the directory: a new one whenever the set of mixes changes, and every ten minutes. Packet keys of coming hours and measured
-//! reliability come with whatever directory is next.
+//! Signing the directory: a new one whenever the set of mixes changes, and every ten minutes. Packet keys of coming hours, measured
+//! reliability and the count of clients come with whatever directory is next.
 //!
 //! Invariants: serials rise, over restarts too; a restart of the allocator alone changes nothing for those who browse: mixes that have not come
 //! back yet stay listed while the fog settles.
 
 use crate::{
-    mixes::{MixHistory, entries},
+    mixes::{MixHistory, clients, entries},
     registry::Inner,
 };
 use fogbank_betanet::{
@@ -43,6 +43,8 @@ pub(crate) struct Signer {
 /// What a new directory is made of.
 pub(crate) struct Due {
     pub(crate) entries: Vec<MixEntry>,
+    /// Clients connected to them.
+    pub(crate) clients: u32,
     /// The mixes' history as it is to be kept, when that has changed.
     pub(crate) history: Option<MixHistory>,
 }
@@ -80,7 +82,9 @@ impl Signer {
         let here = relays.iter().filter_map(|member| Some((mix_id(&member.mix.as_ref()?.key), member.owner)));
         let news = self.history.note(here, now);
         let mut entries = entries(&relays, &self.history, now);
+        let mut clients = clients(&relays);
         if settling && let Some((current, _)) = &self.current {
+            clients = clients.max(current.directory.clients);
             let before = current.directory.mixes.iter();
             let missing: Vec<MixEntry> = before.filter(|m| !entries.iter().any(|e| e.id == m.id)).cloned().collect();
             entries.extend(missing);
@@ -93,19 +97,20 @@ impl Signer {
             let alike = before.len() == entries.len() && before.iter().zip(&entries).all(|(a, b)| a.same_mix(b));
             alike && current.directory.shared_random == self.shared_random(now) && clock.duration_since(*at) < RENEW
         });
-        (!same).then(|| Due { entries, history: news.then(|| self.history.clone()) })
+        (!same).then(|| Due { entries, clients, history: news.then(|| self.history.clone()) })
     }
 
     /// Signs a new one, which is the current one from then on.
     pub(crate) fn sign(
         &mut self,
         entries: Vec<MixEntry>,
+        clients: u32,
         now: UnixMs,
         clock: Instant,
     ) -> Result<Signed, fogbank_wire::FrameError> {
         self.serial += 1;
         let fog = FogId(*self.key.public().as_bytes());
-        let directory = Directory::new(fog, self.test, self.serial, now, self.shared_random(now), entries);
+        let directory = Directory::new(fog, self.test, self.serial, now, self.shared_random(now), entries).with_clients(clients);
         let bytes = directory.seal(&self.key)?;
         let signed = Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) };
         self.current = Some((signed.clone(), clock));

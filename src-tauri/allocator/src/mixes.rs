@@ -2,10 +2,14 @@
 //!
 //! Age is time on the list, in one owner's hands. Reliability is what the other mixes measure with their cover loops; the median of those of
 //! other owners counts, so that an owner can neither praise its own mixes nor, alone, blacken another's; newcomers have no voice, and however many
-//! conspire, two thirds of the mixes stay in use. Pure but for the time that comes in; kept as one value in the store.
+//! conspire, two thirds of the mixes stay in use. How many clients there are is the sum of what mixes say, in which no mix counts for much more
+//! than the others. Pure but for the time that comes in; kept as one value in the store.
 
 use crate::registry::Member;
-use fogbank_betanet::directory::{BROKEN, MAX_MIXES, MixEntry, UNMEASURED, mix_id};
+use fogbank_betanet::{
+    directory::{BROKEN, MAX_MIXES, MixEntry, UNMEASURED, mix_id},
+    paths::GUARDS,
+};
 use fogbank_model::{DurationMs, MixId, OwnerId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +28,9 @@ const MOST_BROKEN: usize = 3;
 const KEEP_EVERY: DurationMs = DurationMs::from_s(3600);
 /// Looks at the fog are closer together than this; a longer gap (the allocator was off) counts for nobody.
 const LONGEST_GAP: DurationMs = DurationMs::from_s(10);
+/// A mix counts for this many times the median of all: guards are drawn by weight, which spreads honest counts less, and a liar among n mixes
+/// adds no more than so many n-ths.
+const MOST_OF_MEDIAN: u64 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
@@ -128,7 +135,18 @@ fn judged(said: &[(OwnerId, u16)], own: OwnerId) -> Option<u16> {
     if voices.len() >= LEAST_WITNESSES { median(voices) } else { None }
 }
 
-fn median(mut of: Vec<u16>) -> Option<u16> {
+/// How many clients are connected to the fog's mixes, by what these say: each client is connected to [`GUARDS`] of them.
+pub(crate) fn clients(members: &[&Member]) -> u32 {
+    together(members.iter().map(|member| member.clients).collect())
+}
+
+fn together(said: Vec<u32>) -> u32 {
+    let most = u64::from(median(said.clone()).unwrap_or(0)).saturating_mul(MOST_OF_MEDIAN);
+    let sum: u64 = said.into_iter().map(|clients| u64::from(clients).min(most)).sum();
+    u32::try_from(sum / GUARDS as u64).unwrap_or(u32::MAX)
+}
+
+fn median<T: Ord + Copy>(mut of: Vec<T>) -> Option<T> {
     of.sort_unstable();
     of.get(of.len() / 2).copied()
 }
@@ -207,6 +225,15 @@ mod tests {
             all.iter().map(MixEntry::works).collect::<Vec<_>>(),
             [false, false, false, true, true, true, true, true, true]
         );
+    }
+
+    #[test]
+    fn no_mix_makes_a_crowd_alone() {
+        assert_eq!(together(vec![]), 0);
+        assert_eq!(together(vec![6, 6, 6, 6, 6, 6]), 12, "twelve clients at three mixes each");
+        assert_eq!(together(vec![6, 6, 6, 6, 6, u32::MAX]), 16, "a liar counts for three");
+        assert_eq!(together(vec![u32::MAX, 0, 0]), 0);
+        assert_eq!(together(vec![u32::MAX; 4]), u32::MAX, "when all lie, no sum helps");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Member {
     pub(crate) mix: Option<MixInfo>,
     /// What its mix measured of others: the share of probes through each that came back, per mille.
     pub(crate) probes: Vec<(MixId, u16)>,
+    /// How many clients it says are connected to its mix.
+    pub(crate) clients: u32,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) connection: Connection,
     pub(crate) report: Option<(Report, Instant)>,
@@ -63,7 +65,7 @@ impl Registry {
         if member.report.is_none() {
             member.report = before.as_ref().and_then(|b| b.report.clone());
         }
-        member.probes = before.map(|b| b.probes).unwrap_or_default();
+        (member.probes, member.clients) = before.map(|b| (b.probes, b.clients)).unwrap_or_default();
         inner.here.insert(member.device, member).map(|old| old.connection)
     }
 
@@ -83,10 +85,10 @@ impl Registry {
         }
     }
 
-    /// A member's mix has further packet keys, and measured others.
-    pub(crate) fn relays(&self, device: DeviceId, mix: MixInfo, probes: Vec<(MixId, u16)>) {
+    /// A member's mix has further packet keys, measured others, and counted its clients.
+    pub(crate) fn relays(&self, device: DeviceId, mix: MixInfo, probes: Vec<(MixId, u16)>, clients: u32) {
         if let Some(member) = self.lock().here.get_mut(&device) {
-            (member.mix, member.probes) = (Some(mix), probes);
+            (member.mix, member.probes, member.clients) = (Some(mix), probes, clients);
         }
     }
 

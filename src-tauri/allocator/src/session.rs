@@ -116,6 +116,7 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
         roles,
         mix,
         probes: Vec::new(),
+        clients: 0,
         addrs,
         connection: connection.clone(),
         report: None,

@@ -16,6 +16,7 @@ pub mod epoch;
 pub mod lease;
 pub mod link;
 pub mod message;
+pub mod meter;
 pub mod mixnode;
 pub mod paths;
 pub mod proof;

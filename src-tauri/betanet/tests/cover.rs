@@ -53,6 +53,7 @@ async fn swallower(number: u8) -> MixEntry {
         packet_keys: PacketKeys { first, keys },
         owner: OwnerId([number; 32]),
         addrs,
+        relay: None,
         since: clock(),
         reliability: UNMEASURED,
     }

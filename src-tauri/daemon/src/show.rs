@@ -1,7 +1,8 @@
 //! Answers in words, for a terminal.
 
 use fogbank_node::control::{
-    Amounts, ContainerDetailDto, ControlReply, ControlRequest, NetworkDto, RelayDto, RoleDto, StatusDto, TrustDto,
+    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, GradeDto, LevelDto, LevelPrivacyDto, NetworkDto,
+    PrivacyDto, RelayDto, RoleDto, StatusDto, TrustDto, ViewDto,
 };
 use std::fmt::Write;
 
@@ -93,6 +94,9 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
     writeln!(out, "mixes    {} listed, {} usable, {} needed", network.mixes, network.usable, network.needed)?;
     let gate = if network.waiting.is_empty() { "addresses can be opened" } else { network.waiting.as_str() };
     writeln!(out, "gate     {gate}")?;
+    if let Some(privacy) = &network.privacy {
+        show_privacy(out, privacy)?;
+    }
     writeln!(out, "relay    {}", relay(&network.relay))?;
     for (side, peers) in [("visiting", &network.peers), ("hosting", &network.host_peers)] {
         for peer in peers {
@@ -119,6 +123,63 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The privacy meter: each adversary at the level that is usual, then what other levels change.
+fn show_privacy(out: &mut String, privacy: &PrivacyDto) -> std::fmt::Result {
+    if privacy.test {
+        writeln!(out, "PRIVACY  NONE: this is a test fog. Use it to try things, for nothing else.")?;
+    }
+    let PrivacyDto { users_at_least, users_at_most, mixes, owners, .. } = privacy;
+    writeln!(
+        out,
+        "privacy  one of {users_at_least} to {users_at_most} people online (an estimate); {mixes} mixes of {owners} owners"
+    )?;
+    let usual = privacy.levels.iter().find(|l| l.level == LevelDto::Balanced);
+    for view in usual.iter().flat_map(|l| &l.views).filter(|v| v.adversary != AdversaryDto::Global) {
+        show_view(out, adversary(view.adversary), view)?;
+    }
+    for at in &privacy.levels {
+        let Some(view) = at.views.iter().find(|v| v.adversary == AdversaryDto::Global) else { continue };
+        show_view(out, &format!("watcher of both ends, {}", level(at.level)), view)?;
+        writeln!(out, "         {}", figures(at))?;
+    }
+    Ok(())
+}
+
+fn show_view(out: &mut String, who: &str, view: &ViewDto) -> std::fmt::Result {
+    let grade = match view.grade {
+        GradeDto::None => "NONE",
+        GradeDto::Weak => "weak",
+        GradeDto::Fair => "fair",
+        GradeDto::Good => "good",
+    };
+    writeln!(out, "  {grade:<6} {who}: {}", view.words)
+}
+
+/// The numbers behind.
+fn figures(at: &LevelPrivacyDto) -> String {
+    let bits = at.packet_bits.map_or("a packet's sender: not measured".to_owned(), |b| format!("a packet's sender: {b:.1} bits"));
+    let offered = if at.offered { "" } else { "; not offered here" };
+    format!("pages found {:.1} %; {bits}; cover {} bytes/s{offered}", at.pages_found * 100.0, at.cover_bytes_s)
+}
+
+fn adversary(adversary: AdversaryDto) -> &'static str {
+    match adversary {
+        AdversaryDto::Host => "host",
+        AdversaryDto::Mix => "your first mix",
+        AdversaryDto::Allocator => "allocator",
+        AdversaryDto::Owner => "one owner with all mixes",
+        AdversaryDto::Global => "watcher of both ends",
+    }
+}
+
+fn level(level: LevelDto) -> &'static str {
+    match level {
+        LevelDto::Fast => "fast",
+        LevelDto::Balanced => "balanced",
+        LevelDto::Strict => "strict",
+    }
 }
 
 /// The relay's limits in one line.

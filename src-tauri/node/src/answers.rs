@@ -52,7 +52,7 @@ pub(crate) fn trust(trust: Trust) -> TrustDto {
     }
 }
 
-fn level_dto(level: Level) -> LevelDto {
+pub(crate) fn level_dto(level: Level) -> LevelDto {
     match level {
         Level::Fast => LevelDto::Fast,
         Level::Balanced => LevelDto::Balanced,

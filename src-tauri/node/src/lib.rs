@@ -22,6 +22,7 @@ mod net;
 mod node;
 mod parts;
 mod practice;
+mod privacy;
 mod profile;
 mod publishing;
 mod relaying;

@@ -39,8 +39,8 @@ const TELL_PROBES: Duration = Duration::from_secs(60);
 /// What answers the allocator's requests.
 pub(crate) type Handler = Arc<dyn Fn(DeviceRequest) -> Pin<Box<dyn Future<Output = DeviceReply> + Send>> + Send + Sync>;
 
-/// What the node's mix measured of others.
-pub(crate) type Probes = Arc<dyn Fn() -> Vec<(MixId, u16)> + Send + Sync>;
+/// What the node's mix measured of others, and how many clients it has.
+pub(crate) type Probes = Arc<dyn Fn() -> (Vec<(MixId, u16)>, u32) + Send + Sync>;
 
 /// Where the membership stands.
 #[derive(Debug, Clone)]
@@ -257,9 +257,10 @@ async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Durati
     }
 }
 
-/// Tells of the mix's packet keys and what it measured of others; why the connection ends, if it does.
+/// Tells of the mix's packet keys, what it measured of others and how many clients it has; why the connection ends, if it does.
 async fn tell_relays(connection: &Connection, mix: MixInfo, probes: &Probes) -> Result<(), String> {
-    match call(connection, &NodeRequest::Relays { mix: Box::new(mix), probes: probes() }).await {
+    let (probes, clients) = probes();
+    match call(connection, &NodeRequest::Relays { mix: Box::new(mix), probes, clients }).await {
         Ok(NodeReply::Done) => Ok(()),
         Ok(other) => {
             tracing::warn!(?other, "the allocator did not take what the mix says");

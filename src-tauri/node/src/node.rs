@@ -257,12 +257,12 @@ impl Inner {
         })
     }
 
-    /// What the mix measured of others, while there is one.
+    /// What the mix measured of others, and how many clients it has, while there is one.
     fn probes(&self) -> Probes {
         let parts = Arc::downgrade(&self.parts);
         Arc::new(move || {
             let relay = parts.upgrade().and_then(|p| p.lock().unwrap_or_else(PoisonError::into_inner).relay.clone());
-            relay.map(|relay| relay.mixnode.probe_shares()).unwrap_or_default()
+            relay.map(|relay| (relay.mixnode.probe_shares(), relay.mixnode.clients())).unwrap_or_default()
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
     },
     membership::Standing,
     node::Inner,
+    privacy,
     publishing::{self, Wish},
     relaying::RelayLimits,
 };
@@ -227,6 +228,8 @@ impl Inner {
             None => self.hub.current().map(|known| known.directory),
         };
         let gate = gate(directory.as_deref(), self.ground.own_mix(), visiting.map(|v| &v.uplink));
+        let guards: Vec<MixId> = visiting.map(|v| v.uplink.guard_views().iter().map(|g| g.mix).collect()).unwrap_or_default();
+        let privacy = directory.as_deref().map(|d| privacy::privacy(d, &[self.ground.own_mix()], &guards));
         let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();
         let visit = |visit: Visit| VisitDto {
             onion: visit.onion.to_string(),
@@ -263,6 +266,7 @@ impl Inner {
             needed: count(gate.needed),
             waiting: gate.waiting,
             mixes: count(directory.map_or(0, |d| d.mixes.len())),
+            privacy,
             visits,
             relay,
             mix_counters: parts.relay.map(|r| r.mixnode.counters().by_name()).unwrap_or_default(),

@@ -7,8 +7,7 @@ use std::{any::TypeId, collections::BTreeMap, path::Path};
 use ts_rs::{Config, TS, TypeVisitor};
 
 const FILE: &str = "../../ui/src/host/bindings.ts";
-const HEADER: &str =
-    "// Generated from src-tauri/node/src/control/types.rs by `make bindings`. Do not edit: a test compares the two.\n";
+const HEADER: &str = "// Generated from src-tauri/node/src/control by `make bindings`. Do not edit: a test compares the two.\n";
 
 /// Collects a type and everything that it names.
 #[derive(Default)]

@@ -235,13 +235,15 @@ pub struct Capacity {
 pub enum NodeRequest {
     /// I am here; this is how I am. Answer: `Done`.
     Report(Report),
-    /// My mix as it is now, with further packet keys, and what it measured of others: the share of probes through each that came back, per
-    /// mille. Answer: `Done`.
+    /// My mix as it is now, with further packet keys, what it measured of others (the share of probes through each that came back, per mille),
+    /// and how many clients are connected to it. Answer: `Done`.
     Relays {
         /// The mix.
         mix: Box<MixInfo>,
         /// Its measurements.
         probes: Vec<(MixId, u16)>,
+        /// Its clients, visiting or hosting; which ones, it does not say.
+        clients: u32,
     },
     /// The signed directory. Answer: `Directory`.
     Directory,

@@ -45,7 +45,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         (0, encode(&Hello { version: VERSION, purpose: Purpose::Blobs(permit.clone()) })),
         (1, encode(&Greeting::Welcome(Some(welcome)))),
         (1, encode(&Greeting::Refused(refusal.clone()))),
-        (2, encode(&NodeRequest::Relays { mix: Box::new(mix), probes: vec![(MixId([1; 16]), 900)] })),
+        (2, encode(&NodeRequest::Relays { mix: Box::new(mix), probes: vec![(MixId([1; 16]), 900)], clients: 3 })),
         (2, encode(&NodeRequest::Renew { id: container, proof: CONTAINER.proof.clone() })),
         (2, encode(&NodeRequest::Invite { roles: Roles::ALL, valid: DurationMs::from_s(60) })),
         (2, encode(&NodeRequest::Container(container))),

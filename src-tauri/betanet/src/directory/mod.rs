@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, fmt, time::SystemTime};
 
 /// Version of the format.
-pub const DIRECTORY_VERSION: u16 = 2;
+pub const DIRECTORY_VERSION: u16 = 3;
 /// Mixes in a directory at most: at 800 bytes each, most of them packet keys, it fits one frame. A mix keeps 256 links, so that larger nets
 /// than a few hundred mixes need a topology of their own before this bound is met.
 pub const MAX_MIXES: usize = 4_000;
@@ -39,7 +39,7 @@ pub const DIRECTORY_LIFE: DurationMs = DurationMs(KEYS_AHEAD as i64 * EPOCH_LIFE
 /// A directory from the future by more than this is not believed: no clock that keeps TLS alive is wronger.
 pub const CLOCK_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
 
-const CONTEXT: &str = "fogbank directory 2";
+const CONTEXT: &str = "fogbank directory 3";
 
 /// What a fog's allocator says about its mixes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub struct Directory {
     pub expires: UnixMs,
     /// Salts the positions on the ring of descriptors, another one each period, so that nobody can choose a place beside a victim ahead of time.
     pub shared_random: [u8; 32],
+    /// Clients that are connected to mixes, of visitors and of hosts, by the mixes' own counts: 0 or a power of two, rounded down, so that it
+    /// tells little of who comes and goes. An estimate for the privacy meter; nothing is decided by it.
+    pub clients: u32,
     /// The mixes that were seen alive, sorted by id.
     pub mixes: Vec<MixEntry>,
     /// How often each and those before it are chosen, in the order of `mixes`.
@@ -143,7 +146,12 @@ impl Directory {
         mixes.dedup_by_key(|m| m.id);
         let expires = made.plus(DIRECTORY_LIFE);
         let sums = weight::sums(&mixes, made);
-        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, mixes, sums }
+        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, clients: 0, mixes, sums }
+    }
+
+    /// The same with a count of clients, rounded down to a power of two.
+    pub fn with_clients(self, clients: u32) -> Self {
+        Self { clients: clients.checked_ilog2().map_or(0, |log| 1 << log), ..self }
     }
 
     /// Signs it.
@@ -173,6 +181,9 @@ impl Directory {
     fn check(&self, fog: &FogId) -> Result<(), &'static str> {
         if self.fog != *fog {
             return Err("it names another fog");
+        }
+        if self.clients != 0 && !self.clients.is_power_of_two() {
+            return Err("its count of clients is not rounded");
         }
         if self.mixes.len() > MAX_MIXES {
             return Err("it has too many mixes");
@@ -325,7 +336,8 @@ pub(crate) mod tests {
         timeless.expires = timeless.made;
         let mut other = good.clone();
         other.fog = FogId([1; 32]);
-        for bad in [doubled, renamed, timeless, other] {
+        let exact = Directory { clients: 3, ..good.clone() };
+        for bad in [doubled, renamed, timeless, other, exact] {
             let opened = Directory::open(&bad.seal(&fog).unwrap(), &good.fog);
             assert!(matches!(opened, Err(DirectoryError::Rule(_))), "{opened:?}");
         }

@@ -97,6 +97,11 @@ impl Mixnode {
         self.pipeline.published.subscribe()
     }
 
+    /// How many clients, visiting or hosting, are connected now.
+    pub fn clients(&self) -> u32 {
+        self.pipeline.clients()
+    }
+
     /// What it has done.
     pub fn counters(&self) -> MixCounters {
         self.pipeline.counters.read()

@@ -141,6 +141,13 @@ impl Pipeline {
         }
     }
 
+    /// Peers that are connected and no mixes of the directory.
+    pub(super) fn clients(&self) -> u32 {
+        let directory = self.directory.borrow().as_ref().map(|known| known.directory.clone());
+        let listed = |id| directory.as_ref().is_some_and(|d| d.mix(id).is_some());
+        u32::try_from(self.peers.besides(listed)).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn set_rate(&self, rate: Rate) {
         lock(&self.intake).set_rate(rate);
     }
@@ -339,6 +346,11 @@ impl Peers {
     /// A peer connected; a second connection of one key replaces the first.
     pub(super) fn arrived(&self, tag: [u8; 16], queue: mpsc::Sender<Frame>) {
         lock(&self.0).insert(tag, queue);
+    }
+
+    /// How many are connected that are none of these.
+    pub(super) fn besides(&self, known: impl Fn(MixId) -> bool) -> usize {
+        lock(&self.0).keys().filter(|tag| !known(MixId(**tag))).count()
     }
 
     /// A connection ended; the key may be connected anew already.

@@ -5,6 +5,7 @@
 //! Deliberately absent: what is said (client, service) and when to say it again (rendezvous, tunnel).
 
 mod budget;
+mod counters;
 mod cover;
 mod guards;
 mod sending;
@@ -13,6 +14,7 @@ mod surbs;
 mod time;
 
 pub use budget::{CoverBudget, NoBudget, constant_bytes_s};
+pub use counters::UplinkCounters;
 pub use cover::IN_USE;
 pub use sending::StrictHold;
 pub use shaping::LINGER;
@@ -32,10 +34,9 @@ use cover::Activity;
 use fogbank_model::{FogId, MixId, UnixMs};
 use fogbank_sphinx::{BuildError, Epoch, Geometry, open_reply};
 use guards::GuardLinks;
-use serde::{Deserialize, Serialize};
 use shaping::Strict;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -149,47 +150,6 @@ pub struct Reply {
     pub payload: Vec<u8>,
     /// By which SURB.
     surb: [u8; 16],
-}
-
-/// What an uplink has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UplinkCounters {
-    /// Packets sent.
-    pub packets_out: u64,
-    /// Replies taken.
-    pub packets_in: u64,
-    /// Replies that were changed on the way.
-    pub garbled: u64,
-    /// Replies that nobody had room for or waited for any more.
-    pub dropped: u64,
-    /// Cover loops sent.
-    pub cover_out: u64,
-    /// Cover loops that came back.
-    pub cover_in: u64,
-    /// Slots of level strict.
-    pub slots: u64,
-    /// Those of them in which nothing waited.
-    pub slots_of_cover: u64,
-    /// Slots of the way down in which nothing waited.
-    pub dummies_in: u64,
-}
-
-impl UplinkCounters {
-    /// By name, for lists.
-    pub fn by_name(&self) -> BTreeMap<String, u64> {
-        let list = [
-            ("packets_out", self.packets_out),
-            ("packets_in", self.packets_in),
-            ("garbled", self.garbled),
-            ("dropped", self.dropped),
-            ("cover_out", self.cover_out),
-            ("cover_in", self.cover_in),
-            ("slots", self.slots),
-            ("slots_of_cover", self.slots_of_cover),
-            ("dummies_in", self.dummies_in),
-        ];
-        list.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
 }
 
 /// A guard as this client sees it.

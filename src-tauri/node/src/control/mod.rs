@@ -4,11 +4,14 @@
 //! types by a call within the process when the window hosts the node. Times are milliseconds since 1970, amounts are in people's units.
 
 pub mod client;
+mod network;
 pub mod server;
 mod types;
 
+pub use network::{
+    AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, TrustDto, ViewDto, VisitDto,
+};
 pub use types::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,
-    FogDto, FolderDto, InstanceDto, LendDto, LevelDto, NetworkDto, PeerDto, ProgressDto, RelayDto, RoleDto, StatusDto, StepDto,
-    TrustDto, VisitDto,
+    FogDto, FolderDto, InstanceDto, LendDto, LevelDto, ProgressDto, RoleDto, StatusDto, StepDto,
 };

@@ -1,7 +1,7 @@
 //! The messages of the control interface. The UI's bindings are generated from these types and checked for drift.
 
+use super::network::NetworkDto;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use ts_rs::TS;
 
 /// What can be asked of a node.
@@ -438,92 +438,4 @@ pub struct DeviceDto {
     pub instances: u32,
     /// Why it lends or does not, for people.
     pub why: String,
-}
-
-/// The mix network as this node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct NetworkDto {
-    /// Mixes that this node could use now.
-    pub usable: u32,
-    /// Mixes that privacy asks for.
-    pub needed: u32,
-    /// Why addresses can't be opened now, for people; empty when they can.
-    pub waiting: String,
-    /// Mixes in the directory.
-    pub mixes: u32,
-    /// Addresses that are open or being opened from here.
-    pub visits: Vec<VisitDto>,
-    /// What this node's mix may take, and has taken this month.
-    pub relay: RelayDto,
-    /// Counters of this node's mix, by name; empty when it does not relay.
-    #[ts(type = "Record<string, number>")]
-    pub mix_counters: BTreeMap<String, u64>,
-    /// Counters of the visiting side, by name.
-    #[ts(type = "Record<string, number>")]
-    pub visit_counters: BTreeMap<String, u64>,
-    /// Counters of the hosting side, by name.
-    #[ts(type = "Record<string, number>")]
-    pub host_counters: BTreeMap<String, u64>,
-    /// Guards with which the visiting side exchanges packets.
-    pub peers: Vec<PeerDto>,
-    /// Socket addresses of the visiting side.
-    pub own_addrs: Vec<String>,
-    /// Guards with which the hosting side exchanges packets.
-    pub host_peers: Vec<PeerDto>,
-    /// Socket addresses of the hosting side.
-    pub host_addrs: Vec<String>,
-}
-
-/// The owner's limits on relaying, and how much of the month is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-pub struct RelayDto {
-    /// Kilobytes a second that the mix takes; absent: as many as come.
-    pub rate_kb_s: Option<u32>,
-    /// Gigabytes a month in and out; absent: as many as come.
-    pub month_gb: Option<u32>,
-    /// Megabytes relayed this month, in and out.
-    #[ts(type = "number")]
-    pub month_used_mb: u64,
-    /// Whether the mix rests until next month because the owner's limit is reached.
-    pub rests: bool,
-}
-
-/// A guard, as seen from the side that uses it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-pub struct PeerDto {
-    /// The mix.
-    pub mix: String,
-    /// Its socket address.
-    pub addr: String,
-    /// Whether the link is up.
-    pub up: bool,
-    /// By which way packets go: "direct", "relay", or "none" while the link is down.
-    pub way: String,
-}
-
-/// An address that is open or being opened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct VisitDto {
-    /// The address.
-    pub onion: String,
-    /// For people: "open", "waiting: 3 of 4 mixes".
-    pub words: String,
-    /// Whether what it shows is its publisher's.
-    pub trust: TrustDto,
-    /// Copies that were caught giving something else than the publisher signed, and left.
-    pub caught: u32,
-}
-
-/// Whether what an address shows is its publisher's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "snake_case")]
-pub enum TrustDto {
-    /// Not known yet.
-    Unknown,
-    /// It can't be checked: an app, whose host could alter it.
-    NotVerified,
-    /// Checked against the publisher's signature, byte by byte.
-    Verified,
-    /// No copy gives what the publisher signed; nothing is shown.
-    Broken,
 }
