@@ -46,7 +46,6 @@ async fn swallower(number: u8) -> MixEntry {
     let addrs = endpoint.bound_sockets();
     tokio::spawn(swallow(endpoint));
     MixEntry {
-        relay: None,
         id: mix_id(&key),
         key,
         life: [1; 8],
