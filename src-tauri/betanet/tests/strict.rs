@@ -59,8 +59,8 @@ async fn a_link_carries_the_same_whether_a_page_loads_or_not() {
     println!("{counters:?}");
     for rate in [idle, busy, host].concat() {
         // Never more than the slots that there are. A slot that a busy computer misses is left out, whatever waits; how many it misses is no
-        // matter of this test, which runs beside others in one process with both ends and all mixes.
-        assert!((0.5..=1.03).contains(&rate), "idle {idle:?}, busy {busy:?}, host {host:?}");
+        // matter of this test, which runs both ends and all mixes in one process, perhaps beside others.
+        assert!((0.1..=1.03).contains(&rate), "idle {idle:?}, busy {busy:?}, host {host:?}");
     }
     // Out went what was asked for the rate, and then slots and nothing beside them; in came the answer, and slots.
     let [out, _] = frames(&client);
