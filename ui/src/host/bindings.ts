@@ -1,4 +1,9 @@
-// Generated from src-tauri/node/src/control/types.rs by `make bindings`. Do not edit: a test compares the two.
+// Generated from src-tauri/node/src/control by `make bindings`. Do not edit: a test compares the two.
+
+/**
+ * Who might look.
+ */
+export type AdversaryDto = "host" | "mix" | "allocator" | "owner" | "global";
 
 /**
  * Amounts in the units that people use.
@@ -381,6 +386,11 @@ files: number,
 bytes: number, };
 
 /**
+ * How much protection there is.
+ */
+export type GradeDto = "none" | "weak" | "fair" | "good";
+
+/**
  * An instance.
  */
 export type InstanceDto = { 
@@ -448,6 +458,43 @@ instances: Array<InstanceDto>, };
 export type LevelDto = "fast" | "balanced" | "strict";
 
 /**
+ * The privacy meter at one level.
+ */
+export type LevelPrivacyDto = { 
+/**
+ * Which.
+ */
+level: LevelDto, 
+/**
+ * Whether hosts of this fog offer it: at strict, only with cover in both directions.
+ */
+offered: boolean, 
+/**
+ * Bytes a second that this device sends as cover while it visits.
+ */
+cover_bytes_s: number, 
+/**
+ * Entropy of a single packet's sender to one who watches all links, bits; absent when nothing was measured with the cover that is sent.
+ */
+packet_bits: number | null, 
+/**
+ * Share in [0,1] of pages that one who watches both ends finds, as measured in simulation.
+ */
+pages_found: number, 
+/**
+ * Probability in [0,1] that one of the own guards is a host's guard too.
+ */
+mix_both_ends: number, 
+/**
+ * Probability in [0,1] that the owner who stands best has mixes at both ends.
+ */
+owner_both_ends: number, 
+/**
+ * What each adversary could learn.
+ */
+views: Array<ViewDto>, };
+
+/**
  * The mix network as this node sees it.
  */
 export type NetworkDto = { 
@@ -467,6 +514,10 @@ waiting: string,
  * Mixes in the directory.
  */
 mixes: number, 
+/**
+ * What others could learn of a visit; absent while there is no list of mixes.
+ */
+privacy: PrivacyDto | null, 
 /**
  * Addresses that are open or being opened from here.
  */
@@ -524,6 +575,35 @@ up: boolean,
  * By which way packets go: "direct", "relay", or "none" while the link is down.
  */
 way: string, };
+
+/**
+ * What others could learn of a visit from here: the privacy meter.
+ */
+export type PrivacyDto = { 
+/**
+ * A test fog gives no privacy.
+ */
+test: boolean, 
+/**
+ * Mixes that can be used, the own one aside.
+ */
+mixes: number, 
+/**
+ * Of how many owners they are.
+ */
+owners: number, 
+/**
+ * People who could be the one who sends, at least.
+ */
+users_at_least: number, 
+/**
+ * People who could be the one who sends, at most; a count that nobody vouches for.
+ */
+users_at_most: number, 
+/**
+ * The reading at each level.
+ */
+levels: Array<LevelPrivacyDto>, };
 
 /**
  * How far a folder on its way online is.
@@ -622,6 +702,23 @@ reason: string, };
  * Whether what an address shows is its publisher's.
  */
 export type TrustDto = "unknown" | "not_verified" | "verified" | "broken";
+
+/**
+ * What one adversary could learn.
+ */
+export type ViewDto = { 
+/**
+ * Who.
+ */
+adversary: AdversaryDto, 
+/**
+ * How much protection there is.
+ */
+grade: GradeDto, 
+/**
+ * For people: one or two sentences.
+ */
+words: string, };
 
 /**
  * An address that is open or being opened.

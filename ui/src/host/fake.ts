@@ -3,6 +3,7 @@
 import type { ControlReply, ControlRequest, FolderDto, LendDto } from './bindings';
 import type { Host, Startup } from './host';
 import { bringDown, bringUp, create, fit, move, release } from './fake/life';
+import { privacy } from './fake/privacy';
 import { enter, scene, type Scene } from './fake/scenes';
 import { advance, later, NOTHING, Refused, type World } from './fake/world';
 
@@ -233,6 +234,7 @@ function network(world: World) {
     needed,
     waiting,
     mixes: world.devices.length,
+    privacy: world.fog ? privacy(world) : null,
     visits: world.visits,
     relay: { rate_kb_s: 1000, month_gb: 50, month_used_mb: world.relays ? 1234 : 0, rests: false },
     mix_counters: mix_counters as Record<string, number>,

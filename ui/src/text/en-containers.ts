@@ -50,6 +50,12 @@ export const make = {
   copies: 'Copies',
   copiesHint: 'On different devices: the site stays online while one of them is there.',
   level: 'Delay on the way',
+  levelHint: 'What hiding costs. Times are from a simulation with home connections; yours will differ.',
+  noStrict:
+    '“Strict” is not offered in this fog: it needs steady traffic in both directions, which no host keeps up here. Delays alone would hide next to nothing.',
+  privateSwitch: 'Only people with the link’s key',
+  privateHint:
+    'The address alone opens nothing then: give people the whole link, which holds the key. The fog’s coordinator and the devices that host it can read it all the same.',
   fitWaiting: 'Asking the fog…',
   useLargest: 'Use the largest that fits',
   noDevices: 'No device lends anything now.',
@@ -58,7 +64,8 @@ export const make = {
   publishing: 'Putting it online…',
   publishingHint: 'You can look at other pages meanwhile; it goes on.',
   progressOf: (done: string, total: string) => `${done} of ${total}`,
-  hostsRead: 'Devices that host it can read it, and could alter what they serve. Put nothing secret in it.',
+  hostsRead:
+    'Devices that host it can read it, and could alter what they serve; Fogbank notices an altered file and leaves that device. Put nothing secret in it.',
 };
 
 export const detail = {

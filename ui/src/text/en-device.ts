@@ -1,4 +1,5 @@
 // English texts of the pages about this device, the mix network, and the fog's devices.
+import type { TrustDto } from '$host';
 
 const n = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
@@ -87,6 +88,14 @@ export const network = {
   ],
   visits: 'Visits',
   noVisits: 'No address is open from here.',
+  trust: {
+    unknown: { name: 'Not checked yet', means: '' },
+    not_verified: { name: 'Not verified', means: 'It is an app: the device that runs it could alter what you see.' },
+    verified: { name: 'Verified', means: 'What you see is what its publisher signed.' },
+    broken: { name: 'Broken', means: 'No copy gives what its publisher signed, so nothing is shown.' },
+  } as Record<TrustDto, { name: string; means: string }>,
+  caught: (copies: number) =>
+    `${n(copies, 'copy was', 'copies were')} caught giving something else than the publisher signed, and left.`,
   guards: 'Guards',
   guardsHint: 'The first relays on the way. They stay the same for long, on purpose.',
   visitGuards: 'For visiting',

@@ -10,6 +10,7 @@ const day = new Intl.DateTimeFormat(text.language, { day: 'numeric', month: 'sho
 const full = new Intl.DateTimeFormat(text.language, { dateStyle: 'medium', timeStyle: 'medium' });
 
 export const count = (n: number): string => whole.format(n);
+export const bits = (n: number): string => text.amounts.bits(short.format(n));
 export const percent = (share: number): string => `${short.format(share * 100)} %`;
 
 /** Bytes in steps of 1,000, as file managers and the node's megabytes do. */

@@ -1,7 +1,7 @@
 // Scenes from which the fake can begin: `?fake=practice` and `?fake=community` in the address; without it, in no fog.
 import type { DeviceDto, FogDto, RoleDto } from '../bindings';
 import { bringDown, create } from './life';
-import { advance, emptyWorld, type World } from './world';
+import { advance, emptyWorld, onionOf, type World } from './world';
 
 export type Scene = 'new' | 'practice' | 'community' | 'away' | 'broken';
 const ALL: RoleDto[] = ['contribute', 'publish', 'administer'];
@@ -12,9 +12,15 @@ export function scene(name: Scene): World {
   if (name === 'practice') enter(world, { name: 'Practice fog', test: true, practice: true, allocator: true, roles: ALL });
   else enter(world, { name: 'Harbour Street', test: name === 'away', practice: false, allocator: false, roles: ALL });
   world.usable = world.devices.length;
+  world.clients = name === 'practice' ? 8 : 64;
   if (name === 'practice') return world;
   world.lends = world.relays = true;
   publishSome(world);
+  world.visits = [
+    { onion: onionOf(77), words: 'open, 212 ms there and back', trust: 'verified', caught: 1 },
+    { onion: onionOf(78), words: 'open, 340 ms there and back', trust: 'not_verified', caught: 0 },
+    { onion: onionOf(79), words: 'opening', trust: 'unknown', caught: 0 },
+  ];
   if (name === 'away' && world.fog) {
     Object.assign(world.fog, { connected: false, why: 'no answer for 40 s; it is tried again every few seconds' });
   }

@@ -20,6 +20,10 @@ export interface World {
   containers: ContainerDetailDto[];
   visits: VisitDto[];
   usable: number;
+  /** Connected clients, as the directory counts them. */
+  clients: number;
+  /** Whether hosts offer level strict. */
+  strict: boolean;
   progress: ProgressDto | null;
   /** What happens later, in no order. */
   due: { at_ms: number; happens: () => void }[];
@@ -38,6 +42,8 @@ export function emptyWorld(): World {
     containers: [],
     visits: [],
     usable: 0,
+    clients: 0,
+    strict: false,
     progress: null,
     due: [],
     next: 1,

@@ -1,4 +1,5 @@
 // The network page: whether addresses can be opened and why not, the proxy, and links.
+import { fireEvent, screen, within } from '@testing-library/svelte';
 import { expect, it } from 'vitest';
 import { asked, click, given, open, pass, shows, type, words } from '$test/given';
 import Page from './+page.svelte';
@@ -22,6 +23,39 @@ it('says what the operator of the fog’s relay sees, if there is one', async ()
   await pass(2_100);
   expect(words('fog-relay')).toContain('192.0.2.10:3340');
   expect(words('fog-relay')).toContain('sees which devices talk with each other');
+});
+
+it('grades what each who might look could learn, at the level chosen', async () => {
+  const fake = await given('community');
+  fake.world.strict = true;
+  await open(Page, '/network');
+  const grade = (of: string) => screen.getByTestId(`view-${of}`).dataset.grade;
+  expect([grade('host'), grade('global')]).toEqual(['fair', 'none']);
+  expect(words('view-global')).toContain('None');
+  expect(words('privacy-numbers')).toContain('32 to 128, an estimate');
+  expect(words('privacy-numbers')).toContain('not measured with the cover that is sent');
+  expect(shows('privacy-test')).toBe(false);
+  await fireEvent.click(within(screen.getByTestId('privacy-level')).getByRole('radio', { name: /Strict/ }));
+  expect(grade('global')).toBe('weak');
+  expect(words('privacy-numbers')).toContain('5.1 bits');
+});
+
+it('says in a test fog that there is no privacy, for everyone who might look', async () => {
+  await given('practice');
+  await open(Page, '/network');
+  expect(words('privacy-test')).toContain('No privacy here');
+  const views = ['host', 'mix', 'allocator', 'owner', 'global'].map((of) => screen.getByTestId(`view-${of}`).dataset.grade);
+  expect(views).toEqual(['none', 'none', 'none', 'none', 'none']);
+});
+
+it('marks what is verified, and tells of copies that were caught', async () => {
+  const fake = await given('community');
+  await open(Page, '/network');
+  expect(screen.getAllByTestId('trust').map((mark) => mark.textContent)).toEqual(['Verified', 'Not verified', 'Not checked yet']);
+  expect(words('visits')).toContain('1 copy was caught');
+  for (const visit of fake.world.visits) visit.trust = 'broken';
+  await pass(2_100);
+  expect(words('visits')).toContain('No copy gives what its publisher signed');
 });
 
 it('gives the proxy and a command to copy', async () => {

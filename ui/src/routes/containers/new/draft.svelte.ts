@@ -35,6 +35,8 @@ export class Draft {
   name = $state('');
   copies = $state(2);
   level = $state<LevelDto>('balanced');
+  /** Only for people who have the link with its key. */
+  private = $state(false);
   amounts = $state<Amounts>({ cpu_cores: 0.1, memory_mb: 64, storage_mb: storageFor(0, 2), bandwidth_mbps: 1 });
   fit = $state.raw<Remote<FitDto>>(WAITING);
   readonly publishing = new Deed();
@@ -128,10 +130,13 @@ export class Draft {
   async publish(): Promise<string | null> {
     let id: string | null = null;
     await this.publishing.run(async () => {
-      const { path, name, copies, level } = this;
+      const { path, name, copies, level, private: locked } = this;
       const requirements = { ...this.amounts };
       const folder = path.trim();
-      const made = await ask({ ask: 'publish', folder, name: name.trim(), requirements, instances: copies, level }, 'created');
+      const made = await ask(
+        { ask: 'publish', folder, name: name.trim(), requirements, instances: copies, level, private: locked },
+        'created',
+      );
       id = made.id;
     });
     return id;

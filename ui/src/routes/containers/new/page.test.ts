@@ -82,8 +82,37 @@ it('says what is short and takes the largest that fits', async () => {
   expect(publish().disabled).toBe(false);
 });
 
+it('offers strict only while the fog does, and says why not', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/new');
+  await pass(10);
+  const strict = () => within(screen.getByTestId('level')).queryByRole<HTMLInputElement>('radio', { name: /Strict/ });
+  expect(strict()).toBeNull();
+  expect(words('no-strict')).toContain('is not offered in this fog');
+  fake.world.strict = true;
+  await pass(5_100);
+  expect(shows('no-strict')).toBe(false);
+  await fireEvent.click(strict()!);
+  // It is no longer offered: nobody publishes with a promise that is not kept.
+  fake.world.strict = false;
+  await pass(5_100);
+  const balanced = within(screen.getByTestId('level')).getByRole<HTMLInputElement>('radio', { name: /Balanced/ });
+  expect([strict(), balanced.checked]).toEqual([null, true]);
+});
+
+it('locks a site by its link’s key when asked to', async () => {
+  const fake = await given('practice');
+  await open(Page, '/containers/new?folder=%2Fhome%2Fyou%2Fmy-site');
+  await pass(1_000);
+  await click('private');
+  await click('publish');
+  await pass(10);
+  expect(asked(fake, 'publish')).toMatchObject([{ level: 'balanced', private: true }]);
+});
+
 it('publishes what was asked for, shows progress, and goes to its page', async () => {
   const fake = await given('practice', 20);
+  fake.world.strict = true;
   await open(Page, '/containers/new?folder=%2Fhome%2Fyou%2Fmy-site');
   await pass(1_000);
   await fireEvent.click(within(screen.getByTestId('copies')).getByLabelText('3'));
@@ -103,6 +132,7 @@ it('publishes what was asked for, shows progress, and goes to its page', async (
       requirements: { cpu_cores: 0.1, memory_mb: 64, storage_mb: 15, bandwidth_mbps: 1 },
       instances: 3,
       level: 'strict',
+      private: false,
     },
   ]);
   expect(goto).toHaveBeenLastCalledWith('/containers/detail?id=c1');
