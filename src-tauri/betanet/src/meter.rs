@@ -11,7 +11,7 @@ use crate::{
     directory::{Directory, MixEntry},
     link::LINK_FRAME_BYTES,
     paths::GUARDS,
-    schedule::{CLIENT_LOOP_MEAN, MIX_LOOP_MEAN},
+    schedule::{CLIENT_LOOP_MEAN, CONSTANT_SLOT, MIX_LOOP_MEAN},
 };
 use fogbank_model::{Level, MixId, OwnerId};
 use std::{
@@ -59,10 +59,14 @@ pub struct Cover {
 }
 
 impl Cover {
-    /// What this version sends: mixes loop; clients do not loop yet, and no level keeps a constant rate. Uplink and mixnode decide that; who
-    /// changes them changes this.
-    pub fn sent(_level: Level) -> Self {
-        Self { client_loop: None, mix_loop: Some(MIX_LOOP_MEAN), constant_slot: None }
+    /// What this version sends at a level: mixes loop whatever clients do, clients loop while in use, and strict keeps its rate. Uplink and
+    /// mixnode decide that; who changes them changes this.
+    pub fn sent(level: Level) -> Self {
+        Self {
+            client_loop: (level != Level::Fast).then_some(CLIENT_LOOP_MEAN),
+            mix_loop: Some(MIX_LOOP_MEAN),
+            constant_slot: (level == Level::Strict).then_some(CONSTANT_SLOT),
+        }
     }
 
     /// With what `docs/privacy` was measured at a level; its constant rate is that of [`crate::schedule::CONSTANT_SLOT`].
