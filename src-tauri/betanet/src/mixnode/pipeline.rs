@@ -126,7 +126,7 @@ impl Pipeline {
         let Some(place) = self.places.take() else { return count(&self.counters.dropped_full) };
         let turn = self.turn.fetch_add(1, Relaxed);
         let worker = self.workers.get(turn % self.workers.len().max(1));
-        if !worker.is_some_and(|w| w.try_send(Some((bytes, place))).is_ok()) {
+        if worker.is_none_or(|w| w.try_send(Some((bytes, place))).is_err()) {
             count(&self.counters.dropped_full);
         }
     }
