@@ -61,6 +61,7 @@ mod tests {
         let first = bind(&profile, &key, here, None).await.unwrap();
         let kept = port(&first);
         first.close().await;
+        drop(first);
         let second = bind(&profile, &key, here, None).await.unwrap();
         assert_eq!(port(&second), kept);
         second.close().await;
