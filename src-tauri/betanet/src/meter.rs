@@ -212,9 +212,10 @@ fn view(adversary: Adversary, reading: &Reading, test: bool, open: bool, level: 
         Adversary::Owner => owner(reading),
         Adversary::Global => global(reading, level, constant),
     };
+    // What somebody sees in a test fog is the same; that it is one is said once, beside the grades.
     let (grade, words) = match (test, open) {
-        (true, _) => (Grade::None, format!("This is a test fog: rules that protect you are off. {words}")),
-        (false, false) => (Grade::None, "Too few mixes: nothing is opened, so there is nothing to see yet.".to_owned()),
+        (true, _) => (Grade::None, words),
+        (false, false) => (Grade::None, "Too few relays: nothing is opened, so there is nothing to see yet.".to_owned()),
         (false, true) => (grade, words),
     };
     View { adversary, grade, words }
@@ -223,9 +224,7 @@ fn view(adversary: Adversary, reading: &Reading, test: bool, open: bool, level: 
 fn host(reading: &Reading) -> (Grade, String) {
     let words = match reading.users.at_least {
         1 => "It sees a visitor, not your address. But you may be the only one online, so it can guess who you are.".to_owned(),
-        n => format!(
-            "It sees a visitor, not your address: one of {n} or more people who are online. What you type there, it reads."
-        ),
+        n => format!("It sees a visitor, not your address: one of {n} or more people who are online. It reads what you send it."),
     };
     (crowd(reading.users.at_least), words)
 }
@@ -241,14 +240,14 @@ fn mix(reading: &Reading) -> (Grade, String) {
 }
 
 fn allocator(reading: &Reading) -> (Grade, String) {
-    let words = "It knows who hosts what, and does not see what you open. It alone signs the list of mixes: you trust it not to fill that with its own.";
+    let words = "It knows who hosts what, and does not see what you open. It alone signs the list of relays: you trust it not to fill that with its own.";
     (if reading.owners >= MANY_OWNERS { Grade::Fair } else { Grade::Weak }, words.to_owned())
 }
 
 fn owner(reading: &Reading) -> (Grade, String) {
     let chance = percent(reading.owner_both_ends);
     let words = format!(
-        "Of the {} people whose mixes you use, the best placed one stands at both ends of {chance} of visits, and can try to match the two by timing.",
+        "Of the {} people whose relays you use, the best placed one stands at both ends of {chance} of visits, and can try to match the two by timing.",
         reading.owners
     );
     (both_ends(reading.owner_both_ends), words)

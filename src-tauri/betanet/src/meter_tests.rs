@@ -117,7 +117,7 @@ proptest! {
     fn a_test_fog_is_always_none(mixes in 0u8..60, clients in 0u32..31, level in 0usize..3) {
         let directory = fog(true, mixes, 1 << clients);
         let reading = read(&at(&directory, &guards(), LEVELS[level], FULL));
-        prop_assert!(reading.views.len() == 5 && reading.views.iter().all(|v| v.grade == Grade::None && v.words.contains("test fog")));
+        prop_assert!(reading.views.len() == 5 && reading.views.iter().all(|v| v.grade == Grade::None));
     }
 
     #[test]

@@ -26,7 +26,7 @@ function views(test: boolean, crowd: GradeDto, least: number, level: LevelDto, s
     [
       'host',
       crowd,
-      `It sees a visitor, not your address: one of ${least} or more people who are online. What you type there, it reads.`,
+      `It sees a visitor, not your address: one of ${least} or more people who are online. It reads what you send it.`,
     ],
     [
       'mix',
@@ -36,12 +36,12 @@ function views(test: boolean, crowd: GradeDto, least: number, level: LevelDto, s
     [
       'allocator',
       'weak',
-      'It knows who hosts what, and does not see what you open. It alone signs the list of mixes: you trust it not to fill that with its own.',
+      'It knows who hosts what, and does not see what you open. It alone signs the list of relays: you trust it not to fill that with its own.',
     ],
     [
       'owner',
       'none',
-      'Of the 6 people whose mixes you use, the best placed one stands at both ends of 30 % of visits, and can try to match the two by timing.',
+      'Of the 6 people whose relays you use, the best placed one stands at both ends of 30 % of visits, and can try to match the two by timing.',
     ],
     [
       'global',
@@ -54,6 +54,6 @@ function views(test: boolean, crowd: GradeDto, least: number, level: LevelDto, s
   return said.map(([adversary, grade, words]) => ({
     adversary,
     grade: test ? ('none' as const) : grade,
-    words: test ? `This is a test fog: rules that protect you are off. ${words}` : words,
+    words,
   }));
 }
