@@ -1,6 +1,6 @@
 //! The one place where the simulator takes what the product decides: directory, guards, paths, delays, cover, rates.
 //!
-//! When the product's functions change, this file changes and no other. What the product has no function for yet is marked *planned* here.
+//! When the product's functions change, this file changes and no other. Where the simulator is simpler than the product, it says so here.
 
 use crate::net::Step;
 use fogbank_betanet::{
@@ -45,7 +45,7 @@ impl Design {
         constant_up: None,
         constant_down: None,
     };
-    /// Level balanced, with loops (planned: the uplink and the mixnode are to send them).
+    /// Level balanced, with loops.
     pub(crate) const BALANCED: Self = Self {
         name: "balanced",
         level: Level::Balanced,
@@ -53,7 +53,7 @@ impl Design {
         mix_loops: Some(schedule::MIX_LOOP_MEAN),
         ..Self::FAST
     };
-    /// Level strict, with loops and constant rate both ways (planned: the uplink and the mixnode are to keep it).
+    /// Level strict, with loops and constant rate both ways. The product keeps it up with one guard; here it is spread over three.
     pub(crate) const STRICT: Self = Self {
         name: "strict",
         level: Level::Strict,
@@ -161,7 +161,7 @@ impl Network {
         path.map(|hops| self.steps(&hops)).unwrap_or_default()
     }
 
-    /// A mix's loop over two others back to itself (planned).
+    /// A mix's loop over two others back to itself, drawn by weight (the product draws one in four evenly).
     pub(crate) fn mix_loop(&self, mix: u16, level: Level, rng: &mut StdRng) -> Vec<Step> {
         let mut others: Vec<u16> = Vec::with_capacity(2);
         while others.len() < 2 {
