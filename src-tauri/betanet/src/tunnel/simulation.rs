@@ -84,6 +84,10 @@ impl World {
 }
 
 impl World {
+    fn is_silent(&self) -> bool {
+        self.ends.iter().any(|end| end.closed == Some(CloseReason::Silent))
+    }
+
     /// When a datagram that one end sends now has passed the narrow place; `None` when there was no room for it.
     fn narrow(&mut self, end: usize) -> Option<Instant> {
         let Some((each, room)) = self.way.narrow else { return Some(self.now) };
@@ -296,16 +300,19 @@ fn who_answers_and_hangs_up_is_heard_to_the_end() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { max_global_rejects: 12, ..ProptestConfig::with_cases(48) })]
 
-    /// A visitor that breaks off downloads must not use up the tunnel's credit by it, or the tunnel stalls.
+    /// A visitor that breaks off downloads must not use up the tunnel's credit by it, or the tunnel stalls. At a fifth of losses each way all
+    /// tries of four seconds are lost once in some hundred pauses; that is silence and no debt, and is drawn again, within a bound.
     #[test]
     fn streams_that_are_given_up_leave_no_debt(seed: u64, loss in 0.0f64..0.2, steps in prop::collection::vec((0usize..2, 0usize..200, any::<bool>()), 1..12)) {
         let mut world = World::new(seed, loss, 30.0);
         for (end, wait, finishes) in steps {
+            prop_assume!(!world.is_silent());
             let id = world.ends[0].open().unwrap();
             world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(&[1; 50_000]);
             while world.ends[1].accepted.pop_front().is_none() {
+                prop_assume!(!world.is_silent());
                 prop_assert!(world.step());
             }
             world.ends[1].streams.get_mut(&id).unwrap().outgoing.write(&[2; 900_000]);
@@ -322,8 +329,10 @@ proptest! {
             world.ends[1 - end].release(id);
         }
         while world.ends.iter().any(|e| !e.streams.is_empty()) {
+            prop_assume!(!world.is_silent());
             prop_assert!(world.step(), "streams are left over");
         }
+        prop_assume!(!world.is_silent());
         for (here, there) in [(0, 1), (1, 0)] {
             prop_assert_eq!(world.ends[here].closed, None);
             prop_assert_eq!(world.ends[here].data_sent, world.ends[there].data_received);
