@@ -47,10 +47,24 @@ fn load(profile: &Profile) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::{
+        net::{Ipv4Addr, UdpSocket},
+        time::Duration,
+    };
 
     fn port(endpoint: &Endpoint) -> u16 {
         endpoint.bound_sockets()[0].port()
+    }
+
+    /// Takes a port as soon as the endpoint that had it has let go of it, which takes a moment after its end.
+    async fn take(port: u16) -> UdpSocket {
+        for _ in 0..200 {
+            if let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
+                return socket;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("port {port} is never free");
     }
 
     #[tokio::test]
@@ -62,11 +76,12 @@ mod tests {
         let kept = port(&first);
         first.close().await;
         drop(first);
+        drop(take(kept).await);
         let second = bind(&profile, &key, here, None).await.unwrap();
         assert_eq!(port(&second), kept);
         second.close().await;
         drop(second);
-        let _other = UdpSocket::bind((Ipv4Addr::LOCALHOST, kept)).unwrap();
+        let _other = take(kept).await;
         let third = bind(&profile, &key, here, None).await.unwrap();
         assert_ne!(port(&third), kept);
         assert_eq!(load(&profile), Some(port(&third)));

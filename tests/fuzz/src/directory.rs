@@ -10,7 +10,7 @@ use fogbank_sphinx::{MixPublic, build};
 use fogbank_wire::{MixInfo, PacketKeys};
 use iroh::SecretKey;
 
-const CONTEXT: &str = "fogbank directory 2";
+const CONTEXT: &str = "fogbank directory 3";
 const DEVICE: DeviceId = DeviceId([4; 32]);
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
