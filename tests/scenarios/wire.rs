@@ -57,7 +57,7 @@ async fn timing_at_fast_shows_that_a_page_is_loading() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "holds once client and guard send at a constant rate at strict"]
+#[ignore = "not seen to pass: at strict the loads do not end in the time given"]
 async fn timing_at_strict_does_not_depend_on_loading() -> Result<()> {
     let Some(nets) = nets()? else { return Ok(()) };
     let seen = tokio::time::timeout(WHOLE, timing(nets, LevelDto::Strict)).await.context("the scenario took too long")??;
