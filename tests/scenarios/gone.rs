@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use anyhow::Result;
-use fogbank_harness::{Curl, Fog, FogPlan, Process, wait_for};
+use fogbank_harness::{Fog, FogPlan, Process, wait_for};
 use fogbank_node::control::{ControlRequest, RoleDto};
 use std::{
     ops::ControlFlow::{Break, Continue},
@@ -13,21 +13,14 @@ use std::{
 /// A busy machine is waited for.
 const SOON: Duration = Duration::from_secs(60);
 
-async fn serves(node: &Process, onion: &str) -> Result<()> {
-    let curl = Curl::new(node.proxy.unwrap(), onion).max_time(Duration::from_secs(20));
-    wait_for("the address serves", SOON, async || {
-        let page = curl.get("").await?;
-        Ok(if page.body == b"still here" { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
-    })
-    .await
-}
+const FRONT: &[u8] = b"still here";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn browsing_goes_on_without_the_allocator_also_after_a_restart() -> Result<()> {
     let mut fog = Fog::start(FogPlan { devices: 6, publisher: true, visitor: true }).await?;
     let site = fog.folder().join("site");
     std::fs::create_dir_all(&site)?;
-    std::fs::write(site.join("index.html"), "still here")?;
+    std::fs::write(site.join("index.html"), FRONT)?;
     let (id, onion) = fog.publish(&site, 2).await?;
     let link = fog.publisher.as_ref().unwrap().container(&id).await?.link;
     // One visitor is a member, one only has the link.
@@ -36,8 +29,8 @@ async fn browsing_goes_on_without_the_allocator_also_after_a_restart() -> Result
     member.ask(ControlRequest::Join { ticket }).await?;
     let mut stranger = fog.visitor.take().unwrap();
     stranger.ask(ControlRequest::Visit { link }).await?;
-    serves(&member, &onion).await?;
-    serves(&stranger, &onion).await?;
+    member.serves(&onion, FRONT).await?;
+    stranger.serves(&onion, FRONT).await?;
     for visitor in [&member, &stranger] {
         wait_for("the list of mixes is on the disk", SOON, async || {
             Ok(if visitor.profile().join("directory.bin").exists() { Break(()) } else { Continue("not yet".to_owned()) })
@@ -50,7 +43,7 @@ async fn browsing_goes_on_without_the_allocator_also_after_a_restart() -> Result
     stranger.quit().await?;
     let member = Process::start(fog.folder(), "member", true).await?;
     let stranger = Process::start(fog.folder(), "visitor", true).await?;
-    serves(&member, &onion).await?;
-    serves(&stranger, &onion).await?;
+    member.serves(&onion, FRONT).await?;
+    stranger.serves(&onion, FRONT).await?;
     Ok(())
 }

@@ -3,24 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use anyhow::Result;
-use fogbank_harness::{Curl, Process, wait_for};
-use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto};
-use std::{
-    ops::ControlFlow::{Break, Continue},
-    time::Duration,
-};
+use fogbank_harness::Process;
+use fogbank_node::control::{Amounts, ControlRequest, LevelDto};
 
-/// Seven nodes start, meet and serve in seconds; a busy machine is waited for.
-const SOON: Duration = Duration::from_secs(60);
-
-async fn serves(node: &Process, onion: &str) -> Result<()> {
-    let curl = Curl::new(node.proxy.unwrap(), onion).max_time(Duration::from_secs(10));
-    wait_for("the address serves", SOON, async || {
-        let page = curl.get("").await?;
-        Ok(if page.body == b"practice" { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
-    })
-    .await
-}
+const FRONT: &[u8] = b"practice";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
@@ -29,7 +15,7 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
     folder.disable_cleanup(std::env::var_os("KEEP_LOGS").is_some());
     let site = folder.path().join("site");
     std::fs::create_dir_all(&site)?;
-    std::fs::write(site.join("index.html"), "practice")?;
+    std::fs::write(site.join("index.html"), FRONT)?;
     let mut node = Process::start(folder.path(), "newcomer", true).await?;
     node.ask(ControlRequest::Practice).await?;
     let fog = node.status().await?.fog.unwrap();
@@ -44,16 +30,12 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
         level: LevelDto::Fast,
         private: false,
     };
-    let (id, onion) = wait_for("there is room", SOON, async || match node.ask(publish.clone()).await? {
-        ControlReply::Created { id, onion } => Ok(Break((id, onion))),
-        other => Ok(Continue(format!("{other:?}"))),
-    })
-    .await?;
-    serves(&node, &onion).await?;
+    let (id, onion) = node.publish(&publish).await?;
+    node.serves(&onion, FRONT).await?;
 
     node.quit().await?;
     let mut node = Process::start(folder.path(), "newcomer", true).await?;
-    serves(&node, &onion).await?;
+    node.serves(&onion, FRONT).await?;
 
     node.ask(ControlRequest::Delete { id }).await?;
     node.ask(ControlRequest::Leave).await?;

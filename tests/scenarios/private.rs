@@ -4,23 +4,16 @@
 
 use anyhow::Result;
 use fogbank_harness::{Curl, Process, wait_for};
-use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto};
+use fogbank_node::control::{Amounts, ControlRequest, LevelDto};
 use std::{
     ops::ControlFlow::{Break, Continue},
     time::Duration,
 };
 
-/// Seven nodes start, meet and serve in seconds; a busy machine is waited for.
+/// A busy machine is waited for.
 const SOON: Duration = Duration::from_secs(60);
 
-async fn serves(node: &Process, onion: &str) -> Result<()> {
-    let curl = Curl::new(node.proxy.unwrap(), onion).max_time(Duration::from_secs(10));
-    wait_for("the address serves", SOON, async || {
-        let page = curl.get("").await?;
-        Ok(if page.body == b"for friends" { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
-    })
-    .await
-}
+const FRONT: &[u8] = b"for friends";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
@@ -29,7 +22,7 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
     folder.disable_cleanup(std::env::var_os("KEEP_LOGS").is_some());
     let site = folder.path().join("site");
     std::fs::create_dir_all(&site)?;
-    std::fs::write(site.join("index.html"), "for friends")?;
+    std::fs::write(site.join("index.html"), FRONT)?;
     let mut node = Process::start(folder.path(), "publisher", true).await?;
     node.ask(ControlRequest::Practice).await?;
     let publish = ControlRequest::Publish {
@@ -40,12 +33,8 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
         level: LevelDto::Fast,
         private: true,
     };
-    let (id, onion) = wait_for("there is room", SOON, async || match node.ask(publish.clone()).await? {
-        ControlReply::Created { id, onion } => Ok(Break((id, onion))),
-        other => Ok(Continue(format!("{other:?}"))),
-    })
-    .await?;
-    serves(&node, &onion).await?;
+    let (id, onion) = node.publish(&publish).await?;
+    node.serves(&onion, FRONT).await?;
     let link = node.container(&id).await?.link;
     let (bare, key) = link.split_once("&key=").expect("the publisher's link holds the key");
     assert!(!bare.contains(key));
@@ -54,7 +43,7 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
     visitor.ask(ControlRequest::Visit { link: bare.to_owned() }).await?;
     let curl = Curl::new(visitor.proxy.unwrap(), &onion).max_time(Duration::from_secs(30));
     let refused = curl.get("").await?;
-    assert!(refused.body != b"for friends" && refused.status != 200, "{refused:?}");
+    assert!(refused.body != FRONT && refused.status != 200, "{refused:?}");
     let words = wait_for("it says why", SOON, async || {
         let visits = visitor.network().await?.visits;
         Ok(match visits.into_iter().find(|v| v.words.contains("private")) {
@@ -65,14 +54,14 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
     .await?;
     assert!(words.contains("link"), "{words}");
     visitor.ask(ControlRequest::Visit { link: link.clone() }).await?;
-    serves(&visitor, &onion).await?;
+    visitor.serves(&onion, FRONT).await?;
 
     visitor.quit().await?;
     let mut visitor = Process::start(folder.path(), "visitor", true).await?;
-    serves(&visitor, &onion).await?;
+    visitor.serves(&onion, FRONT).await?;
     node.quit().await?;
     let mut node = Process::start(folder.path(), "publisher", true).await?;
-    serves(&node, &onion).await?;
+    node.serves(&onion, FRONT).await?;
     assert_eq!(node.container(&id).await?.link.split_once("&key=").map(|(_, key)| key.to_owned()).as_deref(), Some(key));
     visitor.quit().await?;
     node.quit().await

@@ -25,7 +25,8 @@ pub const MAX_INTRODUCTION_POINTS: usize = 3;
 
 const VERSION: u16 = 1;
 const WHAT: &str = "descriptor";
-const CONTEXT: &str = "fogbank descriptor 1";
+/// What a descriptor key signs a descriptor as.
+pub const CONTEXT: &str = "fogbank descriptor 1";
 const KEY_CONTEXT: &str = "fogbank 2026 descriptor sealing key";
 const NONCE_BYTES: usize = 24;
 

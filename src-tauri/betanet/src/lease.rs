@@ -32,13 +32,15 @@ pub const MAX_REVOCATION_BYTES: usize = 1_500;
 
 const VERSION: u16 = 1;
 const LEASE: &str = "lease";
-const LEASE_CONTEXT: &str = "fogbank lease 1";
+/// What a descriptor key signs a lease as.
+pub const LEASE_CONTEXT: &str = "fogbank lease 1";
 /// Tokens and their shares are hashes of the descriptor secret; each context makes a different one.
 const TOKEN_CONTEXT: &str = "fogbank 2026 lease token";
 const SHARE_CONTEXT: &str = "fogbank 2026 lease token share";
 const COMMITMENT_CONTEXT: &str = "fogbank 2026 lease token commitment";
 const REVOCATION: &str = "revocation";
-const REVOCATION_CONTEXT: &str = "fogbank revocation 1";
+/// What a descriptor key signs a revocation as.
+pub const REVOCATION_CONTEXT: &str = "fogbank revocation 1";
 
 /// What a lease grants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::samples::{NOW, directory, fog, fog_id, mode, moment, rng, sign};
 use fogbank_betanet::{
-    directory::{Directory, MAX_MIXES, check_mix},
+    directory::{CONTEXT, Directory, MAX_MIXES, check_mix},
     paths::{GUARDS, Guards, Net},
 };
 use fogbank_model::{DeviceId, Level, MixId};
@@ -10,7 +10,6 @@ use fogbank_sphinx::{MixPublic, build};
 use fogbank_wire::{MixInfo, PacketKeys};
 use iroh::SecretKey;
 
-const CONTEXT: &str = "fogbank directory 3";
 const DEVICE: DeviceId = DeviceId([4; 32]);
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {

@@ -1,12 +1,13 @@
 //! One `fogbankd` process.
 
-use crate::nets::Place;
+use crate::{curl::Curl, nets::Place};
 use anyhow::{Context, Result, bail};
 use fogbank_node::control::{
     ContainerDetailDto, ContainerDto, ControlReply, ControlRequest, DeviceDto, NetworkDto, StatusDto, client::Client,
 };
 use std::{
     net::SocketAddr,
+    ops::ControlFlow::{Break, Continue},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -23,6 +24,11 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const END_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Seven nodes start, meet and serve in seconds; a busy machine is waited for.
+const SERVE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long one of the tries to load a page may take.
+const LOAD_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running node.
 #[derive(Debug)]
@@ -133,6 +139,31 @@ impl Process {
             ControlReply::Failed(error) => bail!("{}: {} {}", self.name, error.what, error.todo),
             reply => Ok(reply),
         }
+    }
+
+    /// Publishes as soon as the fog has room: the container's id and address.
+    ///
+    /// # Errors
+    /// When there is none within a minute, with the last refusal.
+    pub async fn publish(&self, request: &ControlRequest) -> Result<(String, String)> {
+        wait_for("there is room", SERVE_DEADLINE, async || match self.ask(request.clone()).await? {
+            ControlReply::Created { id, onion } => Ok(Break((id, onion))),
+            other => Ok(Continue(format!("{other:?}"))),
+        })
+        .await
+    }
+
+    /// Waits until an address has this front page, as the node's own proxy gives it.
+    ///
+    /// # Errors
+    /// When it has not within a minute, with what came last; when the node has no proxy.
+    pub async fn serves(&self, onion: &str, front: &[u8]) -> Result<()> {
+        let curl = Curl::new(self.proxy.context("the node has no proxy")?, onion).max_time(LOAD_DEADLINE);
+        wait_for("the address serves", SERVE_DEADLINE, async || {
+            let page = curl.get("").await?;
+            Ok(if page.body == front { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
+        })
+        .await
     }
 
     /// How it is.
@@ -262,8 +293,8 @@ pub async fn wait_for<T>(
     let began = Instant::now();
     loop {
         let seen = match look().await {
-            Ok(std::ops::ControlFlow::Break(found)) => return Ok(found),
-            Ok(std::ops::ControlFlow::Continue(words)) => words,
+            Ok(Break(found)) => return Ok(found),
+            Ok(Continue(words)) => words,
             Err(error) => format!("{error:#}"),
         };
         if began.elapsed() > deadline {

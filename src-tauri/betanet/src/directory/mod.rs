@@ -39,7 +39,8 @@ pub const DIRECTORY_LIFE: DurationMs = DurationMs(KEYS_AHEAD as i64 * EPOCH_LIFE
 /// A directory from the future by more than this is not believed: no clock that keeps TLS alive is wronger.
 pub const CLOCK_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
 
-const CONTEXT: &str = "fogbank directory 3";
+/// What a fog signs a directory as.
+pub const CONTEXT: &str = "fogbank directory 3";
 
 /// What a fog's allocator says about its mixes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,11 @@ struct Bad {
 impl Bad {
     /// Seven mixes, two of which do this to so many packets in a hundred.
     async fn start(fault: Fault, percent: u8) -> Self {
-        let mut net = Net::start(7).await;
+        // The relays are listed from the beginning: a link stays where it was opened as long as the mix behind it lives.
+        let mut net = Net::start(0).await;
+        for number in 0..7 {
+            net.add_mix(number).await;
+        }
         let mut relays = Vec::new();
         for index in GOOD..7 {
             let relay = BadRelay::before(net.key(index), net.mixes[index].0.addrs[0], fault, percent).await;

@@ -1,11 +1,9 @@
 //! Descriptors: as a directory mix and a visitor get them, as content that the descriptor key signs, and the plain text inside.
 
 use crate::samples::{CONTAINER, Envelope, NOW, mode, moment, rng};
-use fogbank_betanet::descriptor::{Descriptor, check_outside};
+use fogbank_betanet::descriptor::{CONTEXT, Descriptor, check_outside};
 use fogbank_model::{Level, MixId};
 use fogbank_wire::decode;
-
-const CONTEXT: &str = "fogbank descriptor 1";
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();

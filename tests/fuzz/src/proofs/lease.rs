@@ -3,14 +3,12 @@
 use crate::samples::{CONTAINER, Envelope, NOW, mode, moment};
 use fogbank_betanet::{
     address::Period,
-    lease::{LEASE_LIFE, Lease, MAX_REVOKED, Revocation},
+    lease::{LEASE_CONTEXT, LEASE_LIFE, Lease, MAX_REVOKED, REVOCATION_CONTEXT, Revocation},
 };
 use fogbank_model::{InstanceId, MixId};
 use fogbank_wire::decode;
 use serde::{Deserialize, Serialize};
 
-const LEASE_CONTEXT: &str = "fogbank lease 1";
-const REVOCATION_CONTEXT: &str = "fogbank revocation 1";
 const POINT: MixId = MixId([1; 16]);
 const INSTANCE: InstanceId = InstanceId([5; 16]);
 const KEY: [u8; 32] = [6; 32];
