@@ -42,6 +42,8 @@ pub(super) struct Connection {
     seen: Ranges,
     unacked: u32,
     ack_since: Option<Instant>,
+    /// One more than the number of the datagram that acknowledged last; 0: none did.
+    acked_by: u64,
     largest_came: Option<Instant>,
     pub(super) streams: HashMap<u32, StreamState>,
     turn: VecDeque<u32>,
@@ -59,7 +61,6 @@ pub(super) struct Connection {
     pub(super) going_away: bool,
     pub(super) closed: Option<CloseReason>,
     close_to_send: bool,
-    last_heard: Instant,
     waiting_since: Option<Instant>,
     /// Since when nothing that was sent has been acknowledged, while something is outstanding.
     stuck_since: Option<Instant>,
@@ -79,6 +80,7 @@ impl Connection {
             seen: Ranges::default(),
             unacked: 0,
             ack_since: None,
+            acked_by: 0,
             largest_came: None,
             streams: HashMap::new(),
             turn: VecDeque::new(),
@@ -94,7 +96,6 @@ impl Connection {
             going_away: false,
             closed: None,
             close_to_send: false,
-            last_heard: now,
             waiting_since: None,
             stuck_since: None,
             last_sent: now,
@@ -215,7 +216,6 @@ impl Connection {
         self.seen.insert(number, number + 1);
         self.seen.limit(SEEN_RANGES);
         self.counters.received += 1;
-        self.last_heard = now;
         if frames.iter().any(Frame::asks_for_ack) {
             self.unacked += 1;
             self.ack_since.get_or_insert(now);
@@ -246,8 +246,9 @@ impl Connection {
                 let moved = stream.incoming.take(offset, data, fin);
                 self.received(id, moved);
             }
-            Frame::Ack { delay_ms, ranges } => {
-                let delay = Duration::from_millis(delay_ms.into());
+            Frame::Ack { delay_ms, before, ranges } => {
+                let fresh = before == 0 || self.seen.contains(before - 1);
+                let delay = fresh.then(|| Duration::from_millis(delay_ms.into()));
                 let acked = self.recovery.acked(now, delay, &ranges);
                 if !acked.is_empty() {
                     self.stuck_since = Some(now);
@@ -302,7 +303,8 @@ impl Connection {
         if id >= self.next_stream {
             let skipped = (id - self.next_stream) as usize;
             if self.streams.len() + self.gaps.len() + skipped >= 2 * MAX_STREAMS {
-                return;
+                // An honest peer opens no more. Its bytes would be acknowledged and never read.
+                return self.close(CloseReason::Here);
             }
             self.gaps.extend(self.next_stream..id);
             self.next_stream = id.saturating_add(1);
@@ -321,7 +323,7 @@ impl Connection {
         let ack_due = self.unacked >= ACK_EVERY || self.ack_since.is_some_and(|since| now >= since + ACK_DELAY);
         let may_send = self.recovery.has_room(now);
         let has_data = may_send && (!self.control.is_empty() || self.wants_to_send());
-        let keep_alive = may_send && !self.streams.is_empty() && now >= self.last_sent + KEEP_ALIVE;
+        let keep_alive = self.recovery.is_idle() && !self.streams.is_empty() && now >= self.last_sent + KEEP_ALIVE;
         if !ack_due && !has_data && !keep_alive {
             return self.rest();
         }
@@ -333,7 +335,8 @@ impl Connection {
             let delay_ms = u16::try_from(delay.as_millis()).unwrap_or(u16::MAX);
             let ranges: Vec<(u64, u64)> = self.seen.highest(MAX_ACK_RANGES).collect();
             room = room.saturating_sub(ack_bytes(ranges.len()));
-            frames.push(Frame::Ack { delay_ms, ranges });
+            frames.push(Frame::Ack { delay_ms, before: self.acked_by, ranges });
+            self.acked_by = self.next_number + 1;
             self.unacked = 0;
             self.ack_since = None;
         }
@@ -422,7 +425,8 @@ impl Connection {
         if self.closed.is_some() {
             return None;
         }
-        let keep_alive = (!self.streams.is_empty()).then(|| self.last_sent + KEEP_ALIVE);
+        // While something is under way, probes show that we are there.
+        let keep_alive = (!self.streams.is_empty() && self.recovery.is_idle()).then(|| self.last_sent + KEEP_ALIVE);
         let ack = self.ack_since.map(|since| since + ACK_DELAY);
         let silence = self.waiting_since.map(|since| since + SILENCE);
         let stuck = self.stuck_since.map(|since| since + NO_PROGRESS);

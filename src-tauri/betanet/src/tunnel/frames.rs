@@ -12,8 +12,9 @@ const MAX_SPAN: u64 = u16::MAX as u64;
 pub(super) enum Frame {
     /// Bytes of a stream.
     Stream { id: u32, offset: u64, fin: bool, data: Vec<u8> },
-    /// Datagram numbers that have come, highest first, half-open; and how long the highest waited, ms.
-    Ack { delay_ms: u16, ranges: Vec<(u64, u64)> },
+    /// Datagram numbers that have come, highest first, half-open; how long the highest waited, ms; and one more than the number of the
+    /// datagram with the acknowledgement before this one, 0 for the first: if that one was lost, what this one confirms may have come long ago.
+    Ack { delay_ms: u16, before: u64, ranges: Vec<(u64, u64)> },
     /// A stream may go up to this offset.
     MaxStreamData { id: u32, max: u64 },
     /// All streams together may go up to this sum.
@@ -43,9 +44,9 @@ const STOP: u8 = 10;
 
 /// Kind, id, offset, length.
 pub(super) const STREAM_HEAD_BYTES: usize = 1 + 4 + 8 + 2;
-/// Kind, delay, count, end of the highest range, and each range as its length and the gap below it.
+/// Kind, delay, the one before, count, end of the highest range, and each range as its length and the gap below it.
 pub(super) const fn ack_bytes(ranges: usize) -> usize {
-    1 + 2 + 1 + 8 + 4 * ranges
+    1 + 2 + 8 + 1 + 8 + 4 * ranges
 }
 
 impl Frame {
@@ -65,9 +66,10 @@ impl Frame {
                 out.extend_from_slice(&(data.len() as u16).to_be_bytes());
                 out.extend_from_slice(data);
             }
-            Self::Ack { delay_ms, ranges } => {
+            Self::Ack { delay_ms, before, ranges } => {
                 out.push(ACK);
                 out.extend_from_slice(&delay_ms.to_be_bytes());
+                out.extend_from_slice(&before.to_be_bytes());
                 let mut spans = Vec::with_capacity(ranges.len().min(MAX_ACK_RANGES));
                 let mut above: Option<u64> = None;
                 for (start, end) in ranges.iter().take(MAX_ACK_RANGES) {
@@ -128,7 +130,7 @@ impl Frame {
                     Self::Stream { id, offset, fin: kind == STREAM_FIN, data: data.to_vec() }
                 }
                 ACK => {
-                    let delay_ms = u16_of(&mut bytes)?;
+                    let (delay_ms, before) = (u16_of(&mut bytes)?, u64_of(&mut bytes)?);
                     let (count, rest) = bytes.split_first()?;
                     bytes = rest;
                     let count = usize::from(*count);
@@ -143,7 +145,7 @@ impl Frame {
                         below = end.checked_sub(length.into()).filter(|start| *start < end)?;
                         ranges.push((below, end));
                     }
-                    Self::Ack { delay_ms, ranges }
+                    Self::Ack { delay_ms, before, ranges }
                 }
                 MAX_STREAM_DATA => Self::MaxStreamData { id: u32_of(&mut bytes)?, max: u64_of(&mut bytes)? },
                 MAX_DATA => Self::MaxData { max: u64_of(&mut bytes)? },
@@ -185,7 +187,7 @@ mod tests {
     #[test]
     fn there_and_back() {
         let frames = vec![
-            Frame::Ack { delay_ms: 3, ranges: vec![(5, 9), (1, 2)] },
+            Frame::Ack { delay_ms: 3, before: 8, ranges: vec![(5, 9), (1, 2)] },
             Frame::Stream { id: 1, offset: 7, fin: true, data: vec![1, 2, 3] },
             Frame::MaxStreamData { id: 2, max: 9 },
             Frame::MaxData { max: 10 },
@@ -205,7 +207,7 @@ mod tests {
     fn acknowledgements_are_as_long_as_is_said() {
         for count in [1, 2, 64, MAX_ACK_RANGES as u64] {
             let ranges: Vec<(u64, u64)> = (0..count).rev().map(|n| (1_000_000 + 10 * n, 1_000_007 + 10 * n)).collect();
-            let frame = Frame::Ack { delay_ms: 5, ranges: ranges.clone() };
+            let frame = Frame::Ack { delay_ms: 5, before: u64::MAX, ranges: ranges.clone() };
             let mut bytes = Vec::new();
             frame.write(&mut bytes);
             assert_eq!(bytes.len(), ack_bytes(ranges.len()));
@@ -216,10 +218,11 @@ mod tests {
     /// Numbers that do not fit the form are left out; none is confirmed that did not come.
     #[test]
     fn long_ranges_and_gaps_are_cut() {
-        let long = Frame::Ack { delay_ms: 0, ranges: vec![(100_000, 400_000), (5, 6)] };
+        let long = Frame::Ack { delay_ms: 0, before: 0, ranges: vec![(100_000, 400_000), (5, 6)] };
         let mut bytes = Vec::new();
         long.write(&mut bytes);
-        assert_eq!(Frame::read_all(&bytes), Some(vec![Frame::Ack { delay_ms: 0, ranges: vec![(400_000 - MAX_SPAN, 400_000)] }]));
+        let cut = Frame::Ack { delay_ms: 0, before: 0, ranges: vec![(400_000 - MAX_SPAN, 400_000)] };
+        assert_eq!(Frame::read_all(&bytes), Some(vec![cut]));
     }
 
     proptest! {

@@ -17,6 +17,14 @@ const PATIENCE: u32 = 4;
 /// The longest wait before something is sent again, well below what counts as silence.
 const LONGEST_PROBE: Duration = Duration::from_millis(1_200);
 
+/// Datagrams of a probe.
+const PROBE: u8 = 2;
+/// Probes that nothing answers before all that is under way is taken for lost.
+const PROBES_TO_GIVE_UP: u32 = 3;
+/// How often the wait for a probe doubles. On a way that takes a third of everything half of all probes meet the same fate, and a single
+/// datagram that is missing must not wait for seconds; a way that is jammed is spared by the window, which two probes in eight round trips keep.
+const MOST_DOUBLED: u32 = 3;
+
 /// What a datagram carried, to be sent again when it is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Carried {
@@ -43,6 +51,8 @@ pub(super) struct Recovery {
     largest_acked: Option<u64>,
     last_sent: Option<Instant>,
     probes: u32,
+    /// Datagrams that go out as a probe, whatever is under way.
+    probing: u8,
     pub(super) lost: u64,
 }
 
@@ -56,12 +66,13 @@ impl Recovery {
             largest_acked: None,
             last_sent: None,
             probes: 0,
+            probing: 0,
             lost: 0,
         }
     }
 
     pub(super) fn has_room(&mut self, now: Instant) -> bool {
-        self.window.has_room(now, self.under_way.len())
+        self.window.has_room(now, self.under_way.len()) || self.probing > 0
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -75,10 +86,12 @@ impl Recovery {
     pub(super) fn sent(&mut self, now: Instant, number: u64, carried: Vec<Carried>) {
         self.under_way.insert(number, UnderWay { sent: now, carried });
         self.last_sent = Some(now);
+        self.probing = self.probing.saturating_sub(1);
     }
 
-    /// Takes an acknowledgement; returns what it confirms.
-    pub(super) fn acked(&mut self, now: Instant, delay: Duration, ranges: &[(u64, u64)]) -> Vec<Carried> {
+    /// Takes an acknowledgement; returns what it confirms. `delay`: how long it waited at the other end after the last datagram that it
+    /// confirms; `None` when it may confirm others that came long before, and so says nothing of round trips.
+    pub(super) fn acked(&mut self, now: Instant, delay: Option<Duration>, ranges: &[(u64, u64)]) -> Vec<Carried> {
         let mut confirmed = Vec::new();
         for (start, end) in ranges {
             let numbers: Vec<u64> = self.under_way.range(*start..*end).map(|(n, _)| *n).collect();
@@ -89,8 +102,8 @@ impl Recovery {
                 self.largest_acked = self.largest_acked.max(Some(number));
                 // Every datagram is measured, not only the newest: where delays are drawn at random, those that overtake are the quick ones,
                 // and patience learnt from them takes the slow ones for lost.
-                let round_trip = now.duration_since(packet.sent).saturating_sub(delay);
-                self.measured(round_trip);
+                let round_trip = delay.map(|delay| now.duration_since(packet.sent).saturating_sub(delay));
+                round_trip.into_iter().for_each(|round_trip| self.measured(round_trip));
                 self.window.acked(now, packet.sent, round_trip, self.srtt());
             }
         }
@@ -114,7 +127,7 @@ impl Recovery {
 
     fn probe_after(&self) -> Duration {
         let base = self.srtt() + (self.variance * 4).max(GRAIN) + GRAIN;
-        (base * 2u32.saturating_pow(self.probes.min(6))).min(LONGEST_PROBE)
+        (base * 2u32.saturating_pow(self.probes.min(MOST_DOUBLED))).min(LONGEST_PROBE)
     }
 
     /// When something has to be done although nothing comes.
@@ -141,15 +154,16 @@ impl Recovery {
             }
         }
         if self.last_sent.is_some_and(|sent| now >= sent + self.probe_after()) && !self.under_way.is_empty() {
-            // Nothing tells: the two oldest are sent again as a probe.
+            // Nothing tells: the two oldest are sent again as a probe. At the third time none of the others will come either; what is sent from
+            // then on is what the smallest window holds, and the way may be free again by now.
             self.probes += 1;
+            self.probing = PROBE;
             self.last_sent = Some(now);
-            for _ in 0..2 {
-                let Some((number, _)) = self.under_way.first_key_value() else { break };
-                let number = *number;
-                self.lose(now, number, &mut lost);
-            }
-            if self.probes >= 3 {
+            let all = self.probes >= PROBES_TO_GIVE_UP;
+            let count = if all { self.under_way.len() } else { PROBE.into() };
+            let numbers: Vec<u64> = self.under_way.keys().take(count).copied().collect();
+            numbers.into_iter().for_each(|number| self.lose(now, number, &mut lost));
+            if all {
                 self.window.nothing_comes();
             }
         }

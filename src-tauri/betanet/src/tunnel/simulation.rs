@@ -4,7 +4,7 @@ use super::*;
 use crate::tunnel::handshake::tests::pair;
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::Range};
 
 const MAX_BYTES: usize = 7_700;
 
@@ -27,10 +27,13 @@ struct World {
     ends: [Connection; 2],
     flying: BinaryHeap<Reverse<Flying>>,
     count: u64,
+    steps: u64,
     rng: StdRng,
     way: Way,
     narrow_free: [Instant; 2],
     overflowed: u64,
+    /// When nothing that this end sends arrives.
+    mute: Option<(usize, Range<Instant>)>,
 }
 
 impl World {
@@ -44,16 +47,29 @@ impl World {
         let end = |keys, side| Connection::new(keys, side, TunnelConfig::default(), MAX_BYTES, now);
         let ends = [end(visitor, Side::Visitor), end(host, Side::Host)];
         let rng = StdRng::seed_from_u64(seed);
-        Self { now, ends, flying: BinaryHeap::new(), count: 0, rng, way, narrow_free: [now; 2], overflowed: 0 }
+        Self {
+            now,
+            ends,
+            flying: BinaryHeap::new(),
+            count: 0,
+            steps: 0,
+            rng,
+            way,
+            narrow_free: [now; 2],
+            overflowed: 0,
+            mute: None,
+        }
     }
 
     /// Moves to the next event; false when nothing will happen any more.
     fn step(&mut self) -> bool {
+        self.steps += 1;
         for end in 0..2 {
             while let Some(datagram) = self.ends[end].poll_transmit(self.now) {
                 let copies = if self.rng.random_bool(self.way.doubled) { 2 } else { 1 };
                 for _ in 0..copies {
-                    if self.rng.random_bool(self.way.loss) {
+                    let muted = self.mute.as_ref().is_some_and(|(mute, when)| *mute == end && when.contains(&self.now));
+                    if muted || self.rng.random_bool(self.way.loss) {
                         continue;
                     }
                     let Some(through) = self.narrow(end) else { continue };
@@ -103,7 +119,10 @@ impl World {
 
 /// A download: the host writes so much on one stream, the visitor reads it. What it took, and the world afterwards.
 fn download(seed: u64, way: Way, bytes: usize) -> (Duration, World) {
-    let mut world = World::over(seed, way);
+    download_in(World::over(seed, way), seed, bytes)
+}
+
+fn download_in(mut world: World, seed: u64, bytes: usize) -> (Duration, World) {
     let began = world.now;
     let id = world.ends[0].open().unwrap();
     world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"GET /");
@@ -117,12 +136,15 @@ fn download(seed: u64, way: Way, bytes: usize) -> (Duration, World) {
             stream.outgoing.write(&vec![7; room]);
             written += room;
         }
-        let count = world.ends[0].streams.get_mut(&id).unwrap().incoming.read(&mut buffer);
-        if count > 0 {
+        loop {
+            let count = world.ends[0].streams.get_mut(&id).unwrap().incoming.read(&mut buffer);
+            if count == 0 {
+                break;
+            }
             read += count;
             world.ends[0].read(id, count);
         }
-        assert!(world.step(), "seed {seed}: stuck after {read} bytes");
+        assert!(read == bytes || world.step(), "seed {seed}: stuck after {read} bytes");
         assert!(world.now - began < Duration::from_secs(600), "seed {seed}: far too slow");
     }
     (world.now - began, world)
@@ -202,6 +224,29 @@ fn mixes_that_lose_double_and_reorder_slow_it_down_and_no_more() {
                 "seed {seed}, {loss} lost: {rate:.2} MB/s, {:?}",
                 world.ends[1].counters()
             );
+        }
+    }
+}
+
+/// The host's way is dead for a while in the middle of a download, so that its whole window is lost and the visitor's answers still come. What
+/// follows costs about as long as the outage, not the patience of a tunnel; and nobody wakes up for nothing meanwhile.
+#[test]
+fn a_way_that_was_dead_for_a_while_is_used_again_at_once() {
+    for (seed, delay_ms) in [(1, 5.0), (2, 90.0)] {
+        let (quiet, world) = download_in(World::new(seed, 0.0, delay_ms), seed, 20_000_000);
+        let steps = world.steps;
+        let whole = |outage_ms: u64| {
+            let mut world = World::new(seed, 0.0, delay_ms);
+            let from = world.now + quiet / 2;
+            world.mute = Some((1, from..from + Duration::from_millis(outage_ms)));
+            let (took, world) = download_in(world, seed, 20_000_000);
+            (took, world.steps)
+        };
+        for outage_ms in [500, 1_500, 3_000] {
+            let (took, more) = whole(outage_ms);
+            let after = took.saturating_sub(quiet + Duration::from_millis(outage_ms));
+            assert!(after < Duration::from_millis(2_000), "{delay_ms} ms, dead for {outage_ms} ms: {after:?} more than that");
+            assert!(more < steps + 3_000, "{more} steps instead of {steps}");
         }
     }
 }

@@ -131,13 +131,13 @@ impl Window {
         room
     }
 
-    /// A datagram was acknowledged; `usual` is the mean round trip of late.
-    pub(super) fn acked(&mut self, now: Instant, sent: Instant, round_trip: Duration, usual: Duration) {
+    /// A datagram was acknowledged; `usual` is the mean round trip of late, `round_trip` this one's, if it is known.
+    pub(super) fn acked(&mut self, now: Instant, sent: Instant, round_trip: Option<Duration>, usual: Duration) {
         if self.full.is_some_and(|full| now < full + 2 * usual) {
             self.size += if self.size < self.threshold { 1.0 } else { GROWTH };
             self.size = self.size.min(self.most);
         }
-        let known = self.delays_ms.with(now, sent, usual, self.size, round_trip.as_secs_f64() * 1e3);
+        let known = round_trip.and_then(|it| self.delays_ms.with(now, sent, usual, self.size, it.as_secs_f64() * 1e3));
         if let Some((mean, came)) = known {
             let best = self.best_delay.with(now, mean);
             if mean - best > LEAST_QUEUE_MS.max(best / 2.0) {
@@ -196,7 +196,7 @@ mod tests {
                 if rng.random_bool(loss) {
                     window.lost(now, sent, usual)
                 } else {
-                    window.acked(now, sent, round_trip, usual)
+                    window.acked(now, sent, Some(round_trip), usual)
                 }
                 now += usual.div_f64(size);
             }
