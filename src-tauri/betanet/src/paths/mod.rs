@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invariants: the first hop outward and the last hop of every SURB is one of few long-lived guards, and behind it stands one of few of a
-//! second layer (in nets large enough for one: [`LAYERED`]); all hops of a leg differ; none between the ends is one of `exclude` (the node's
+//! second layer (in nets large enough for one: [`LAYERED`]); the three hops of a leg between its ends differ; none between the ends is one of `exclude` (the node's
 //! own mix); outside test fogs no two of the three have one owner or one network, and the third shares neither with the end. Mixes are drawn by
 //! their weight in the directory.
 
@@ -87,14 +87,18 @@ impl<'a> Net<'a> {
     }
 
     fn three(&self, end: &MixEntry, rng: &mut impl CryptoRng) -> Result<[&'a MixEntry; 3], NoPath> {
-        let usable = |id: &MixId| !self.exclude.contains(id) && *id != end.id;
+        let allowed = |id: &MixId| !self.exclude.contains(id);
+        let usable = |id: &MixId| allowed(id) && *id != end.id;
         let entry = |id: MixId| self.directory.mix(id).filter(|m| self.has_key(m));
         let mut up: Vec<&MixEntry> =
-            self.guards.ids().filter(|id| (self.guard_up)(*id) && usable(id)).filter_map(entry).collect();
+            self.guards.ids().filter(|id| (self.guard_up)(*id) && allowed(id)).filter_map(entry).collect();
         if up.is_empty() {
             return Err(NoPath::NoGuard);
         }
         up.shuffle(rng);
+        // A guard that is itself the end comes last, but it comes: whoever chose the end would learn of the one mix at which nobody
+        // answers that it is the only guard that is up, or may be used.
+        up.sort_by_key(|guard| guard.id == end.id);
         let mut seconds: Vec<&MixEntry> = if layered(self.directory, self.exclude) {
             self.guards.second().filter(usable).filter_map(entry).collect()
         } else {
@@ -188,17 +192,43 @@ mod tests {
             let path = net(&directory, &guards, &[own], &|_| true).forward(mix.id, Level::Fast, &mut rng).unwrap();
             assert_eq!(path.len(), 4);
         }
-        let three = made(true, 4);
-        let to = three.mixes[3].id;
+        let three = made(true, 3);
+        let to = three.mixes[2].id;
+        let mut guards_of_three = Guards::new();
+        guards_of_three.refresh(&three, &[], &mut rng);
         let own = [three.mixes[0].id];
-        assert_eq!(
-            net(&three, &guards, &own, &|_| true).forward(to, Level::Fast, &mut rng).err(),
-            Some(NoPath::TooFew).filter(|_| guards.ids().any(|g| three.mix(g).is_some() && g != to)).or(Some(NoPath::NoGuard))
-        );
+        let short = net(&three, &guards_of_three, &own, &|_| true).forward(to, Level::Fast, &mut rng);
+        assert_eq!(short.err(), Some(NoPath::TooFew));
         let down = net(&directory, &guards, &[], &|_| false).forward(to, Level::Fast, &mut rng);
         assert_eq!(down.err(), Some(NoPath::NoGuard));
         let nowhere = MixId([0; 16]);
         assert!(net(&directory, &guards, &[], &|_| true).forward(nowhere, Level::Fast, &mut rng).is_err());
+    }
+
+    /// Whoever chooses where to meet must not learn from silence which guard the other side has left.
+    #[test]
+    fn every_mix_can_be_the_end_however_few_guards_may_be_used() {
+        let mut rng = StdRng::seed_from_u64(4);
+        for (test, mixes) in [(true, 5), (true, 9), (false, 12), (false, 60)] {
+            let directory = made(test, mixes);
+            let mut guards = Guards::new();
+            guards.refresh(&directory, &[], &mut rng);
+            for only in guards.ids() {
+                let up = |id| id == only;
+                let net = net(&directory, &guards, &[], &up);
+                for mix in &directory.mixes {
+                    let out = net.forward(mix.id, Level::Strict, &mut rng).unwrap();
+                    let back = net.reply(mix.id, Level::Strict, &mut rng).unwrap();
+                    assert_eq!((out[0].id, out[3].id, back[2].id), (only.0, mix.id.0, only.0));
+                    assert!(out[1].id != out[2].id && [out[1].id, out[2].id].iter().all(|id| *id != only.0 && *id != mix.id.0));
+                }
+            }
+            // With another guard up, it is that one.
+            let net = net(&directory, &guards, &[], &|_| true);
+            for end in guards.ids() {
+                assert_ne!(net.forward(end, Level::Fast, &mut rng).unwrap()[0].id, end.0);
+            }
+        }
     }
 
     #[test]
