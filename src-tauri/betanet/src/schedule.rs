@@ -40,6 +40,11 @@ pub fn mean_delay_ms(level: Level) -> u32 {
     }
 }
 
+/// What does not come back within this is said again: fourteen hops at 30 ms a link, and half as much again as they hold a packet.
+pub fn patience(level: Level) -> Duration {
+    Duration::from_millis(500 + 20 * u64::from(mean_delay_ms(level)))
+}
+
 /// A draw of a hop's delay, ms: geometric on {1, 2, …} with the level's mean, cut at [`DELAY_CUT`] means.
 ///
 /// Mixes send on ticks of a millisecond. The exponential distribution rounded to that grid is not memoryless: with a mean of 15 ms it is zero

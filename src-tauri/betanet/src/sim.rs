@@ -9,7 +9,9 @@ use crate::{
     mixnode::mailboxes::Mailboxes,
     puzzle::Work,
     rendezvous::{self, stock::Stock},
+    schedule::patience,
 };
+use fogbank_model::Level;
 use std::time::Instant;
 
 pub use crate::tunnel::{Forger, Machine, reread};
@@ -89,8 +91,8 @@ pub struct SurbAccount(Stock);
 
 impl SurbAccount {
     /// Nothing sent yet.
-    pub fn new(now: Instant) -> Self {
-        Self(Stock::new(now))
+    pub fn new(level: Level, now: Instant) -> Self {
+        Self(Stock::new(patience(level), now))
     }
 
     /// How many are missing.

@@ -10,6 +10,7 @@ use fogbank_betanet::{
     sim::{Machine, SurbAccount},
     tunnel::{IntroductionKey, Keys, Side, TunnelConfig, initiate, respond},
 };
+use fogbank_model::Level;
 use fogbank_sphinx::PACKET_BYTES;
 use rand::{RngExt as _, rngs::StdRng};
 use std::time::Instant;
@@ -108,12 +109,12 @@ pub(crate) struct End {
 }
 
 /// The two ends of a tunnel: the visitor's and the host's.
-pub(crate) fn pair(max_bytes: usize, now: Instant, rng: &mut StdRng) -> Option<[(Machine, SurbAccount, Use); 2]> {
+pub(crate) fn pair(max_bytes: usize, level: Level, now: Instant, rng: &mut StdRng) -> Option<[(Machine, SurbAccount, Use); 2]> {
     let (visitor, host) = keys()?;
     let machine = |keys, side| Machine::new(keys, side, TunnelConfig::default(), max_bytes, now);
     Some([
-        (machine(visitor, Side::Visitor), SurbAccount::new(now), Use::Visit(Visit::new(rng))),
-        (machine(host, Side::Host), SurbAccount::new(now), Use::Serve(Serving::default())),
+        (machine(visitor, Side::Visitor), SurbAccount::new(level, now), Use::Visit(Visit::new(rng))),
+        (machine(host, Side::Host), SurbAccount::new(level, now), Use::Serve(Serving::default())),
     ])
 }
 

@@ -149,7 +149,7 @@ impl Sim<'_> {
         let start = self.rng.random_range(0..=self.setting.spread);
         let (network, level) = (self.setting.network, self.setting.design.level);
         let meeting = network.rendezvous(&self.clients[visitor].identity, &mut self.rng);
-        let Some(pair) = pair(MAX_DATAGRAM_BYTES, self.base, &mut self.rng) else { return };
+        let Some(pair) = pair(MAX_DATAGRAM_BYTES, level, self.base, &mut self.rng) else { return };
         // The introduction takes a packet's way to the host.
         let out = network.out(&self.clients[visitor].identity, meeting, level, &mut self.rng);
         let back = network.back(&self.clients[0].identity, meeting, level, &mut self.rng);

@@ -15,10 +15,11 @@ use crate::{
     proof::ProofError,
     puzzle::{Puzzle, Work},
     rendezvous::{Place, meet},
+    schedule::patience,
     seal::SiteSeal,
     service::{Word, prologue},
     tunnel::{self, Side, Tunnel, TunnelConfig},
-    uplink::{Uplink, UplinkStatus},
+    uplink::{AskError, Uplink, UplinkStatus},
 };
 use fogbank_model::{ContainerSpec, InstanceId, Level, MixId, UnixMs};
 use rand::{Rng as _, RngExt as _, seq::SliceRandom as _};
@@ -32,7 +33,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// Delay for questions whose container's level is not known yet.
+/// Delay for the first question about an address, whose level is not known yet. From then on its own.
 const LOOKUP_LEVEL: Level = Level::Balanced;
 /// One question to one mix, with the uplink's own repetitions.
 const ASK: Duration = Duration::from_secs(4);
@@ -45,8 +46,6 @@ const BOTH: How = How { at_once: 3, enough: 2, patience: PATIENCE, linger: Durat
 const KNOWN_LIFE: Duration = Duration::from_secs(600);
 /// Puzzles solved in one introduction: the price may rise while one is at work.
 const MAX_PUZZLES: u32 = 4;
-/// From introduction to answer: seven legs' hops of the slowest level twice over, and the host's repetition of a lost answer.
-const ANSWER: Duration = Duration::from_secs(3);
 /// An instance or a point that failed is left alone this long, when there are others.
 const AVOID: Duration = Duration::from_secs(30);
 /// When all have failed, one is tried again after this.
@@ -55,7 +54,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(400);
 /// Looks at the leases that find none but copies that lied: a replacement registers within seconds, and a point may know of others.
 const LIARS_LOOKS: usize = 4;
-/// Introductions in one opening at most: all of OPEN_WAIT at [`ANSWER`] each, and as many quick refusals.
+/// Introductions in one opening at most: all of OPEN_WAIT at [`answer_wait`] each, and as many quick refusals.
 const MAX_INTRODUCTIONS: usize = 14;
 
 /// What is known of the service in a period.
@@ -79,6 +78,8 @@ pub(super) struct Reach {
     address: Address,
     access: Option<AccessKey>,
     known: Option<Arc<Known>>,
+    /// The level of the descriptor that was found last.
+    level: Option<Level>,
     /// A descriptor was found, but it does not open: the service is private.
     locked: bool,
     failed_instances: HashMap<InstanceId, Moment>,
@@ -96,18 +97,47 @@ pub(super) struct Reached {
     pub(super) round_trip: Duration,
 }
 
-/// What went wrong with one introduction.
-enum Missed {
-    /// At the point.
-    Point(String),
-    /// At the instance.
-    Instance(String),
+/// What went wrong with one introduction, and who is left alone for a while.
+struct Missed {
+    copy: bool,
+    points: Vec<MixId>,
+    why: String,
+}
+
+impl Missed {
+    fn copy(why: impl Into<String>) -> Self {
+        Self { copy: true, ..Self::nobody(why) }
+    }
+
+    fn point(point: MixId, why: impl Into<String>) -> Self {
+        Self { points: vec![point], ..Self::nobody(why) }
+    }
+
+    fn nobody(why: impl Into<String>) -> Self {
+        Self { copy: false, points: Vec::new(), why: why.into() }
+    }
+}
+
+/// From introduction to answer: two hosts' round trips, and one more of each end for what is lost.
+fn answer_wait(level: Level) -> Duration {
+    Duration::from_millis(1_500) + 3 * patience(level)
 }
 
 impl Reach {
     pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>, memory: Arc<Memory>) -> Self {
         let (failed_instances, failed_points) = (HashMap::new(), HashMap::new());
-        Self { uplink, address, access, known: None, locked: false, failed_instances, failed_points, current: None, memory }
+        Self {
+            uplink,
+            address,
+            access,
+            known: None,
+            level: None,
+            locked: false,
+            failed_instances,
+            failed_points,
+            current: None,
+            memory,
+        }
     }
 
     /// What is remembered of the address.
@@ -115,16 +145,11 @@ impl Reach {
         &self.memory
     }
 
-    /// The tunnel opened last has died.
-    pub(super) fn current_failed(&mut self) {
+    /// The tunnel opened last has died, or its copy is leaving: it is not gone to again for a while.
+    pub(super) fn leave_current(&mut self) {
         if let Some(instance) = self.current.take() {
             self.failed_instances.insert(instance, Moment::now());
         }
-    }
-
-    /// The instance behind the tunnel opened last is leaving.
-    pub(super) fn current_leaves(&mut self) {
-        self.current_failed();
     }
 
     /// A tunnel to one instance.
@@ -146,6 +171,11 @@ impl Reach {
                     continue;
                 };
                 published = true;
+                if let Err(error) = self.uplink.prepare(known.descriptor.level).await {
+                    why = error.to_string();
+                    sleep(PAUSE).await;
+                    continue;
+                }
                 let mut leases = self.leases(&known, &directory).await;
                 if leases.is_empty() {
                     why = "no introduction point lists a copy".to_owned();
@@ -164,13 +194,13 @@ impl Reach {
                     sleep(PAUSE).await;
                     continue;
                 }
-                let Some((lease, point)) = self.choose(&leases) else {
+                let Some((lease, points)) = self.choose(&leases) else {
                     sleep(PAUSE).await;
                     continue;
                 };
                 introductions += 1;
                 let began = Moment::now();
-                match self.introduce(&known, &directory, point, lease).await {
+                match self.introduce(&known, &directory, &points, lease).await {
                     Ok(tunnel) => {
                         self.failed_instances.remove(&lease.instance);
                         self.current = Some(lease.instance);
@@ -178,13 +208,12 @@ impl Reach {
                         let round_trip = began.elapsed();
                         return Ok(Reached { tunnel, instance: lease.instance, seal: known.seal, round_trip });
                     }
-                    Err(Missed::Point(reason)) => {
-                        self.failed_points.insert(point, Moment::now());
-                        why = reason;
-                    }
-                    Err(Missed::Instance(reason)) => {
-                        self.failed_instances.insert(lease.instance, Moment::now());
-                        why = reason;
+                    Err(missed) => {
+                        self.failed_points.extend(missed.points.into_iter().map(|point| (point, Moment::now())));
+                        if missed.copy {
+                            self.failed_instances.insert(lease.instance, Moment::now());
+                        }
+                        why = missed.why;
                     }
                 }
                 if introductions >= MAX_INTRODUCTIONS {
@@ -237,8 +266,9 @@ impl Reach {
             ring.shuffle(&mut rand::rng());
             let (uplink, key, address, memory) = (&self.uplink, &blinded, &self.address, &self.memory);
             let locked = &AtomicBool::new(false);
+            let level = self.level.unwrap_or(LOOKUP_LEVEL);
             let found = hedge::several(ring, BOTH, |mix| async move {
-                let ask = uplink.ask(mix, LOOKUP_LEVEL, |surb| ToMix::FetchDescriptor { blinded: key.key, surb });
+                let ask = uplink.ask(mix, level, |surb| ToMix::FetchDescriptor { blinded: key.key, surb });
                 match timeout(ASK, ask).await {
                     Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match open(&bytes, key, address, memory, now) {
                         Ok(found) => Some(found),
@@ -258,6 +288,7 @@ impl Reach {
             self.locked |= locked.load(Relaxed);
             if let Some((descriptor, seal, _)) = found.into_iter().max_by_key(|(_, _, revision)| *revision) {
                 let known = Arc::new(Known { blinded, descriptor, seal, since: Moment::now() });
+                self.level = Some(known.descriptor.level);
                 self.known = Some(known.clone());
                 return Some(known);
             }
@@ -275,7 +306,7 @@ impl Reach {
         points.sort_by_key(|id| self.failed_points.contains_key(id));
         let (uplink, blinded) = (&self.uplink, &known.blinded);
         let lists = hedge::several(points, BOTH, |point| async move {
-            let ask = uplink.ask(point, LOOKUP_LEVEL, |surb| ToMix::FetchLeases {
+            let ask = uplink.ask(point, known.descriptor.level, |surb| ToMix::FetchLeases {
                 blinded: blinded.key,
                 unlock: blinded.unlock(),
                 surb,
@@ -292,74 +323,92 @@ impl Reach {
         newest(lists.await.into_iter().flat_map(|(point, leases)| leases.into_iter().map(move |lease| (point, lease))))
     }
 
-    /// One of the leases by weight, those that failed lately only when there is no other and a while has passed; and where to use it.
-    fn choose<'l>(&self, leases: &'l [Listed]) -> Option<(&'l Lease, MixId)> {
+    /// One of the leases by weight, those that failed lately only when there is no other and a while has passed; and the points where to use it,
+    /// those last that failed lately.
+    fn choose<'l>(&self, leases: &'l [Listed]) -> Option<(&'l Lease, Vec<MixId>)> {
         let draw = |allowed: &dyn Fn(&Lease) -> bool| {
             let allowed: Vec<&Listed> = leases.iter().filter(|l| allowed(&l.lease)).collect();
             by_weight(&allowed, rand::rng().random::<f64>())
         };
         let failed = |l: &Lease| self.failed_instances.get(&l.instance);
         let chosen = draw(&|l| failed(l).is_none()).or_else(|| draw(&|l| failed(l).is_some_and(|at| at.elapsed() >= AGAIN)))?;
-        let well = |id: &&MixId| !self.failed_points.contains_key(*id);
-        let point = chosen.at.iter().find(well).or(chosen.at.first())?;
-        Some((&chosen.lease, *point))
+        let mut points = chosen.at.clone();
+        points.sort_by_key(|id| self.failed_points.contains_key(id));
+        Some((&chosen.lease, points))
     }
 
-    async fn introduce(&self, known: &Known, directory: &Directory, point: MixId, lease: &Lease) -> Result<Tunnel, Missed> {
-        let nowhere = || Missed::Point("there is no mix to meet at".to_owned());
-        let at = self.uplink.rendezvous(directory, point).ok_or_else(nowhere)?;
+    /// Introduces itself at the points in turn, again at the next one when nobody answers: a host takes one first message once, however often
+    /// and by whom it is brought.
+    async fn introduce(&self, known: &Known, directory: &Directory, points: &[MixId], lease: &Lease) -> Result<Tunnel, Missed> {
+        let nowhere = || Missed::nobody("there is no mix to meet at");
+        let at = points.first().and_then(|point| self.uplink.rendezvous(directory, *point)).ok_or_else(nowhere)?;
         let level = known.descriptor.level;
         let [visitor, host] = [mailbox(), mailbox()];
         let meeting = Meeting { rendezvous: at, visitor, host, level };
-        let bad_key = |error: &dyn std::fmt::Display| Missed::Instance(format!("its introduction key can't be used: {error}"));
+        let bad_key = |error: &dyn std::fmt::Display| Missed::copy(format!("its introduction key can't be used: {error}"));
         let payload = meeting.encode().map_err(|e| bad_key(&e))?;
         let prologue = prologue(&known.blinded.key, lease.instance, known.blinded.door.as_ref());
         let (initiation, hello) = tunnel::initiate(&lease.introduction_key, &prologue, &payload).map_err(|e| bad_key(&e))?;
         let mut pipe = meet(&self.uplink, Place { at, mine: visitor, peer: host, level }, None);
+        let mut turns = points.iter().copied().cycle();
+        let mut point = at;
+        let mut silent = Missed::copy("a copy of the site does not answer");
+        let mut deadline = Instant::now() + answer_wait(level);
         let (blinded, instance) = (known.blinded.key, lease.instance);
-        let silent = || Missed::Instance("a copy of the site does not answer".to_owned());
         let mut work: Option<Work> = None;
-        let mut puzzles = 0;
+        let (mut paid, mut puzzles) = (0_u32, 0);
         let answer = loop {
+            if work.is_none() {
+                point = turns.next().unwrap_or(point);
+            }
+            let until = deadline.min(Instant::now() + 2 * patience(level));
             let introduction = |surb| ToMix::Introduce { blinded, instance, hello: hello.clone(), work, surb };
-            let passed = self.uplink.ask(point, level, introduction);
+            let passed = timeout_at(until, self.uplink.ask(point, level, introduction));
             // The host's answer may come before the point's.
-            let answer = async {
-                tokio::select! {
-                    answer = pipe.recv.recv() => Ok(answer),
-                    passed = passed => match passed {
-                        Ok(FromMix::Introduced) => Ok(pipe.recv.recv().await),
-                        Ok(FromMix::Puzzle(puzzle)) => Err(Ok(puzzle)),
-                        Ok(FromMix::Refused(why)) => Err(Err(Missed::Instance(format!("an introduction point refused: {why}")))),
-                        Ok(_) => Err(Err(Missed::Point("an introduction point answered something else".to_owned()))),
-                        Err(error) => Err(Err(Missed::Point(format!("an introduction point does not answer: {error}")))),
-                    },
-                }
+            let passed = tokio::select! {
+                answer = pipe.recv.recv() => break answer,
+                passed = passed => passed,
             };
-            match timeout(ANSWER, answer).await.map_err(|_| silent())? {
-                Ok(answer) => break answer.ok_or_else(silent)?,
-                Err(Err(missed)) => return Err(missed),
-                Err(Ok(puzzle)) => {
+            work = None;
+            match passed {
+                Ok(Ok(FromMix::Introduced)) => {
+                    if let Ok(answer) = timeout_at(until, pipe.recv.recv()).await {
+                        break answer;
+                    }
+                    // Of one point alone it can't be told whether it or the copy is mute.
+                    if points.len() == 1 {
+                        silent.points.push(point);
+                    }
+                }
+                Ok(Ok(FromMix::Puzzle(puzzle))) => {
                     puzzles += 1;
-                    let busy =
-                        || Missed::Point("an introduction point is busy and asks for more work than is reasonable".to_owned());
+                    let busy = || Missed::point(point, "an introduction point is busy and asks for more work than is reasonable");
                     if puzzles > MAX_PUZZLES {
                         return Err(busy());
                     }
                     // Who paid and was outbid bids twice as much.
-                    let effort = work.map_or(0, |w| w.effort.saturating_mul(2)).max(puzzle.effort);
+                    let effort = paid.saturating_mul(2).max(puzzle.effort);
                     let task = ToMix::introduction_task(&blinded, instance, &hello);
-                    work = Some(Puzzle { effort, ..puzzle }.solved(task).await.ok_or_else(busy)?);
+                    let solved = Puzzle { effort, ..puzzle }.solved(task).await.ok_or_else(busy)?;
+                    (paid, work) = (solved.effort, Some(solved));
+                    deadline = Instant::now() + answer_wait(level);
                 }
+                Ok(Ok(FromMix::Refused(why))) => return Err(Missed::copy(format!("an introduction point refused: {why}"))),
+                Ok(Ok(_)) => return Err(Missed::point(point, "an introduction point answered something else")),
+                Ok(Err(AskError::Send(error))) => return Err(Missed::nobody(error.to_string())),
+                Ok(Err(AskError::Silent)) | Err(_) => silent.points.push(point),
+            }
+            if Instant::now() >= deadline {
+                return Err(silent);
             }
         };
-        let (keys, word) =
-            initiation.finish(&answer).map_err(|_| Missed::Instance("a copy of the site answered garbage".to_owned()))?;
+        let answer = answer.ok_or_else(|| Missed::nobody("the way to the place to meet has ended"))?;
+        let (keys, word) = initiation.finish(&answer).map_err(|_| Missed::copy("a copy of the site answered garbage"))?;
         match Word::of(&word) {
             Some(Word::Come) => Ok(Tunnel::spawn(keys, Side::Visitor, pipe, TunnelConfig::default())),
-            Some(Word::Leaving) => Err(Missed::Instance("a copy of the site is leaving".to_owned())),
-            Some(Word::Full) => Err(Missed::Instance("a copy of the site has too many visitors".to_owned())),
-            None => Err(Missed::Instance("a copy of the site answered garbage".to_owned())),
+            Some(Word::Leaving) => Err(Missed::copy("a copy of the site is leaving")),
+            Some(Word::Full) => Err(Missed::copy("a copy of the site has too many visitors")),
+            None => Err(Missed::copy("a copy of the site answered garbage")),
         }
     }
 }

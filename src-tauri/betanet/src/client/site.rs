@@ -200,11 +200,8 @@ impl Task {
     fn retire(&mut self) {
         let leaving = self.current.take_if(|current| current.copy.tunnel.has_ended() || current.copy.tunnel.going_away());
         if let Some(Current { copy: CopyOf { tunnel, .. }, .. }) = leaving {
-            if tunnel.has_ended() {
-                // A host that told us that it leaves has not failed; one that just died has.
-                self.reach.current_failed();
-            } else {
-                self.reach.current_leaves();
+            self.reach.leave_current();
+            if !tunnel.has_ended() {
                 self.retiring.push(tunnel);
             }
         }

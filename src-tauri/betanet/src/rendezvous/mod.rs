@@ -11,6 +11,7 @@ use crate::{
     directory::{lives, lives_ended},
     message::{FromMix, MAX_SURBS, MailboxId, RELAY_OVERHEAD_BYTES, ToMix},
     puzzle::Puzzle,
+    schedule::patience,
     tunnel::DatagramPipe,
     uplink::{Inbox, Reply, Uplink},
 };
@@ -18,7 +19,7 @@ use fogbank_model::{Level, MixId};
 use fogbank_sphinx::Geometry;
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use stock::Stock;
 use tokio::{
@@ -42,11 +43,11 @@ pub(crate) const SURBS_A_PACKET: usize = {
 pub(crate) const OUT_QUEUE: usize = 32;
 /// Datagrams received and not yet taken: all SURBs could come back at once.
 const IN_QUEUE: usize = stock::MAX_TARGET;
-/// How often silence is looked for: a third of what counts as silence.
-const TICK: Duration = Duration::from_millis(500);
-/// How often the first datagram is said again while nothing comes: it may have reached the mix before the other end's mailbox, or been
-/// lost. With one each tick this covers the 3 s that a visitor waits.
-const FIRST_AGAIN: usize = 5;
+/// Looks at the clock in the time that counts as silence.
+const TICKS: u32 = 3;
+/// The first datagram is said again while nothing comes, after one tick, two, four and so on up to this: it may have reached the mix before the
+/// other end's mailbox, or been lost. At the quickest level the last is said after 2.7 s; a visitor waits 3.
+const FIRST_AGAIN: u32 = 16;
 /// Puzzles solved for one mailbox: the second for one whose solution was lost, the third for a price that rose meanwhile.
 const MAX_PUZZLES: u32 = 3;
 
@@ -66,7 +67,7 @@ pub(crate) fn meet(uplink: &Uplink, place: Place, first: Option<Vec<u8>>) -> Dat
     let (incoming, recv) = mpsc::channel(IN_QUEUE);
     let (inbox, replies) = uplink.inbox();
     let shared = Arc::new(Shared {
-        stock: Mutex::new(Stock::new(Instant::now())),
+        stock: Mutex::new(Stock::new(patience(place.level), Instant::now())),
         refill: Notify::new(),
         heard: watch::Sender::new(false),
         puzzle: watch::Sender::new(None),
@@ -137,10 +138,10 @@ impl Sender {
         let _hold = self.uplink.hold(self.place.level);
         let mut directories = self.uplink.directory();
         let mut mixes = lives(directories.borrow_and_update().as_deref());
-        let mut tick = interval(TICK);
+        let mut tick = interval(patience(self.place.level) / TICKS);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
-        let mut again = 0;
+        let mut ticks = 0_u32;
         let mut puzzles = self.shared.puzzle.subscribe();
         let mut puzzled = 0;
         self.send(first.clone(), false).await;
@@ -165,15 +166,15 @@ impl Sender {
                     }
                 }
                 _ = tick.tick() => {
-                    if *self.shared.heard.borrow() || again >= FIRST_AGAIN {
+                    ticks = ticks.saturating_add(1);
+                    if *self.shared.heard.borrow() || ticks > FIRST_AGAIN {
                         first = None;
-                    } else if first.is_some() {
-                        again += 1;
+                    } else if first.is_some() && ticks.is_power_of_two() {
                         self.send(first.clone(), false).await;
                     }
-                    if self.shared.stock(|stock| stock.silent(SURBS_A_PACKET, Instant::now())) {
-                        self.refill().await;
-                    }
+                    self.shared.stock(|stock| stock.silent(SURBS_A_PACKET, Instant::now()));
+                    // Also what could not be sent before.
+                    self.refill().await;
                 }
                 changed = directories.changed() => {
                     if changed.is_err() {
@@ -223,14 +224,17 @@ impl Sender {
         let surbs = if count == 0 { Ok(Vec::new()) } else { self.uplink.surbs(at, count, level, &self.inbox).await };
         let sent = match surbs {
             Ok(surbs) => {
-                let relays = relay.is_some();
-                self.shared.stock(|stock| {
-                    stock.sent(surbs.len());
-                    if relays {
-                        stock.asked(Instant::now());
-                    }
-                });
-                self.uplink.send(at, level, &ToMix::Mailbox { mine, peer, surbs, flush, relay }).await
+                let (count, relays) = (surbs.len(), relay.is_some());
+                let sent = self.uplink.send(at, level, &ToMix::Mailbox { mine, peer, surbs, flush, relay }).await;
+                if sent.is_ok() {
+                    self.shared.stock(|stock| {
+                        stock.sent(count);
+                        if relays {
+                            stock.asked(Instant::now());
+                        }
+                    });
+                }
+                sent
             }
             Err(error) => Err(error),
         };

@@ -13,9 +13,6 @@ pub(crate) const FIRST_TARGET: usize = 64;
 pub(crate) const MAX_TARGET: usize = 384;
 /// Over how long the smallest gap is taken: several round trips of the slowest level.
 const GAP_WINDOW: Duration = Duration::from_secs(2);
-/// Something was sent to the other end and nothing came for this long: perhaps all that was outstanding is lost. Twice the slowest
-/// level's round trip of 14 hops at 50 ms, and below the 4 s after which a tunnel gives up.
-pub(crate) const SILENCE: Duration = Duration::from_millis(1_500);
 
 /// The account of one mailbox.
 #[derive(Debug)]
@@ -24,6 +21,8 @@ pub(crate) struct Stock {
     outstanding: usize,
     smallest_gap: usize,
     window_began: Instant,
+    /// Something was sent to the other end and nothing came for this long: perhaps all that was outstanding is lost.
+    silence: Duration,
     /// The last time that we sent something which the other end answers, if nothing came since.
     asked: Option<Instant>,
     /// After a silence nothing is under way, so the mix's next word is the whole truth.
@@ -31,12 +30,13 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(silence: Duration, now: Instant) -> Self {
         Self {
             target: FIRST_TARGET,
             outstanding: 0,
             smallest_gap: usize::MAX,
             window_began: now,
+            silence,
             asked: None,
             after_silence: false,
         }
@@ -77,7 +77,7 @@ impl Stock {
     /// Whether nothing came back although something was sent, once for each silence. Then one packet's worth is missing: enough for the
     /// other end to be heard again if all was lost, little if it just had nothing to say.
     pub(crate) fn silent(&mut self, packet: usize, now: Instant) -> bool {
-        let silent = self.asked.is_some_and(|at| now.duration_since(at) >= SILENCE);
+        let silent = self.asked.is_some_and(|at| now.duration_since(at) >= self.silence);
         if silent {
             self.outstanding = self.outstanding.min(self.target.saturating_sub(packet));
             self.after_silence = true;
@@ -99,10 +99,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
+    const SILENCE: Duration = Duration::from_millis(500);
+
     #[test]
     fn lost_ones_are_replaced_by_and_by() {
         let start = Instant::now();
-        let mut stock = Stock::new(start);
+        let mut stock = Stock::new(SILENCE, start);
         let mut at_mix = 0;
         // Every tenth SURB is lost on the way; one is used each 10 ms.
         for ms in (0..20_000u64).step_by(10) {
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn a_silence_costs_one_packet_and_its_end_tells_the_truth() {
         let start = Instant::now();
-        let mut stock = Stock::new(start);
+        let mut stock = Stock::new(SILENCE, start);
         stock.sent(FIRST_TARGET);
         assert!(!stock.silent(16, start + SILENCE * 3), "nothing was asked");
         stock.asked(start);
@@ -140,7 +142,7 @@ mod tests {
         #[test]
         fn bounded_whatever_is_claimed(claims in prop::collection::vec((0usize..70_000, 0u64..500), 0..200)) {
             let start = Instant::now();
-            let mut stock = Stock::new(start);
+            let mut stock = Stock::new(SILENCE, start);
             let mut now = start;
             let mut sent = 0;
             let steps = claims.len();
@@ -159,7 +161,7 @@ mod tests {
         #[test]
         fn keeps_up_with_delay(delay_ms in 10u64..250) {
             let start = Instant::now();
-            let mut stock = Stock::new(start);
+            let mut stock = Stock::new(SILENCE, start);
             let mut out = VecDeque::<(u64, usize)>::new();
             let mut back = VecDeque::<(u64, usize)>::new();
             let (mut at_mix, mut starved) = (0usize, 0);

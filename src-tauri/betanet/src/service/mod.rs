@@ -163,6 +163,7 @@ async fn keep_registered(
     let mut running: HashMap<([u8; 32], MixId), Registration> = HashMap::new();
     let mut draining = desk.draining();
     let mut waiting = uplink.directory();
+    let mut granted = true;
     loop {
         let now = waiting.borrow_and_update().as_ref().map(|directory| directory.time(crate::directory::clock()));
         let mut wanted = HashMap::new();
@@ -192,10 +193,8 @@ async fn keep_registered(
             }
         }
         tokio::select! {
-            changed = leases.changed() => if changed.is_err() {
-                // Whoever granted them is gone; what is registered stays until its lease ends.
-                tokio::time::sleep(LEASE_CHECK).await;
-            },
+            // When whoever granted them is gone, what is registered stays until its lease ends.
+            changed = leases.changed(), if granted => granted = changed.is_ok(),
             changed = draining.changed() => if changed.is_err() { return },
             changed = waiting.changed(), if now.is_none() => if changed.is_err() { return },
             () = tokio::time::sleep(LEASE_CHECK) => {}

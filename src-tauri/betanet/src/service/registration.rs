@@ -9,6 +9,7 @@ use crate::{
     lease::Lease,
     message::{FromMix, RELAY_OVERHEAD_BYTES, ToMix},
     puzzle::{Puzzle, Work},
+    schedule::patience,
     uplink::{Inbox, Reply, Uplink},
 };
 use fogbank_model::{Level, MixId};
@@ -26,8 +27,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How often the stock is renewed: a visitor that finds a dead one waits no longer than for this.
 const BEAT: Duration = Duration::from_secs(20);
-/// No acknowledgement by then: the packet or its SURBs are lost. Twice the slowest level's way there and back.
-const ACKNOWLEDGED: Duration = Duration::from_secs(3);
+/// Registrations in a row without acknowledgement after which the point counts as lost: of those that lose a third of all packets each way, one
+/// in ten does so by chance.
+const LOST: u32 = 3;
 /// At least this long between two registrations at one point, so that a flapping directory or a hostile point makes no storm.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause after failures.
@@ -107,26 +109,29 @@ impl Keeper {
         let mut mixes = lives(directories.borrow_and_update().as_deref());
         let mut pause = PAUSE;
         let mut lost = 0u32;
+        // No acknowledgement by then: the packet or its SURBs are lost.
+        let acknowledged = 2 * patience(self.level);
         // When to register again, and since when an acknowledgement is awaited.
         let mut next = Instant::now();
         let mut awaited: Option<Instant> = None;
+        let mut changed_since = false;
         // A point that keeps asking for more gets it no faster than PAUSE allows.
         let mut refilled = Instant::now();
         let mut puzzled: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = sleep_until(next.into()) => {
-                    let mut wait = ACKNOWLEDGED;
-                    if awaited.is_some_and(|since| since.elapsed() >= ACKNOWLEDGED) {
+                    let mut wait = acknowledged;
+                    if awaited.is_some_and(|since| since.elapsed() >= acknowledged) {
                         lost += 1;
-                        // One packet lost is no loss of the point.
-                        if lost > 1 {
+                        if lost >= LOST {
                             self.mark(false);
                             pause = (pause * 2).min(MAX_PAUSE);
                             wait = wait.max(pause);
                         }
                         awaited = None;
                     }
+                    changed_since = false;
                     self.register(true, None).await;
                     let now = Instant::now();
                     awaited.get_or_insert(now);
@@ -136,7 +141,8 @@ impl Keeper {
                     Some(reply) => match FromMix::decode(&reply.payload) {
                         Ok(FromMix::Registered { .. }) => {
                             (pause, lost, awaited) = (PAUSE, 0, None);
-                            next = Instant::now() + BEAT;
+                            // What has changed since it was sent is told at once.
+                            next = if std::mem::take(&mut changed_since) { Instant::now() + PAUSE } else { Instant::now() + BEAT };
                             self.mark(true);
                         }
                         Ok(FromMix::Introduction { hello, stock }) => {
@@ -165,7 +171,7 @@ impl Keeper {
                         Ok(FromMix::Puzzle(puzzle)) if puzzled.is_none_or(|at| at.elapsed() >= PAUSE) => {
                             self.register(true, Some(puzzle)).await;
                             let now = Instant::now();
-                            (puzzled, awaited, next) = (Some(now), Some(now), now + ACKNOWLEDGED);
+                            (puzzled, awaited, next) = (Some(now), Some(now), now + acknowledged);
                         }
                         Ok(other) => tracing::debug!(?other, "an introduction point said something that is no business of it"),
                         Err(error) => tracing::debug!(%error, "an introduction point said something unreadable"),
@@ -173,7 +179,7 @@ impl Keeper {
                     None => return,
                 },
                 changed = self.lease.changed() => match changed {
-                    Ok(()) => next = Instant::now(),
+                    Ok(()) => (next, changed_since) = (Instant::now(), true),
                     Err(_) => return,
                 },
                 changed = directories.changed() => {
@@ -185,7 +191,7 @@ impl Keeper {
                         self.mark(false);
                     } else if mixes.get(&self.point) != now.get(&self.point) || lives_ended(&mixes, &now) {
                         // The point is back or has begun anew, or a way to or from it may have died.
-                        next = next.min(Instant::now() + PAUSE);
+                        (next, changed_since) = (next.min(Instant::now() + PAUSE), true);
                     }
                     mixes = now;
                 }

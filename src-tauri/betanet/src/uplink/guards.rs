@@ -24,10 +24,14 @@ use tokio::{
 
 /// How often links are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A mix that is asked for the directory answers within this, or the next one is asked.
+/// A mix that is asked for the directory says something at least this often, or the next one is asked.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(3);
+/// And has said all by then: the largest directory at half a megabit a second.
+const BOOTSTRAP_WHOLE: Duration = Duration::from_secs(60);
 /// Frames of a mix that is asked for the directory: more pieces than the largest has.
 const BOOTSTRAP_FRAMES: usize = 1_024;
+/// A link on which nothing moves is left alone for so long: until a dead one's silence has told.
+const LEFT_ALONE: Duration = Duration::from_secs(4);
 /// After all mixes of the link were asked in vain.
 const BOOTSTRAP_PAUSE: Duration = Duration::from_secs(2);
 
@@ -39,6 +43,14 @@ struct GuardLink {
     life: MixLife,
     sent: Arc<AtomicU64>,
     came: Arc<AtomicU64>,
+    /// Until when it is left alone, because nothing moved on it.
+    stuck: Option<Instant>,
+}
+
+impl GuardLink {
+    fn is_up(&self) -> bool {
+        *self.link.state().borrow() == LinkState::Up
+    }
 }
 
 /// The links of an uplink.
@@ -52,8 +64,22 @@ impl GuardLinks {
         Self { bind, links: Mutex::default() }
     }
 
+    /// Whether it can be used now.
     pub(super) fn is_up(&self, id: MixId) -> bool {
-        lock(&self.links).get(&id).is_some_and(|g| *g.link.state().borrow() == LinkState::Up)
+        lock(&self.links).get(&id).is_some_and(|g| g.is_up() && g.stuck.is_none_or(|until| until <= Instant::now()))
+    }
+
+    /// Nothing moves on a guard's link: it is dead, which its silence will tell, or overfull.
+    pub(super) fn stuck(&self, id: MixId) {
+        if let Some(guard) = lock(&self.links).get_mut(&id) {
+            guard.stuck = Some(Instant::now() + LEFT_ALONE);
+        }
+    }
+
+    /// Those that are not up.
+    fn down(&self) -> Vec<MixId> {
+        let links = lock(&self.links);
+        links.iter().filter(|(_, g)| !g.is_up()).map(|(id, _)| *id).collect()
     }
 
     /// The queue of a guard's link.
@@ -85,7 +111,7 @@ impl GuardLinks {
             .map(|(mix, g)| super::GuardView {
                 mix: *mix,
                 addrs: g.addrs.clone(),
-                up: *g.link.state().borrow() == LinkState::Up,
+                up: g.is_up(),
                 way: g.link.way(),
                 own: g.endpoint.bound_sockets(),
                 constant: shaped == Some(*mix),
@@ -118,18 +144,19 @@ impl GuardLinks {
                 };
                 let relay = entry.relay.clone();
                 let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), relay, Some(Arc::new(take)));
-                let opened = GuardLink { link, endpoint, addrs: entry.addrs.clone(), life: entry.life, sent, came };
+                let opened = GuardLink { link, endpoint, addrs: entry.addrs.clone(), life: entry.life, sent, came, stuck: None };
                 lock(&self.links).insert(entry.id, opened);
             }
             Err(error) => tracing::warn!(%error, "no socket for a guard"),
         }
     }
 
-    async fn close(&self, id: MixId) {
+    fn close(&self, id: MixId) {
         let gone = lock(&self.links).remove(&id);
         if let Some(guard) = gone {
             drop(guard.link);
-            guard.endpoint.close().await;
+            // A guard that is silent is not waited for.
+            tokio::spawn(async move { guard.endpoint.close().await });
         }
     }
 
@@ -147,7 +174,10 @@ pub(super) async fn tend(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<Sock
     loop {
         tokio::select! {
             () = &mut feeding => return,
-            _ = tick.tick() => shared.ask_for_newer(),
+            _ = tick.tick() => {
+                shared.links.down().into_iter().for_each(|id| lock(&shared.gossip).gone(id));
+                shared.ask_for_newer();
+            }
             changed = directories.changed() => if changed.is_err() { return },
         }
         let directory = directories.borrow_and_update().clone();
@@ -169,7 +199,7 @@ async fn align(shared: &Arc<Shared>, directory: &Directory) {
     let guards: Vec<&MixEntry> = shared.guards.borrow().ids().filter_map(|id| directory.mix(id)).collect();
     for (id, addrs, life) in shared.links.open_to() {
         if !guards.iter().any(|g| g.id == id && g.addrs == addrs && g.life == life) {
-            shared.links.close(id).await;
+            shared.links.close(id);
         }
     }
     for guard in guards {
@@ -233,7 +263,7 @@ async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketA
     let link = Link::open(endpoint.clone(), key, addrs.to_vec(), None, Some(take));
     let (from, mut gossip) = (mix_id(&key), Gossip::default());
     let fetching = async {
-        while let Some(frame) = frames.recv().await {
+        while let Ok(Some(frame)) = timeout(BOOTSTRAP_WAIT, frames.recv()).await {
             let now = Instant::now();
             match frame {
                 Frame::Have { serial, .. } => {
@@ -252,7 +282,7 @@ async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketA
         }
         false
     };
-    let found = timeout(BOOTSTRAP_WAIT, fetching).await.unwrap_or(false);
+    let found = timeout(BOOTSTRAP_WHOLE, fetching).await.unwrap_or(false);
     drop(link);
     endpoint.close().await;
     found

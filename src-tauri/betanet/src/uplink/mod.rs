@@ -53,10 +53,12 @@ use tokio_util::sync::CancellationToken;
 const STALE: &str = "waiting for a new list of mixes: the last one has expired, or this computer's clock is wrong";
 /// Replies waiting for one reader: all SURBs of a mailbox at once.
 const INBOX: usize = 512;
-/// One answer is waited for so long: six hops at the slowest level take half a second.
-const ASK_WAIT: Duration = Duration::from_millis(1_500);
-/// A question is asked this often, each time over another path.
-const ASK_TRIES: usize = 3;
+/// An answer is waited for so long in all.
+const ASK_WAIT: Duration = Duration::from_millis(4_500);
+/// A question is asked this often, each time over another path: when nothing came within [`crate::schedule::patience`], and after twice as long again.
+const ASK_TRIES: u32 = 3;
+/// When nothing at all came for so long, what is sealed can perhaps not be read: twice what six hops at the slowest level take.
+const DOUBT_AFTER: Duration = Duration::from_millis(1_200);
 
 /// How an uplink begins.
 #[derive(Debug, Clone)]

@@ -1,18 +1,22 @@
 //! Sending over an uplink: packets out over fresh paths, SURBs for what comes back, questions with answers.
 
-use super::{ASK_TRIES, ASK_WAIT, AskError, Inbox, SendError, Shared, Uplink, lock, surbs::Out};
+use super::{ASK_TRIES, ASK_WAIT, AskError, DOUBT_AFTER, Inbox, SendError, Shared, Uplink, lock, surbs::Out};
 use crate::{
     directory::Directory,
-    link::Frame,
+    link::{Frame, LinkState},
     message::{FromMix, ToMix},
+    schedule::patience,
 };
 use fogbank_model::{Level, MixId};
 use fogbank_sphinx::{build, make_surb};
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::time::timeout;
+
+/// On a link that takes nothing for so long nothing moves: at half a megabit a second it takes fifteen packets meanwhile.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// What is known of a SURB besides its secret.
 pub(super) struct Back {
@@ -31,8 +35,8 @@ impl Drop for StrictHold {
 }
 
 impl Uplink {
-    /// Sends a message to a mix over a fresh path; waits while the guard's link has no room. At level strict it waits for a guard that gives
-    /// a link of constant rate, and then for a slot.
+    /// Sends a message to a mix over a fresh path; waits while the guard's link has no room, but only while something moves there. At level
+    /// strict it waits for a guard that gives a link of constant rate (5 s at most, [`Self::prepare`] first), and then for a slot.
     ///
     /// # Errors
     /// When there is no directory, too few mixes, no path, no guard for level strict, or the message does not fit a packet.
@@ -51,7 +55,7 @@ impl Uplink {
         let path = path.map_err(SendError::NoPath)?;
         let packet = build(&mut rand::rng(), epoch, &path, &payload).map_err(SendError::Build)?;
         let guard = path.first().map_or(to, |hop| MixId(hop.id));
-        self.shared.push(guard, Frame::Packet(packet.into_vec())).await?;
+        self.shared.push(guard, only.is_some(), Frame::Packet(packet.into_vec())).await?;
         self.shared.counts.packets_out.fetch_add(1, Relaxed);
         Ok(path.iter().map(|hop| MixId(hop.id)).collect())
     }
@@ -63,6 +67,14 @@ impl Uplink {
             self.shared.strict.hold();
             StrictHold(self.shared.clone())
         })
+    }
+
+    /// Waits until something can be sent at a level: for strict, until a guard gives a link of constant rate.
+    ///
+    /// # Errors
+    /// When none does within 5 s.
+    pub async fn prepare(&self, level: Level) -> Result<(), SendError> {
+        self.guard_of(level).await.map(drop)
     }
 
     /// The one guard that may be used at a level; `None`: any that is up.
@@ -114,17 +126,21 @@ impl Uplink {
     /// When it can't be sent, or no answer comes.
     pub async fn ask(&self, to: MixId, level: Level, question: impl Fn(Vec<u8>) -> ToMix + Send) -> Result<FromMix, AskError> {
         let (inbox, mut replies) = self.inbox();
-        for _ in 0..ASK_TRIES {
+        let began = Instant::now();
+        for tries in 1..=ASK_TRIES {
             let (tried, heard) = (self.time(), self.shared.heard());
             let surb = self.surbs(to, 1, level, &inbox).await.map_err(AskError::Send)?.pop().unwrap_or_default();
             self.send(to, level, &question(surb)).await.map_err(AskError::Send)?;
-            if let Ok(Some(reply)) = timeout(ASK_WAIT, replies.recv()).await {
+            let left = ASK_WAIT.saturating_sub(began.elapsed());
+            let wait = if tries == ASK_TRIES { left } else { left.min(tries * patience(level)) };
+            if let Ok(Some(reply)) = timeout(wait, replies.recv()).await {
                 match FromMix::decode(&reply.payload) {
                     Ok(answer) => return Ok(answer),
                     Err(error) => tracing::debug!(%error, "a mix answered nonsense"),
                 }
             } else if let Some(tried) = tried
                 && self.shared.heard() == heard
+                && began.elapsed() >= DOUBT_AFTER
             {
                 // Not only this mix: nothing at all came back. Perhaps mixes can't read what we seal.
                 self.shared.doubt(tried);
@@ -135,14 +151,31 @@ impl Uplink {
 }
 
 impl Shared {
-    /// Gives a frame to a guard's link: to its slots, if it has any; waits while there is no room.
-    async fn push(&self, guard: MixId, frame: Frame) -> Result<(), SendError> {
-        if let Some(slots) = self.strict.queue(guard) {
-            return slots.send(frame).await.map_err(|_| SendError::GuardGone);
+    /// Gives a frame to a guard's link: to its slots, if it has any, and to nothing else if it must be (`slots`). Waits while there is no
+    /// room, but neither for a link that goes down nor for one on which nothing moves.
+    async fn push(&self, guard: MixId, slots: bool, frame: Frame) -> Result<(), SendError> {
+        let shaped = self.strict.queue(guard);
+        if slots && shaped.is_none() {
+            return Err(SendError::GuardGone);
         }
-        let queue = self.links.queue(guard).ok_or(SendError::GuardGone)?;
-        queue.send(frame).await.map_err(|_| SendError::GuardGone)?;
-        self.links.sent(guard);
+        let plain = shaped.is_none();
+        let queue = shaped.or_else(|| self.links.queue(guard)).ok_or(SendError::GuardGone)?;
+        let mut state = self.links.state(guard).ok_or(SendError::GuardGone)?;
+        let room = tokio::select! {
+            room = timeout(STUCK_AFTER, queue.reserve()) => room,
+            _ = state.wait_for(|state| *state != LinkState::Up) => return Err(SendError::GuardGone),
+        };
+        match room {
+            Ok(Ok(room)) => room.send(frame),
+            Ok(Err(_)) => return Err(SendError::GuardGone),
+            Err(_) => {
+                self.links.stuck(guard);
+                return Err(SendError::GuardGone);
+            }
+        }
+        if plain {
+            self.links.sent(guard);
+        }
         Ok(())
     }
 
