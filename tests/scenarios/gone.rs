@@ -17,7 +17,7 @@ const FRONT: &[u8] = b"still here";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn browsing_goes_on_without_the_allocator_also_after_a_restart() -> Result<()> {
-    let mut fog = Fog::start(FogPlan { devices: 6, publisher: true, visitor: true }).await?;
+    let mut fog = Fog::start(FogPlan { devices: 6, publisher: true, visitor: true, ..FogPlan::default() }).await?;
     let site = fog.folder().join("site");
     std::fs::create_dir_all(&site)?;
     std::fs::write(site.join("index.html"), FRONT)?;

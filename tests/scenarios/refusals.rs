@@ -32,7 +32,7 @@ async fn refused(process: &Process, request: ControlRequest, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_and_requirements_that_cannot_be() -> Result<()> {
-    let fog = Fog::start(FogPlan { devices: 2, publisher: true, visitor: false }).await?;
+    let fog = Fog::start(FogPlan { devices: 2, publisher: true, ..FogPlan::default() }).await?;
     let publisher = fog.publisher.as_ref().unwrap();
     let site = |name: &str| {
         let folder = fog.folder().join("sites").join(name);
@@ -82,7 +82,7 @@ async fn folders_and_requirements_that_cannot_be() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tickets_keys_and_profiles_that_are_not_taken() -> Result<()> {
-    let fog = Fog::start(FogPlan { devices: 0, publisher: false, visitor: false }).await?;
+    let fog = Fog::start(FogPlan::default()).await?;
     let newcomer = Process::start(fog.folder(), "newcomer", false).await?;
     refused(&newcomer, ControlRequest::Join { ticket: "hello".to_owned() }, &["not a fogbank ticket"]).await;
     let whole = fog.ticket(&[RoleDto::Contribute]).await?;
@@ -94,7 +94,7 @@ async fn tickets_keys_and_profiles_that_are_not_taken() -> Result<()> {
     };
     tokio::time::sleep(Duration::from_millis(1_200)).await; // the ticket's own life, not a guess
     refused(&newcomer, ControlRequest::Join { ticket: short }, &["expired"]).await;
-    let other = Fog::start(FogPlan { devices: 0, publisher: false, visitor: false }).await?;
+    let other = Fog::start(FogPlan::default()).await?;
     let wrong = other.ticket(&[RoleDto::Contribute]).await?;
     other.end().await?;
     refused(&newcomer, ControlRequest::Join { ticket: wrong }, &["allocator"]).await;

@@ -42,7 +42,7 @@ async fn refusal(endpoint: &Endpoint, to: &EndpointAddr, purpose: Purpose) -> (R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_not_known_are_refused_in_words() -> Result<()> {
-    let fog = Fog::start(FogPlan { devices: 0, publisher: false, visitor: false }).await?;
+    let fog = Fog::start(FogPlan::default()).await?;
     let ticket: Ticket = fog.ticket(&[RoleDto::Publish]).await?.parse()?;
     let to = allocator(&ticket);
     let (endpoint, owner) = (stranger().await, SecretKey::generate());
@@ -75,7 +75,7 @@ async fn keys_that_are_not_known_are_refused_in_words() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_peer_is_told_to_update() -> Result<()> {
-    let fog = Fog::start(FogPlan { devices: 0, publisher: false, visitor: false }).await?;
+    let fog = Fog::start(FogPlan::default()).await?;
     let ticket: Ticket = fog.ticket(&[RoleDto::Publish]).await?.parse()?;
     let endpoint = stranger().await;
     let connection = endpoint.connect(allocator(&ticket), ALPN).await?;
@@ -91,7 +91,7 @@ async fn an_older_peer_is_told_to_update() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_half_opens_and_silence_hold_nobody_up() -> Result<()> {
-    let fog = Fog::start(FogPlan { devices: 1, publisher: false, visitor: false }).await?;
+    let fog = Fog::start(FogPlan { devices: 1, ..FogPlan::default() }).await?;
     let ticket: Ticket = fog.ticket(&[RoleDto::Publish]).await?.parse()?;
     let to = allocator(&ticket);
     let mut letting_go = Vec::new();

@@ -28,7 +28,7 @@ async fn curl(options: &[&str], url: &str) -> Result<(u16, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_comes_verified_by_every_door() -> Result<()> {
-    let fog = Fog::start(FogPlan { devices: 6, publisher: true, visitor: true }).await?;
+    let fog = Fog::start(FogPlan { devices: 6, publisher: true, visitor: true, ..FogPlan::default() }).await?;
     let site = fog.folder().join("site");
     std::fs::create_dir_all(&site)?;
     std::fs::write(site.join("index.html"), "as published")?;

@@ -61,7 +61,8 @@ async fn timing_at_fast_shows_that_a_page_is_loading() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn timing_at_strict_does_not_depend_on_loading() -> Result<()> {
     let Some(nets) = nets()? else { return Ok(()) };
-    let seen = tokio::time::timeout(WHOLE_AT_STRICT, timing(nets, LevelDto::Strict)).await.context("the scenario took too long")??;
+    let seen =
+        tokio::time::timeout(WHOLE_AT_STRICT, timing(nets, LevelDto::Strict)).await.context("the scenario took too long")??;
     ensure!(!seen.outward.differs() && !seen.inward.differs(), "a watcher sees that a page is loading: {seen:?}");
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// What a fog consists of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct FogPlan {
     /// Devices that lend and relay.
     pub devices: usize,
@@ -19,6 +19,9 @@ pub struct FogPlan {
     pub publisher: bool,
     /// Whether there is a visitor that is none of them.
     pub visitor: bool,
+    /// Whether relays keep the limits that an owner's device begins with. Otherwise they have none: all run on one computer, and what a
+    /// home's line could carry does not limit them.
+    pub default_limits: bool,
 }
 
 /// A running fog. Its processes end with it; its folder goes with it.
@@ -54,8 +57,9 @@ impl Fog {
             let device = Process::start(fog.folder.path(), &format!("device-{n}"), false).await?;
             device.ask(ControlRequest::Join { ticket: contribute.clone() }).await?;
             device.ask(ControlRequest::Lend { on: true }).await?;
-            // All run on one computer: what a home's line could carry does not limit them.
-            device.ask(ControlRequest::RelayLimits { rate_kb_s: None, month_gb: None }).await?;
+            if !plan.default_limits {
+                device.ask(ControlRequest::RelayLimits { rate_kb_s: None, month_gb: None }).await?;
+            }
             device.ask(ControlRequest::Relay { on: true }).await?;
             fog.devices.push(device);
         }

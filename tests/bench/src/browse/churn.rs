@@ -3,7 +3,7 @@
 //! A kill is SIGKILL of the device's whole `fogbankd`; the same profile is started again at once. Devices that host a copy are spared: the
 //! figure is about relays (the demo kills a host). Guards of the visitor and of the hosts, introduction points, meeting points and mixes that
 //! hold the descriptor all have their turn. Loads are those of an ordinary client: nothing is tried again here, and each load opens its own
-//! connections through the proxy. A load fails when an answer is not 200, a byte differs, or it is not over within [`PATIENCE`].
+//! connections through the proxy and is of a page of its own, which the proxy does not have yet. A load fails when an answer is not 200, a byte differs, or it is not over within [`PATIENCE`].
 //!
 //! Loads begin at a steady pace so that the run spans many restarts, whatever the speed of a load.
 
@@ -39,8 +39,8 @@ const LAST_BEGIN: Duration = Duration::from_secs(300);
 const AT_ONCE: usize = 8;
 
 pub(super) async fn figures(scratch: &Path) -> Result<Vec<Figure>> {
-    let content = Content::small(&scratch.join("small-site"))?;
-    let mut ours = OurSide::start(&[LevelDto::Fast], &content).await?;
+    let content = Content::small(&scratch.join("small-site"), LOADS)?;
+    let mut ours = OurSide::start(&[LevelDto::Fast], &content, false).await?;
     let mut victims = spare_hosts(&mut ours).await?;
     let door = ours.door(LevelDto::Fast)?.clone();
     let slower = if full() { 4 } else { 1 };

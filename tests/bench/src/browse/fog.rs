@@ -29,9 +29,9 @@ pub(crate) struct OurSide {
 }
 
 impl OurSide {
-    /// Starts it and waits until each container serves with all its copies.
-    pub(crate) async fn start(levels: &[LevelDto], content: &Arc<Content>) -> Result<Self> {
-        let fog = Fog::start(FogPlan { devices: DEVICES, publisher: true, visitor: true }).await?;
+    /// Starts it and waits until each container serves with all its copies. `default_limits`: see [`FogPlan`].
+    pub(crate) async fn start(levels: &[LevelDto], content: &Arc<Content>, default_limits: bool) -> Result<Self> {
+        let fog = Fog::start(FogPlan { devices: DEVICES, publisher: true, visitor: true, default_limits }).await?;
         let publisher = fog.publisher.as_ref().context("no publisher")?;
         let visitor = fog.visitor.as_ref().context("no visitor")?;
         let proxy = visitor.proxy.context("the visitor has no proxy")?;
@@ -46,8 +46,8 @@ impl OurSide {
                 if container.ready < u32::from(COPIES) {
                     return Ok(Continue(format!("{} of {COPIES} copies are ready: {}", container.ready, container.reason)));
                 }
-                Ok(match door.first_byte(TRY).await {
-                    Ok(_) => Break(()),
+                Ok(match door.serves(TRY).await {
+                    Ok(()) => Break(()),
                     Err(error) => Continue(format!("{error:#}")),
                 })
             })

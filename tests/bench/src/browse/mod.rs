@@ -4,7 +4,8 @@
 //! adds. Three mixes a leg, the shipped packet size, `fogbankd` as it is released. The same content comes from the same site runtime on both
 //! sides, over the same client. Figures are medians over rounds in which everything takes its turn.
 //!
-//! Owners' limits: today's relays have none that an owner sets, so there is nothing to lift and the page figures are those of the default.
+//! Owners' limits are lifted, because one computer stands for all; pages are then loaded once more in a fog whose relays keep the limits that
+//! a device begins with (`*_page_default_s`).
 
 mod churn;
 mod fog;
@@ -55,8 +56,8 @@ pub(crate) fn figures() -> Result<Vec<Figure>> {
 pub(crate) fn sweep_row() -> Result<String> {
     block_on(async {
         let scratch = tempfile::Builder::new().prefix("fogbank-bench-").tempdir()?;
-        let content = Content::full(&scratch.path().join("site"))?;
-        let ours = OurSide::start(&LEVELS.map(|(level, _)| level), &content).await?;
+        let content = content(&scratch.path().join("site"))?;
+        let ours = OurSide::start(&LEVELS.map(|(level, _)| level), &content, false).await?;
         let mut seen = [Seen::default(), Seen::default(), Seen::default()];
         for round in 1..=rounds() {
             for ((level, name), seen) in LEVELS.into_iter().zip(&mut seen) {
@@ -125,10 +126,10 @@ async fn or(what: &str, worst: f64, load: impl Future<Output = Result<f64>>) -> 
 }
 
 async fn beside_tor(scratch: &Path, levels: &[(LevelDto, &'static str)], peer: bool) -> Result<Vec<Figure>> {
-    let content = Content::full(&scratch.join("site"))?;
+    let content = content(&scratch.join("site"))?;
     let tor = if peer { start_tor(scratch, &content).await? } else { None };
     let wanted_levels: Vec<LevelDto> = levels.iter().map(|(level, _)| *level).collect();
-    let ours = OurSide::start(&wanted_levels, &content).await?;
+    let ours = OurSide::start(&wanted_levels, &content, false).await?;
     let mut theirs = Seen::default();
     let mut seen: Vec<Seen> = levels.iter().map(|_| Seen::default()).collect();
     for round in 1..=rounds() {
@@ -143,7 +144,37 @@ async fn beside_tor(scratch: &Path, levels: &[(LevelDto, &'static str)], peer: b
     ours.fog.end().await?;
     let with_tor = tor.is_some().then_some(&theirs);
     drop(tor);
-    Ok(table(levels, &seen, with_tor))
+    let mut figures = table(levels, &seen, with_tor);
+    if !levels.is_empty() {
+        figures.extend(at_default_limits(levels, &wanted_levels, &content).await?);
+    }
+    Ok(figures)
+}
+
+/// Pages in a fog whose relays take a megabyte a second each.
+async fn at_default_limits(
+    levels: &[(LevelDto, &'static str)],
+    wanted: &[LevelDto],
+    content: &Arc<Content>,
+) -> Result<Vec<Figure>> {
+    let limited = OurSide::start(wanted, content, true).await?;
+    let mut figures = Vec::new();
+    for (level, name) in levels {
+        let mut pages_s = Vec::new();
+        for round in 1..=rounds() {
+            let what = format!("default limits, round {round}, {name}");
+            pages_s.push(or(&what, f64::INFINITY, limited.door(*level)?.page(PAGE_DEADLINE)).await);
+            say(format_args!("{what}: page {:.2} s", pages_s.last().copied().unwrap_or(f64::NAN)));
+        }
+        let figure = Figure::plain(&format!("browse.{name}_page_default_s"), median(pages_s), "s");
+        figures.push(figure.with_note("at the limits that a device begins with, loopback"));
+    }
+    limited.fog.end().await?;
+    Ok(figures)
+}
+
+fn content(folder: &Path) -> Result<Arc<Content>> {
+    Content::full(folder, rounds(), rounds() * FIRST_BYTES)
 }
 
 /// The peer, or why there is none.

@@ -1,7 +1,8 @@
 //! What is browsed, and a browser's way of loading it: a page of 40 objects, six connections that are kept, everything through a SOCKS5
 //! proxy that resolves the name.
 //!
-//! Invariant: every byte that comes is compared with what was published, so nothing quick is wrong.
+//! Invariants: every byte that comes is compared with what was published, so nothing quick is wrong; each load is of files of their own,
+//! because a visitor's proxy keeps small ones that it has verified.
 //! Deliberately absent: trying again. What the product does not repair counts as it is.
 
 use anyhow::{Context, Result, ensure};
@@ -35,48 +36,84 @@ const BULK_BYTES: usize = 32_000_000;
 /// Connections that browsers open to one host.
 const CONNECTIONS: usize = 6;
 
-/// A folder with a page and a bulk file, and its content at hand.
+/// The front page, by which it is seen that a site serves.
+const FRONT: &str = "index.html";
+
+/// A path and its bytes.
+type File = (String, Vec<u8>);
+
+/// How much there is of what.
+struct Plan {
+    html: usize,
+    objects: usize,
+    object: usize,
+    pages: usize,
+    first_bytes: usize,
+    bulk: usize,
+}
+
+/// A folder with pages and a bulk file, and its content at hand.
 pub(crate) struct Content {
     /// To be published.
     pub(crate) folder: PathBuf,
-    /// Paths and bytes: the HTML first.
-    page: Vec<(String, Vec<u8>)>,
-    bulk: Option<(String, Vec<u8>)>,
+    front: File,
+    /// For a page load each: the HTML first.
+    pages: Vec<Vec<File>>,
+    /// For a first byte each.
+    first: Vec<File>,
+    bulk: Option<File>,
 }
 
 impl Content {
     /// A file by the path that is asked for.
     pub(crate) fn file(&self, path: &str) -> Option<&[u8]> {
         let path = path.trim_start_matches('/');
-        let path = if path.is_empty() { "index.html" } else { path };
-        let all = self.page.iter().chain(&self.bulk);
-        all.into_iter().find(|(name, _)| name == path).map(|(_, bytes)| bytes.as_slice())
+        let path = if path.is_empty() { FRONT } else { path };
+        self.files().find(|(name, _)| name == path).map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// The page and the bulk file that the figures are about.
-    pub(crate) fn full(folder: &Path) -> Result<Arc<Self>> {
+    /// Pages and a bulk file such as the figures are about, for so many loads.
+    pub(crate) fn full(folder: &Path, pages: usize, first_bytes: usize) -> Result<Arc<Self>> {
         let object = (PAGE_BYTES - HTML_BYTES) / (OBJECTS - 1);
-        let bulk = ("bulk.bin".to_owned(), noise(BULK_BYTES));
-        Self::make(folder, HTML_BYTES, OBJECTS - 1, object, Some(bulk))
+        let plan = Plan { html: HTML_BYTES, objects: OBJECTS - 1, object, pages, first_bytes, bulk: BULK_BYTES };
+        Self::make(folder, &plan)
     }
 
-    /// A page of few kilobytes, for many loads: HTML and three objects.
-    pub(crate) fn small(folder: &Path) -> Result<Arc<Self>> {
-        Self::make(folder, 2_000, 3, 4_000, None)
+    /// Pages of few kilobytes, HTML and three objects, for so many loads.
+    pub(crate) fn small(folder: &Path, pages: usize) -> Result<Arc<Self>> {
+        Self::make(folder, &Plan { html: 2_000, objects: 3, object: 4_000, pages, first_bytes: 0, bulk: 0 })
     }
 
-    fn make(folder: &Path, html: usize, objects: usize, object: usize, bulk: Option<(String, Vec<u8>)>) -> Result<Arc<Self>> {
-        std::fs::create_dir_all(folder)?;
-        let mut text = b"<!doctype html><title>A page</title><!--".to_vec();
-        text.resize(html - 3, b'.');
-        text.extend_from_slice(b"-->");
-        let mut page = vec![("index.html".to_owned(), text)];
-        page.extend((1..=objects).map(|n| (format!("object-{n}.bin"), noise(object))));
-        for (name, bytes) in page.iter().chain(&bulk) {
-            std::fs::write(folder.join(name), bytes).with_context(|| format!("writing {name}"))?;
+    fn make(folder: &Path, plan: &Plan) -> Result<Arc<Self>> {
+        let front = (FRONT.to_owned(), html("front", plan.html));
+        let page = |number: usize| -> Vec<File> {
+            let html = (format!("{number}/page.html"), html(&format!("page {number}"), plan.html));
+            let objects = (1..=plan.objects).map(|n| (format!("{number}/object-{n}.bin"), noise(plan.object)));
+            [html].into_iter().chain(objects).collect()
+        };
+        let pages = (1..=plan.pages).map(page).collect();
+        let first = (1..=plan.first_bytes).map(|n| (format!("first-{n}.html"), html(&format!("first {n}"), plan.html))).collect();
+        let bulk = (plan.bulk > 0).then(|| ("bulk.bin".to_owned(), noise(plan.bulk)));
+        let content = Self { folder: folder.to_owned(), front, pages, first, bulk };
+        for (name, bytes) in content.files() {
+            let path = folder.join(name);
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::write(path, bytes).with_context(|| format!("writing {name}"))?;
         }
-        Ok(Arc::new(Self { folder: folder.to_owned(), page, bulk }))
+        Ok(Arc::new(content))
     }
+
+    fn files(&self) -> impl Iterator<Item = &File> {
+        [&self.front].into_iter().chain(self.pages.iter().flatten()).chain(&self.first).chain(&self.bulk)
+    }
+}
+
+/// An HTML text of so many bytes, with a title of its own.
+fn html(title: &str, bytes: usize) -> Vec<u8> {
+    let mut text = format!("<!doctype html><title>{title}</title><!--").into_bytes();
+    text.resize(bytes - 3, b'.');
+    text.extend_from_slice(b"-->");
+    text
 }
 
 /// Bytes that nothing compresses.
@@ -93,6 +130,8 @@ pub(crate) struct Door {
     proxy: SocketAddr,
     host: String,
     content: Arc<Content>,
+    /// Pages and first bytes that were loaded.
+    loaded: Arc<[AtomicUsize; 2]>,
 }
 
 /// A connection that is kept.
@@ -100,46 +139,59 @@ type Kept = SendRequest<Empty<Bytes>>;
 
 impl Door {
     pub(crate) fn new(proxy: SocketAddr, host: &str, content: Arc<Content>) -> Self {
-        Self { proxy, host: host.to_owned(), content }
+        Self { proxy, host: host.to_owned(), content, loaded: Arc::default() }
     }
 
-    /// Seconds from opening a connection to the first byte of the front page; the page is read to its end.
+    /// Whether the front page comes.
+    pub(crate) async fn serves(&self, deadline: Duration) -> Result<()> {
+        self.file(&self.content.front, deadline).await.map(drop)
+    }
+
+    /// Seconds from opening a connection to the first byte of a small page; it is read to its end.
     pub(crate) async fn first_byte(&self, deadline: Duration) -> Result<f64> {
+        let file = self.content.first.get(self.loaded[1].fetch_add(1, Relaxed)).context("no more small pages")?;
+        self.file(file, deadline).await
+    }
+
+    async fn file(&self, (path, bytes): &File, deadline: Duration) -> Result<f64> {
         let began = Instant::now();
         let load = async {
             let mut connection = self.connect().await?;
-            let response = ask(&mut connection, &self.host, &self.content.page[0].0).await?;
+            let response = ask(&mut connection, &self.host, path).await?;
             let first = began.elapsed();
-            whole(response, &self.content.page[0].1).await?;
+            whole(response, bytes).await?;
             Ok(first.as_secs_f64())
         };
-        tokio::time::timeout(deadline, load).await.with_context(|| format!("no front page within {deadline:?}"))?
+        tokio::time::timeout(deadline, load).await.with_context(|| format!("no {path} within {deadline:?}"))?
     }
 
     /// Seconds from opening the first connection to the last byte of the last object.
     pub(crate) async fn page(&self, deadline: Duration) -> Result<f64> {
+        let number = self.loaded[0].fetch_add(1, Relaxed);
+        ensure!(number < self.content.pages.len(), "no more pages");
         let began = Instant::now();
-        tokio::time::timeout(deadline, self.load_page())
+        tokio::time::timeout(deadline, self.load_page(number))
             .await
             .with_context(|| format!("no whole page within {deadline:?}"))??;
         Ok(began.elapsed().as_secs_f64())
     }
 
-    async fn load_page(&self) -> Result<()> {
+    async fn load_page(&self, number: usize) -> Result<()> {
+        let page = &self.content.pages[number];
         let mut first = self.connect().await?;
-        let html = ask(&mut first, &self.host, &self.content.page[0].0).await?;
-        whole(html, &self.content.page[0].1).await?;
+        let html = ask(&mut first, &self.host, &page[0].0).await?;
+        whole(html, &page[0].1).await?;
         let next = Arc::new(AtomicUsize::new(1));
         let mut connections = JoinSet::new();
         let mut first = Some(first);
-        for _ in 0..CONNECTIONS.min(self.content.page.len() - 1) {
+        for _ in 0..CONNECTIONS.min(page.len() - 1) {
             let (door, next, kept) = (self.clone(), next.clone(), first.take());
             connections.spawn(async move {
                 let mut connection = match kept {
                     Some(kept) => kept,
                     None => door.connect().await?,
                 };
-                while let Some((path, bytes)) = door.content.page.get(next.fetch_add(1, Relaxed)) {
+                while let Some((path, bytes)) = door.content.pages[number].get(next.fetch_add(1, Relaxed)) {
                     let response = ask(&mut connection, &door.host, path).await?;
                     whole(response, bytes).await.with_context(|| path.clone())?;
                 }

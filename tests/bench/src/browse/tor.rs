@@ -92,8 +92,8 @@ impl Tor {
         let door = Door::new(socks, hostname.trim(), content);
         let tor = Self { nodes, _service: service, serving, door };
         wait_for("the C-Tor onion service serves", SERVED, async || {
-            Ok(match tor.door.first_byte(TRY).await {
-                Ok(_) => Break(()),
+            Ok(match tor.door.serves(TRY).await {
+                Ok(()) => Break(()),
                 Err(error) => Continue(format!("{error:#}")),
             })
         })

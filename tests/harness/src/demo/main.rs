@@ -55,7 +55,7 @@ async fn demo() -> Result<()> {
     };
     say(began, format_args!("the site: {} files, {} bytes, in {}", site.files.len(), site.bytes, site.folder.display()));
 
-    let mut fog = Fog::start(FogPlan { devices: DEVICES, publisher: true, visitor: true }).await?;
+    let mut fog = Fog::start(FogPlan { devices: DEVICES, publisher: true, visitor: true, ..FogPlan::default() }).await?;
     if std::env::var_os("KEEP_LOGS").is_some() {
         say(began, format_args!("profiles and logs stay in {}", fog.keep_folder().display()));
     }
