@@ -178,6 +178,7 @@ async fn a_site_is_the_same_by_every_door() {
                 "referrer-policy",
                 "content-security-policy",
                 "cross-origin-resource-policy",
+                "x-dns-prefetch-control",
             ];
             // A tunnel's own head comes first.
             assert!(known.contains(&header.0.to_lowercase().as_str()), "{header:?}");
