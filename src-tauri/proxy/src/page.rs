@@ -25,6 +25,8 @@ pub(crate) enum Trouble {
     Lied { copies: u32 },
     /// What the publisher signed is itself no site.
     Publisher(ManifestError),
+    /// The copies speak another version.
+    OtherVersion,
     /// Copies broke off again and again.
     Broke { why: String },
     /// The publisher has put something else online meanwhile.
@@ -80,6 +82,12 @@ fn words(trouble: &Trouble) -> Words {
             means: format!("Its publisher signed something that is no site for this version of Fogbank: {error}."),
             todo: "Update Fogbank. If that does not help, tell the publisher.",
         },
+        Trouble::OtherVersion => words(
+            S::BAD_GATEWAY,
+            "The computers that serve this site run another version of Fogbank",
+            "This one and they do not understand each other. Nobody altered anything.",
+            "Update Fogbank. If it is up to date, try again later: theirs will follow.",
+        ),
         Trouble::Broke { why } => Words {
             status: S::BAD_GATEWAY,
             what: "The connection to this site breaks again and again",

@@ -15,7 +15,7 @@ use fogbank_betanet::{client::Trust, tunnel::Stream};
 use fogbank_model::Level;
 use fogbank_site::{
     Root,
-    ask::{Ask, NOT_HERE},
+    ask::{Ask, NOT_HERE, OTHER_VERSION},
 };
 use net::{Container, Instance, Net, noise};
 use std::{sync::Arc, time::Duration};
@@ -90,7 +90,7 @@ async fn liar(container: &Container, net: &Net, number: u8, kept: &Kept, older: 
 }
 
 async fn tell(mut stream: Stream, site: &Site, older: &Site, lie: Lie) -> std::io::Result<()> {
-    let Some(mut ask) = Ask::read(&mut stream).await? else { return Ok(()) };
+    let Ok(mut ask) = Ask::read(&mut stream).await? else { return Ok(()) };
     let large = matches!(ask, Ask::Content { start, end, .. } if end - start > 1 << 20);
     let content = matches!(ask, Ask::Content { .. });
     let mut source = site;
@@ -243,6 +243,30 @@ async fn a_lie_is_caught_shown_and_left() {
         assert_eq!((visit.trust, visit.caught), (Trust::Checked, 1), "{lie:?}");
         assert_eq!((liar.service.open_tunnels(), honest.service.open_tunnels()), (0, 1), "{lie:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_another_version_is_left_and_not_accused() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let net = Net::start(6).await;
+    let kept = published("1").await;
+    let container = sealed(&net, &kept);
+    let other = |mut stream: Stream| {
+        tokio::spawn(async move {
+            let _ = stream.read_u8().await;
+            let _ = stream.write_u8(OTHER_VERSION).await;
+            let _ = stream.shutdown().await;
+        })
+    };
+    let _newer = container.instance_of(&net, 1, other).await;
+    let side = Side::start(&net).await;
+    let page = side.get(container.onion(), "/").await;
+    assert_eq!(page.status, 502);
+    assert!(page.text().contains("another version of Fogbank") && page.text().contains("Update"), "{}", page.text());
+    assert_eq!(side.visit().caught, 0, "it did not lie");
+    let _alike = honest(&container, &net, 2, &kept).await;
+    assert_eq!(side.get(container.onion(), "/").await.text(), "<p>version 1");
+    assert_eq!((side.visit().trust, side.visit().caught), (Trust::Checked, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 //! from a stream that broke, which is nobody's lie; memory grows with what has come, never with what a host claims.
 
 use crate::{
-    ask::{Ask, COMES, NOT_HERE},
+    ask::{Ask, COMES, NOT_HERE, OTHER_VERSION},
     manifest::{Limits, Manifest, ManifestError, Root},
     tree::{GROUP_BYTES, groups, tree},
 };
@@ -36,6 +36,9 @@ pub enum TakeError {
     /// It says that it has not what belongs to the site.
     #[error("it does not give what belongs to the site")]
     Withheld,
+    /// It speaks another version of how sites are asked for: an honest host of an older or newer Fogbank.
+    #[error("it runs another version of Fogbank")]
+    OtherVersion,
     /// What the publisher signed is itself no manifest that is taken; no host can help.
     #[error("what the publisher signed can't be taken: {0}")]
     Manifest(#[source] ManifestError),
@@ -67,6 +70,7 @@ async fn asked(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), ask: &Ask) ->
     match soon(stream.read_u8()).await? {
         COMES => Ok(()),
         NOT_HERE => Err(TakeError::Withheld),
+        OTHER_VERSION => Err(TakeError::OtherVersion),
         _ => Err(TakeError::Altered),
     }
 }
