@@ -122,7 +122,11 @@ async fn repeatable(way: &Way, mut stream: Option<Stream>, parts: &Parts) -> Res
 async fn fresh(way: &Way, stream: Option<Stream>) -> Result<Stream, Trouble> {
     match stream {
         Some(stream) => Ok(stream),
-        None => way.open().await.map(|opened| opened.stream),
+        None => {
+            let opened = way.open().await?;
+            // It was an app when the request began; what its hosts say as a site must be checked.
+            if opened.seal.is_some() { Err(Trouble::Changed) } else { Ok(opened.stream) }
+        }
     }
 }
 

@@ -111,6 +111,8 @@ impl Way {
         let opened = opened.map_err(Trouble::Connect)?;
         if let Some(seal) = &opened.seal {
             self.shared.cache.confirm(&self.key, Root(seal.root));
+            // It may have been an app before.
+            self.shared.pool.forget(&self.key);
         }
         Ok(opened)
     }
