@@ -94,12 +94,12 @@ pub(crate) async fn forward(
     Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
 }
 
-/// Sends a request that may be repeated, over kept connections and fresh ones.
+/// Sends a request that may be repeated: once over a kept connection, then over fresh ones, as what was kept grows stale together.
 async fn repeatable(way: &Way, mut stream: Option<Stream>, parts: &Parts) -> Result<Response<Incoming>, Trouble> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let kept = if stream.is_none() { way.shared.pool.take(&way.key) } else { None };
+        let kept = if tries == 1 && stream.is_none() { way.shared.pool.take(&way.key) } else { None };
         let mut sender = match kept {
             Some(sender) => sender,
             None => match connect(fresh(way, stream.take()).await?).await {
