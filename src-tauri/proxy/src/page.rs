@@ -43,7 +43,7 @@ pub(crate) enum Trouble {
     NotHttp,
     /// A site has one port.
     OtherPort,
-    /// The user name can't be read.
+    /// The user name and password can't be read.
     BadUser,
     /// The request contradicts itself.
     BadRequest,
@@ -138,9 +138,9 @@ fn words(trouble: &Trouble) -> Words {
         ),
         Trouble::BadUser => words(
             S::BAD_REQUEST,
-            "The user name for the proxy can't be read",
-            "It keeps visits apart, so nothing was opened without it.",
-            "Send it as “Basic” proxy authorization, with at most 255 bytes.",
+            "The user name and password for the proxy can't be read",
+            "They keep visits apart, so nothing was opened without them.",
+            "Send them as “Basic” proxy authorization, with at most 255 bytes each.",
         ),
         Trouble::BadRequest => words(
             S::BAD_REQUEST,

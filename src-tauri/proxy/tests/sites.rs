@@ -188,10 +188,12 @@ async fn a_site_is_the_same_by_every_door() {
     assert_eq!((visit.trust, visit.caught), (Trust::Checked, 0));
     assert_eq!(instance.service.open_tunnels(), 1);
 
-    // Another user is another isolation, by SOCKS5 and by HTTP alike.
+    // Another user is another isolation, by SOCKS5 and by HTTP alike, and so is another password.
     let named = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "alice:x"], onion, "/").await;
-    let alike = side.curl(&["--proxy", &addr, "--proxy-user", "alice:y"], onion, "/").await;
+    let alike = side.curl(&["--proxy", &addr, "--proxy-user", "alice:x"], onion, "/").await;
     assert_eq!((named.status, alike.status, instance.service.open_tunnels()), (200, 200, 2));
+    let renewed = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "alice:y"], onion, "/").await;
+    assert_eq!((renewed.status, instance.service.open_tunnels()), (200, 3));
     // A site answers on one port.
     let other = side.curl(&["--proxy", &addr], onion, ":8080/").await;
     assert_eq!((other.status, other.text().contains("port 80")), (502, true), "{}", other.text());
