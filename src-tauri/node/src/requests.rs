@@ -4,17 +4,16 @@ use crate::{
     answers,
     control::{
         ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, StatusDto,
-        VisitDto,
     },
     membership::Standing,
     node::Inner,
     privacy,
     publishing::{self, Wish},
     relaying::RelayLimits,
+    visits,
 };
 use fogbank_betanet::{
     address::{FogLink, Via},
-    client::{Visit, VisitState},
     directory::{Directory, MixEntry, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
@@ -230,20 +229,7 @@ impl Inner {
         let gate = gate(directory.as_deref(), self.ground.own_mix(), visiting.map(|v| &v.uplink));
         let guards: Vec<MixId> = visiting.map(|v| v.uplink.guard_views().iter().map(|g| g.mix).collect()).unwrap_or_default();
         let privacy = directory.as_deref().map(|d| privacy::privacy(d, &[self.ground.own_mix()], &guards));
-        let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();
-        let visit = |visit: Visit| VisitDto {
-            onion: visit.onion.to_string(),
-            trust: answers::trust(visit.trust),
-            caught: visit.caught,
-            words: match (visit.state, visit.round_trip) {
-                (VisitState::Opening | VisitState::Open, _) if !gate.waiting.is_empty() => gate.waiting.clone(),
-                (VisitState::Opening, _) => "opening".to_owned(),
-                (VisitState::Open, Some(trip)) => format!("open, {} ms there and back", trip.as_millis()),
-                (VisitState::Open, None) => "open".to_owned(),
-                (VisitState::Failed { why }, _) => why,
-            },
-        };
-        let visits = visits.into_iter().map(visit).collect();
+        let visits = visits::shown(visiting.map(|v| v.visitor.visits()).unwrap_or_default(), &gate.waiting);
         let counters = |uplink: Option<&Uplink>| uplink.map(|u| u.counters().by_name()).unwrap_or_default();
         let mut host_counters: BTreeMap<String, u64> = counters(hosting.map(|l| &l.uplink));
         if let Some(lending) = hosting {
