@@ -75,7 +75,8 @@ export const network = {
   visitDo: 'Learn the way',
   visitDone: 'Done. Open the address through the proxy below.',
   proxy: 'Local proxy',
-  proxyHint: 'Programs on this computer open onion addresses through it. It takes SOCKS5 and resolves names itself.',
+  proxyHint:
+    'Programs on this computer open onion addresses through it. It takes SOCKS5 and HTTP, and looks up no name. Programs that give it another user name or password are kept apart.',
   noProxy: 'The proxy is closed. Start the node with a proxy to open addresses.',
   curl: 'On the command line',
   copyCurl: 'Copy command',

@@ -123,7 +123,7 @@ export const en = {
     strict: {
       name: 'Strict',
       means:
-        'About 50 ms at each relay and steady traffic both ways, 0.2 MB a second while in use: the same page takes about 20 s. The only level that hides pages from someone who watches lines.',
+        'About 50 ms at each relay and steady traffic both ways, 0.2 MB a second while in use: the same page takes about 20 s. Made to hide pages from someone who watches lines; that it does is not shown yet.',
     },
   },
 
