@@ -18,7 +18,6 @@ export const en = {
     startingHint: 'It opens its keys and looks for its fog. This takes a few seconds.',
     failed: 'The node did not start',
     todo: 'Close the window and open it again.',
-    trying: 'It is tried again by itself.',
   },
 
   frame: {
