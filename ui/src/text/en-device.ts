@@ -9,7 +9,7 @@ const consent = {
   lead: 'This is what you agree to:',
   points: [
     'Your computer will store and serve static websites of people you may not know. You can’t choose their content.',
-    'The files lie on your disk while they are served; stopping ends the serving at once.',
+    'Their files lie on your disk, and not only while they are served: the fog keeps spare copies on devices. Stopping ends the serving at once; files may stay on your disk until you leave the fog.',
     'It uses your network connection. The fog’s coordinator and the relays next to you see your network address; visitors do not.',
     'The sites get no access to your files, your network or other programs: they are only files that are sent out.',
   ],
