@@ -40,6 +40,22 @@ it('copies the address and the link, and confirms each', async () => {
   expect(fake.copied.at(-1)).toBe(words('link'));
 });
 
+it('offers the link of a private site first, and no copy of its address alone', async () => {
+  const fake = await given('community');
+  const known = fake.world.containers.find((c) => c.container.id === 'c3');
+  if (known) {
+    known.container.private = true;
+    known.link += '&key=qx7c2nveh5';
+  }
+  await open(Page, '/containers/detail?id=c3');
+  expect(shows('copy-onion')).toBe(false);
+  expect(words('link-hint')).toContain('holds the key');
+  const order = screen.getByTestId('link').compareDocumentPosition(screen.getByTestId('onion'));
+  expect(order & Node.DOCUMENT_POSITION_FOLLOWING).toBeTruthy();
+  await click('copy-link');
+  expect(fake.copied.at(-1)).toMatch(/&key=/);
+});
+
 it('stops and starts again', async () => {
   await given('community');
   await open(Page, '/containers/detail?id=c3');
