@@ -56,7 +56,14 @@ export const lend = {
   leaveTitle: (fog: string) => `Leave “${fog}”?`,
   leaveBody: 'What runs on this device ends at once. To come back you need a new ticket.',
   leavePractice: 'The practice fog ends as a whole: its nodes stop, and what you put online in it is gone for ever.',
-  leaveAllocator: 'This computer coordinates the fog. Without it nothing new can be placed, and what runs ends within hours.',
+  cannotLeave: 'This computer coordinates the fog, and its members depend on it, so it can’t leave.',
+  cannotLeaveTodo: 'To give the fog up, end Fogbank here and delete its profile folder. What runs in the fog ends within hours.',
+  leavePublished:
+    'What you put online is deleted from this computer, and you can no longer stop, delete or renew it. What is not stopped before runs on for about a month.',
+  leaveStops: (containers: number) => `Stop ${n(containers, 'container that runs', 'containers that run')} first`,
+  leaveStopsHint: 'They go offline everywhere.',
+  leaveUnknown:
+    'What of yours runs is not known now, because the allocator does not answer. To stop it first, wait until it is back.',
   leaveConfirm: 'Leave',
 };
 

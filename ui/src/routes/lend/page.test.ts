@@ -81,3 +81,45 @@ it('asks before it leaves, and says that a practice fog ends', async () => {
   expect(fake.world.fog).toBeNull();
   expect(goto).toHaveBeenLastCalledWith('/');
 });
+
+it('tells a coordinator that it can’t leave its fog', async () => {
+  const fake = await given('community');
+  if (fake.world.fog) fake.world.fog.allocator = true;
+  await pass(1_100);
+  await open(Page, '/lend');
+  expect(shows('leave')).toBe(false);
+  expect(words('cannot-leave')).toContain('depend on it');
+});
+
+it('offers publishers to stop what they put online before they leave', async () => {
+  const fake = await given('community');
+  await open(Page, '/lend');
+  const { containers } = fake.world;
+  const running = containers.map((c) => c.container).filter((c) => c.state !== 'stopped');
+  await click('leave');
+  await pass(100);
+  const question = screen.getByRole('alertdialog').textContent;
+  expect(question).toContain('no longer stop, delete or renew it');
+  expect(question).toContain(`Stop ${running.length} containers that run first`);
+  await click('confirm-leave');
+  await pass(100);
+  expect(asked(fake, 'stop')).toEqual(running.map(({ id }) => ({ ask: 'stop', id })));
+  expect(asked(fake, 'leave')).toHaveLength(1);
+});
+
+it('lets publishers leave without stopping, and with the allocator away', async () => {
+  const fake = await given('community');
+  await open(Page, '/lend');
+  await click('leave');
+  await pass(100);
+  await click('leave-stops');
+  await click('cancel');
+  await pass(500);
+  if (fake.world.fog) fake.world.fog.connected = false;
+  await click('leave');
+  await pass(100);
+  expect(screen.getByRole('alertdialog').textContent).toContain('not known now');
+  await click('confirm-leave');
+  await pass(100);
+  expect([asked(fake, 'stop'), asked(fake, 'leave')]).toEqual([[], [{ ask: 'leave' }]]);
+});
