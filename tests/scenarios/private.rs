@@ -35,7 +35,9 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
     };
     let (id, onion) = node.publish(&publish).await?;
     node.serves(&onion, FRONT).await?;
-    let link = node.container(&id).await?.link;
+    let detail = node.container(&id).await?;
+    assert!(detail.container.private, "its publisher is told not to hand out the address alone");
+    let link = detail.link;
     let (bare, key) = link.split_once("&key=").expect("the publisher's link holds the key");
     assert!(!bare.contains(key));
 

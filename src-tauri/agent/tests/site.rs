@@ -9,7 +9,11 @@ use fogbank_agent::{
     bundle::{Bundles, Limits, Manifest, Root},
     site::{Patience, Site},
 };
-use fogbank_site::{Contents, TakeError, take_manifest};
+use fogbank_site::{
+    Contents, TakeError,
+    ask::{ASK_VERSION, NOT_HERE, OTHER_VERSION},
+    take_manifest,
+};
 use std::{ops::Range, path::Path, time::Duration};
 use tempfile::TempDir;
 use tokio::{
@@ -82,13 +86,20 @@ async fn what_is_not_of_this_site_is_not_here() {
     assert!(matches!(other, Err(TakeError::Withheld)), "{other:?}");
     let beyond = served.bytes(root, &manifest, "index.html", 0..6).await;
     assert!(matches!(beyond, Err(TakeError::Withheld)), "{beyond:?}");
-    // HTTP is answered with the one byte that says no.
-    let (mut stream, done) = served.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said).await.unwrap();
-    assert_eq!(said, [fogbank_site::ask::NOT_HERE]);
-    done.await.unwrap();
+    // What is no ask is answered with the one byte that says why.
+    let asks = [
+        (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], OTHER_VERSION),
+        (&[ASK_VERSION + 1, 3, 0, 0, 0][..], OTHER_VERSION),
+        (&[ASK_VERSION, 3, 9, 9, 9][..], NOT_HERE),
+    ];
+    for (ask, answer) in asks {
+        let (mut stream, done) = served.connect();
+        stream.write_all(ask).await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, [answer], "{ask:?}");
+        done.await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -136,7 +147,7 @@ async fn who_asks_or_reads_nothing_is_let_go() {
     served.site = served.site.with_patience(Patience { ask: short, write: short });
     let (mute, mute_done) = served.connect();
     let (mut slow, slow_done) = served.connect();
-    slow.write_all(&[fogbank_site::ask::ASK_VERSION, 40]).await.unwrap();
+    slow.write_all(&[ASK_VERSION, 40]).await.unwrap();
     let (deaf, deaf_done) = served.connect();
     let entry = manifest.entry("large").unwrap();
     let deaf = Contents::ask(deaf, root, &manifest, entry.blob(), entry.bytes(), 0..1 << 20).await.unwrap();

@@ -4,7 +4,7 @@ use crate::control::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto, RoleDto,
     StepDto, TrustDto,
 };
-use fogbank_betanet::{client::Trust, link::Way};
+use fogbank_betanet::{address::FogLink, client::Trust, link::Way};
 use fogbank_model::{Dimension, Image, Infeasible, Level, Resources};
 use fogbank_wire::{
     CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
@@ -77,11 +77,13 @@ pub(crate) fn role_dtos(roles: Roles) -> Vec<RoleDto> {
     list.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
 }
 
-pub(crate) fn container(c: ContainerSummary) -> ContainerDto {
+/// `private`: whether this node has a key of it.
+pub(crate) fn container(c: ContainerSummary, private: bool) -> ContainerDto {
     ContainerDto {
         id: c.id.to_string(),
         name: c.name,
         onion: c.onion.to_string(),
+        private,
         state: c.state.name().to_owned(),
         reason: c.reason,
         ready: c.ready,
@@ -103,7 +105,7 @@ pub(crate) fn instance(view: &InstanceView) -> InstanceDto {
     }
 }
 
-pub(crate) fn detail(d: &ContainerDetail, link: String) -> ContainerDetailDto {
+pub(crate) fn detail(d: &ContainerDetail, link: &FogLink) -> ContainerDetailDto {
     let c = &d.container;
     let Image::Site { bytes, files, .. } = c.spec.image;
     let ready = d.instances.iter().filter(|v| v.instance.state == fogbank_model::InstanceState::Ready).count();
@@ -112,13 +114,14 @@ pub(crate) fn detail(d: &ContainerDetail, link: String) -> ContainerDetailDto {
             id: c.id.to_string(),
             name: c.spec.name.to_string(),
             onion: c.onion.to_string(),
+            private: link.access.is_some(),
             state: c.state.name().to_owned(),
             reason: c.reason.clone(),
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
             wanted: c.spec.instances.into(),
             created_ms: c.created.0,
         },
-        link,
+        link: link.to_string(),
         requirements: amounts(&c.spec.requirements),
         level: level_dto(c.spec.level),
         bytes,

@@ -32,6 +32,7 @@ mod session;
 mod settings;
 mod start;
 mod visited_keys;
+mod visits;
 
 pub use fog::FogError;
 pub use identity::{Identity, IdentityError};

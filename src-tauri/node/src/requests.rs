@@ -4,22 +4,21 @@ use crate::{
     answers,
     control::{
         ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, StatusDto,
-        VisitDto,
     },
     membership::Standing,
     node::Inner,
     privacy,
     publishing::{self, Wish},
     relaying::RelayLimits,
+    visits,
 };
 use fogbank_betanet::{
-    address::{FogLink, Via},
-    client::{Visit, VisitState},
+    address::{AccessKey, FogLink, Via},
     directory::{Directory, MixEntry, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
 use fogbank_model::{BundleId, Container, ContainerId, ContainerName, ContainerSpec, DurationMs, Image, Level, MixId};
-use fogbank_wire::{NodeReply, NodeRequest, Ticket};
+use fogbank_wire::{ContainerSummary, NodeReply, NodeRequest, Ticket};
 use std::collections::BTreeMap;
 
 impl Inner {
@@ -105,13 +104,19 @@ impl Inner {
             }
             Ask::Progress => Ok(ControlReply::Progress(self.progress.now())),
             Ask::Containers => match self.ask(&NodeRequest::Containers).await? {
-                NodeReply::Containers(list) => Ok(ControlReply::Containers(list.into_iter().map(answers::container).collect())),
+                NodeReply::Containers(list) => {
+                    let line = |c: ContainerSummary| {
+                        let private = self.access(c.id).is_some();
+                        answers::container(c, private)
+                    };
+                    Ok(ControlReply::Containers(list.into_iter().map(line).collect()))
+                }
                 other => Err(unexpected(&other)),
             },
             Ask::Container { id } => match self.ask(&NodeRequest::Container(container_id(&id)?)).await? {
                 NodeReply::Container(detail) => {
                     let link = self.link(&detail.container);
-                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, link))))
+                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, &link))))
                 }
                 other => Err(unexpected(&other)),
             },
@@ -152,15 +157,20 @@ impl Inner {
     }
 
     /// A link to share: the address, mixes with which a newcomer can begin, and the key of a private one that was published here.
-    fn link(&self, container: &Container) -> String {
-        let access = self.settings().membership.and_then(|m| self.keys(m.fog).load(container.id)?.1);
+    fn link(&self, container: &Container) -> FogLink {
+        let access = self.access(container.id);
         let directory = self.hub.current().map(|known| known.directory);
         // A newcomer has no relay yet: mixes that it reaches without one come first.
         let mut mixes: Vec<&MixEntry> = directory.iter().flat_map(|d| &d.mixes).collect();
         mixes.sort_by_key(|m| m.relay.is_some());
         let mixes = mixes.into_iter();
         let via = mixes.filter_map(|m| Some(Via { key: m.key, addr: *m.addrs.first()? })).take(FogLink::MAX_VIA).collect();
-        FogLink { onion: container.onion.clone(), via, fog: directory.as_ref().map(|d| d.fog), access }.to_string()
+        FogLink { onion: container.onion.clone(), via, fog: directory.as_ref().map(|d| d.fog), access }
+    }
+
+    /// The key of a private container that was published here.
+    fn access(&self, id: ContainerId) -> Option<AccessKey> {
+        self.settings().membership.and_then(|m| self.keys(m.fog).load(id)?.1)
     }
 
     pub(crate) async fn status(&self) -> StatusDto {
@@ -230,20 +240,7 @@ impl Inner {
         let gate = gate(directory.as_deref(), self.ground.own_mix(), visiting.map(|v| &v.uplink));
         let guards: Vec<MixId> = visiting.map(|v| v.uplink.guard_views().iter().map(|g| g.mix).collect()).unwrap_or_default();
         let privacy = directory.as_deref().map(|d| privacy::privacy(d, &[self.ground.own_mix()], &guards));
-        let visits = visiting.map(|v| v.visitor.visits()).unwrap_or_default();
-        let visit = |visit: Visit| VisitDto {
-            onion: visit.onion.to_string(),
-            trust: answers::trust(visit.trust),
-            caught: visit.caught,
-            words: match (visit.state, visit.round_trip) {
-                (VisitState::Opening | VisitState::Open, _) if !gate.waiting.is_empty() => gate.waiting.clone(),
-                (VisitState::Opening, _) => "opening".to_owned(),
-                (VisitState::Open, Some(trip)) => format!("open, {} ms there and back", trip.as_millis()),
-                (VisitState::Open, None) => "open".to_owned(),
-                (VisitState::Failed { why }, _) => why,
-            },
-        };
-        let visits = visits.into_iter().map(visit).collect();
+        let visits = visits::shown(visiting.map(|v| v.visitor.visits()).unwrap_or_default(), &gate.waiting);
         let counters = |uplink: Option<&Uplink>| uplink.map(|u| u.counters().by_name()).unwrap_or_default();
         let mut host_counters: BTreeMap<String, u64> = counters(hosting.map(|l| &l.uplink));
         if let Some(lending) = hosting {
@@ -254,6 +251,7 @@ impl Inner {
         let RelayLimits { rate_kb_s, month_gb } = settings.relay_limits;
         let relayed = self.relayed();
         let relay = RelayDto {
+            on: settings.relay,
             rate_kb_s,
             month_gb,
             month_used_mb: relayed.bytes / 1_000_000,

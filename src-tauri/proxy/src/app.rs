@@ -22,12 +22,12 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use std::{io, time::Duration};
-use tokio::{io::copy_bidirectional_with_sizes, time::timeout};
+use std::{io, pin::pin, time::Duration};
+use tokio::{io::copy_bidirectional_with_sizes, sync::watch, time::sleep};
 
 /// Times that a request which may be repeated is sent: a kept connection that was stale, a copy that died, its replacement, and one to spare.
 const MAX_TRIES: u32 = 4;
-/// For the head of a response: servers' own limits are about a minute.
+/// For the head of a response, from the last that was sent of its request: servers' own limits are about a minute.
 const HEAD_WAIT: Duration = Duration::from_secs(120);
 /// Headers of a response, and bytes of its head: what browsers take.
 const MAX_HEADERS: usize = 128;
@@ -67,8 +67,13 @@ pub(crate) async fn forward(
         repeatable(way, stream, &parts).await?
     } else {
         let mut sender = connect(fresh(way, stream).await?).await?;
+        let (sent, progress) = watch::channel(());
+        let body = body.map_frame(move |frame| {
+            sent.send_replace(());
+            frame
+        });
         let request = Request::from_parts(parts, body.map_err(io::Error::other).boxed_unsync());
-        let response = head(sender.send_request(request)).await?.map_err(broke)?;
+        let response = head(sender.send_request(request), progress).await?.map_err(broke)?;
         keep_when_ready(way, sender);
         response
     };
@@ -89,12 +94,12 @@ pub(crate) async fn forward(
     Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
 }
 
-/// Sends a request that may be repeated, over kept connections and fresh ones.
+/// Sends a request that may be repeated: once over a kept connection, then over fresh ones, as what was kept grows stale together.
 async fn repeatable(way: &Way, mut stream: Option<Stream>, parts: &Parts) -> Result<Response<Incoming>, Trouble> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let kept = if stream.is_none() { way.shared.pool.take(&way.key) } else { None };
+        let kept = if tries == 1 && stream.is_none() { way.shared.pool.take(&way.key) } else { None };
         let mut sender = match kept {
             Some(sender) => sender,
             None => match connect(fresh(way, stream.take()).await?).await {
@@ -107,7 +112,8 @@ async fn repeatable(way: &Way, mut stream: Option<Stream>, parts: &Parts) -> Res
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
-        match head(sender.send_request(request)).await? {
+        // There is nothing to send but the head.
+        match head(sender.send_request(request), watch::channel(()).1).await? {
             Ok(response) => {
                 keep_when_ready(way, sender);
                 return Ok(response);
@@ -122,7 +128,11 @@ async fn repeatable(way: &Way, mut stream: Option<Stream>, parts: &Parts) -> Res
 async fn fresh(way: &Way, stream: Option<Stream>) -> Result<Stream, Trouble> {
     match stream {
         Some(stream) => Ok(stream),
-        None => way.open().await.map(|opened| opened.stream),
+        None => {
+            let opened = way.open().await?;
+            // It was an app when the request began; what its hosts say as a site must be checked.
+            if opened.seal.is_some() { Err(Trouble::Changed) } else { Ok(opened.stream) }
+        }
     }
 }
 
@@ -139,8 +149,16 @@ async fn connect(stream: Stream) -> Result<Sender, Trouble> {
     Ok(sender)
 }
 
-async fn head<T>(sending: impl Future<Output = T>) -> Result<T, Trouble> {
-    timeout(HEAD_WAIT, sending).await.map_err(|_| Trouble::Slow { seconds: HEAD_WAIT.as_secs() })
+/// Waits for the head of a response for as long as the request's body gets on, and [`HEAD_WAIT`] then.
+async fn head<T>(sending: impl Future<Output = T>, mut progress: watch::Receiver<()>) -> Result<T, Trouble> {
+    let mut sending = pin!(sending);
+    loop {
+        tokio::select! {
+            head = &mut sending => return Ok(head),
+            Ok(()) = progress.changed() => {}
+            () = sleep(HEAD_WAIT) => return Err(Trouble::Slow { seconds: HEAD_WAIT.as_secs() }),
+        }
+    }
 }
 
 fn broke(error: hyper::Error) -> Trouble {
@@ -225,6 +243,26 @@ mod tests {
         headers.insert("connection", HeaderValue::from_static("Upgrade"));
         headers.insert("upgrade", HeaderValue::from_static("websocket"));
         assert_eq!(upgrade_of(&headers).unwrap(), "websocket");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_take_long_while_it_gets_on() {
+        let app = async |frames: u32| {
+            let (sent, progress) = watch::channel(());
+            let sending = async move {
+                for _ in 0..frames {
+                    sleep(HEAD_WAIT * 9 / 10).await;
+                    sent.send_replace(());
+                }
+                drop(sent);
+                sleep(HEAD_WAIT * 9 / 10).await;
+            };
+            head(sending, progress).await
+        };
+        assert!(app(0).await.is_ok() && app(5).await.is_ok());
+        let (_sent, progress) = watch::channel(());
+        let silent = head(sleep(HEAD_WAIT * 2), progress).await;
+        assert!(matches!(silent, Err(Trouble::Slow { .. })), "{silent:?}");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! every page comes once.
 //!
 //! Invariants: only what was checked is kept, under the root that it was checked against; nothing is shared between isolations; all together stays
-//! within [`MAX_BYTES`], the least lately used site going first. In memory only: what is kept is gone with the program.
+//! within [`MAX_BYTES`] and [`MAX_KEPT`], the least lately used site going first. In memory only: what is kept is gone with the program.
 
 use bytes::Bytes;
+use fogbank_betanet::client::MAX_SITES;
 use fogbank_model::Onion;
 use fogbank_site::{Manifest, Root};
 use std::{
@@ -15,6 +16,9 @@ use std::{
 
 /// Bytes of all manifests and files: a few per cent of a small computer's memory.
 const MAX_BYTES: usize = 64 << 20;
+/// Sites kept: what is kept is shown only while its tunnel stands, and no more of them are open at once. What each takes beside its manifest and
+/// files, below two kilobytes, is a hundredth of [`MAX_BYTES`] for all.
+const MAX_KEPT: usize = MAX_SITES;
 /// Bytes of one site's files, so that one with a thousand pictures does not take the place of all others.
 const MAX_SITE_BYTES: usize = 8 << 20;
 /// A file up to this length is kept: scripts, styles and icons are, photographs are not.
@@ -68,13 +72,17 @@ impl Cache {
         }
     }
 
-    /// Keeps a manifest that was checked against this root.
+    /// Keeps a manifest that was checked against this root. When another request was first, what that kept stays, its files with it.
     pub(crate) fn keep(&self, key: &Key, root: Root, manifest: Manifest) -> Arc<View> {
+        let mut kept = self.lock();
+        let now = Instant::now();
+        if let Some(site) = kept.get_mut(key).filter(|site| site.view.root == root) {
+            site.used = now;
+            return site.view.clone();
+        }
         let manifest_bytes = manifest.entries().iter().map(|e| e.path().len() + ENTRY_BYTES).sum();
         let view = Arc::new(View { root, manifest });
-        let now = Instant::now();
         let site = Kept { view: view.clone(), files: HashMap::new(), manifest_bytes, file_bytes: 0, used: now };
-        let mut kept = self.lock();
         kept.insert(key.clone(), site);
         shrink(&mut kept);
         view
@@ -105,7 +113,7 @@ impl Cache {
 
 fn shrink(kept: &mut HashMap<Key, Kept>) {
     let total = |kept: &HashMap<Key, Kept>| kept.values().map(|s| s.manifest_bytes + s.file_bytes).sum::<usize>();
-    while total(kept) > MAX_BYTES && kept.len() > 1 {
+    while (total(kept) > MAX_BYTES || kept.len() > MAX_KEPT) && kept.len() > 1 {
         let Some(oldest) = kept.iter().min_by_key(|(_, site)| site.used).map(|(key, _)| key.clone()) else { return };
         kept.remove(&oldest);
     }
@@ -137,6 +145,27 @@ mod tests {
         assert!(cache.view(&key("a")).is_some());
         cache.confirm(&key("a"), two);
         assert!(cache.view(&key("a")).is_none(), "the publisher put something else online");
+    }
+
+    #[test]
+    fn two_that_take_one_manifest_at_once_keep_it_once() {
+        let cache = Cache::default();
+        let root = Root([1; 32]);
+        let first = cache.keep(&key("a"), root, manifest());
+        cache.keep_file(&key("a"), root, 0, Bytes::from_static(b"x"));
+        let second = cache.keep(&key("a"), root, manifest());
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(cache.file(&key("a"), root, 0).is_some(), "what the first kept stays");
+    }
+
+    #[test]
+    fn no_more_sites_are_kept_than_can_be_open() {
+        let cache = Cache::default();
+        for site in 0..MAX_KEPT + 10 {
+            cache.keep(&key(&site.to_string()), Root([1; 32]), manifest());
+        }
+        assert_eq!(cache.lock().len(), MAX_KEPT);
+        assert!(cache.view(&key("0")).is_none() && cache.view(&key(&(MAX_KEPT + 9).to_string())).is_some());
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! HTTP/1.1 as a proxy speaks it: `CONNECT name:port` and `GET http://name/…`, with the user name of `Proxy-Authorization` as isolation.
+//! HTTP/1.1 as a proxy speaks it: `CONNECT name:port` and `GET http://name/…`, with what `Proxy-Authorization` says as isolation.
 //!
 //! Invariant: a request that names no onion in its own line is answered with words. So a web page that has a browser send requests to this port
 //! (whatever name it rebinds to this machine) reaches nothing: browsers send such requests in origin form, and neither CONNECT nor the absolute form
 //! can be had from a page.
 
 use crate::{
+    isolation::{self, ANONYMOUS},
     page::{self, Trouble},
     pipe,
     port::Shared,
-    socks::ANONYMOUS,
     target::{self, SITE_PORT},
     way::{self, First, Later, Way, rules},
 };
@@ -24,9 +24,6 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, io, sync::Arc};
 use tokio::net::TcpStream;
-
-/// The longest user name, as with SOCKS5.
-const MAX_USER_BYTES: usize = 255;
 
 pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let later = Later::default();
@@ -46,7 +43,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>, later: Later) -
         return closing(page::of(&Trouble::NotAProxyRequest, head));
     };
     let Some(onion) = target::onion(name) else { return closing(page::of(&Trouble::NotAnOnion, head)) };
-    let Some(isolation) = isolation(request.headers()) else { return closing(page::of(&Trouble::BadUser, head)) };
+    let Some(isolation) = isolation_of(request.headers()) else { return closing(page::of(&Trouble::BadUser, head)) };
     let way = Way::new(shared, onion, isolation);
     if connect { connected(request, way, &later).await } else { absolute(request, way, &later).await }
 }
@@ -57,9 +54,9 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// The user name, empty when there is none; `None` when there is one that can't be read: it must not pass for none, or what was to be apart
-/// would be together.
-fn isolation(headers: &HeaderMap) -> Option<String> {
+/// The isolation of a request; `None` when a user name is given that can't be read: it must not pass for none, or what was to be apart would be
+/// together.
+fn isolation_of(headers: &HeaderMap) -> Option<String> {
     let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Some(ANONYMOUS.to_owned()) };
     if values.next().is_some() {
@@ -70,8 +67,8 @@ fn isolation(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let decoded = String::from_utf8(BASE64.decode(coded.trim().as_bytes()).ok()?).ok()?;
-    let (user, _password) = decoded.split_once(':')?;
-    (user.len() <= MAX_USER_BYTES).then(|| user.to_owned())
+    let (user, password) = decoded.split_once(':')?;
+    (user.len() <= isolation::MAX_BYTES && password.len() <= isolation::MAX_BYTES).then(|| isolation::of(user, password))
 }
 
 /// `http://name/path`: this connection may ask for another address next.
@@ -131,11 +128,11 @@ mod tests {
         let of = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_static(value));
-            isolation(&headers)
+            isolation_of(&headers)
         };
-        assert_eq!(isolation(&HeaderMap::new()).as_deref(), Some(""));
-        assert_eq!(of("Basic YWxpY2U6c2VjcmV0").as_deref(), Some("alice"));
-        assert_eq!(of("basic YWxpY2U6").as_deref(), Some("alice"));
+        assert_eq!(isolation_of(&HeaderMap::new()).as_deref(), Some(ANONYMOUS));
+        assert_eq!(of("Basic YWxpY2U6c2VjcmV0"), Some(isolation::of("alice", "secret")));
+        assert_eq!(of("basic YWxpY2U6"), Some(isolation::of("alice", "")));
         for bad in ["Basic", "Basic !!!", "Basic YWxpY2U=", "Bearer YWxpY2U6", ""] {
             assert_eq!(of(bad), None, "{bad}");
         }

@@ -9,9 +9,9 @@
 //!
 //! Invariants: only well-formed `.onion` names pass and no name is ever resolved, so nothing leaks to the ordinary network; of a sealed site no
 //! byte is passed on that its publisher did not sign, and no header that was not made here; a copy that lies is left, counted and shown, and the
-//! request goes on at another. The user name isolates: two user names never share a tunnel, a kept connection or a cached file. A web page can't
-//! use the port: requests that name no onion as a proxy's client does are answered with words and nothing else. All that waits or is kept is
-//! bounded.
+//! request goes on at another. User name and password isolate: two that differ in either never share a tunnel, a kept connection or a cached
+//! file. A web page can't use the port: requests that name no onion as a proxy's client does are answered with words and nothing else. All that
+//! waits or is kept is bounded.
 //! Deliberately absent: access from other machines (bind it to loopback); TLS towards onions (the address is the key); `Via` and `Forwarded`
 //! (they would tell a host by what its visitor comes).
 
@@ -20,6 +20,7 @@
 mod app;
 mod cache;
 mod http;
+mod isolation;
 mod page;
 mod pipe;
 mod pool;

@@ -25,6 +25,8 @@ pub(crate) enum Trouble {
     Lied { copies: u32 },
     /// What the publisher signed is itself no site.
     Publisher(ManifestError),
+    /// The copies speak another version.
+    OtherVersion,
     /// Copies broke off again and again.
     Broke { why: String },
     /// The publisher has put something else online meanwhile.
@@ -41,7 +43,7 @@ pub(crate) enum Trouble {
     NotHttp,
     /// A site has one port.
     OtherPort,
-    /// The user name can't be read.
+    /// The user name and password can't be read.
     BadUser,
     /// The request contradicts itself.
     BadRequest,
@@ -80,6 +82,12 @@ fn words(trouble: &Trouble) -> Words {
             means: format!("Its publisher signed something that is no site for this version of Fogbank: {error}."),
             todo: "Update Fogbank. If that does not help, tell the publisher.",
         },
+        Trouble::OtherVersion => words(
+            S::BAD_GATEWAY,
+            "The computers that serve this site run another version of Fogbank",
+            "This one and they do not understand each other. Nobody altered anything.",
+            "Update Fogbank. If it is up to date, try again later: theirs will follow.",
+        ),
         Trouble::Broke { why } => Words {
             status: S::BAD_GATEWAY,
             what: "The connection to this site breaks again and again",
@@ -130,9 +138,9 @@ fn words(trouble: &Trouble) -> Words {
         ),
         Trouble::BadUser => words(
             S::BAD_REQUEST,
-            "The user name for the proxy can't be read",
-            "It keeps visits apart, so nothing was opened without it.",
-            "Send it as “Basic” proxy authorization, with at most 255 bytes.",
+            "The user name and password for the proxy can't be read",
+            "They keep visits apart, so nothing was opened without them.",
+            "Send them as “Basic” proxy authorization, with at most 255 bytes each.",
         ),
         Trouble::BadRequest => words(
             S::BAD_REQUEST,

@@ -2,7 +2,7 @@
 
 use crate::{
     app::COPY_BYTES,
-    way::{self, First, Way},
+    way::{self, First, HEAD_WAIT, Way},
 };
 use fogbank_betanet::client::Opened;
 use std::{
@@ -10,7 +10,10 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional_with_sizes},
+    time::{Instant, sleep_until},
+};
 
 /// A first line longer than this is not waited for: no browser sends one.
 const MAX_LINE_BYTES: usize = 16 << 10;
@@ -48,37 +51,52 @@ fn speaks(bytes: &[u8]) -> Speaks {
     }
 }
 
-/// Serves a connection to an app to which a stream is open.
-pub(crate) async fn app(mut program: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, way: Way, mut opened: Box<Opened>) {
+/// What was said before it was clear what a connection is for.
+struct Said {
+    /// By the program.
+    program: Vec<u8>,
+    /// By the app.
+    app: Vec<u8>,
+    http: bool,
+}
+
+/// Waits until it is clear what a connection is for, as long as a browser may keep one without a request: those that it opens beforehand and
+/// never uses would else hold their places for ever.
+async fn begin(program: &mut (impl AsyncRead + Unpin), stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Said> {
     let mut said = Vec::new();
-    let http = loop {
+    let end = Instant::now() + HEAD_WAIT;
+    loop {
         match speaks(&said) {
-            Speaks::Http => break true,
-            Speaks::Bytes => break false,
             Speaks::Perhaps => {}
+            clear => return Ok(Said { program: said, app: Vec::new(), http: clear == Speaks::Http }),
         }
         let mut heard = [0];
         tokio::select! {
-            read = program.read_buf(&mut said) => match read {
-                Ok(0) => break false,
-                Ok(_) => {}
-                Err(_) => return,
+            read = program.read_buf(&mut said) => if read? == 0 {
+                return Ok(Said { program: said, app: Vec::new(), http: false });
             },
             // The app speaks first, so it does not speak HTTP.
-            read = opened.stream.read(&mut heard) => match read {
-                Ok(count) => {
-                    let ready = heard.get(..count).unwrap_or_default().to_vec();
-                    return bytes(Began { ready: said, inner: program }, Began { ready, inner: opened.stream }).await;
-                }
-                Err(error) => return tracing::debug!(%error, "a visit broke off"),
-            },
+            read = stream.read(&mut heard) => {
+                let count = read?;
+                let app = heard.get(..count).unwrap_or_default().to_vec();
+                return Ok(Said { program: said, app, http: false });
+            }
+            () = sleep_until(end) => return Err(io::Error::new(io::ErrorKind::TimedOut, "neither side spoke")),
         }
+    }
+}
+
+/// Serves a connection to an app to which a stream is open.
+pub(crate) async fn app(mut program: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, way: Way, mut opened: Box<Opened>) {
+    let said = match begin(&mut program, &mut opened.stream).await {
+        Ok(said) => said,
+        Err(error) => return tracing::debug!(%error, "a visit broke off"),
     };
-    let program = Began { ready: said, inner: program };
-    if http {
+    let program = Began { ready: said.program, inner: program };
+    if said.http {
         way::serve(program, way, First::Opened(opened)).await;
     } else {
-        bytes(program, opened.stream).await;
+        bytes(program, Began { ready: said.app, inner: opened.stream }).await;
     }
 }
 
@@ -125,6 +143,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Began<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::{io::duplex, time::timeout};
 
     #[test]
     fn http_is_told_from_other_things() {
@@ -150,5 +169,19 @@ mod tests {
         }
         let endless = [&b"GET /"[..], &[b'a'; MAX_LINE_BYTES]].concat();
         assert_eq!(speaks(&endless), Speaks::Bytes);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nobody_speaks_ends() {
+        let (mut program, mut browser) = duplex(64);
+        let (mut stream, mut host) = duplex(64);
+        let ended = timeout(HEAD_WAIT * 2, begin(&mut program, &mut stream)).await.expect("it ends");
+        assert_eq!(ended.map(|_| ()).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // Nor is one word on which nothing follows waited for.
+        browser.write_all(b"GET ").await.unwrap();
+        let ended = timeout(HEAD_WAIT * 2, begin(&mut program, &mut stream)).await.expect("it ends");
+        assert_eq!(ended.map(|_| ()).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        host.write_all(b"x").await.unwrap();
+        let said = begin(&mut program, &mut stream).await.unwrap();
+        assert_eq!((said.app, said.http), (b"x".to_vec(), false));
     }
 }

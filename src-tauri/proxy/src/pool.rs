@@ -45,6 +45,11 @@ impl Pool {
         self.lock().get_mut(key)?.pop().map(|(sender, _)| sender)
     }
 
+    /// What is kept of this address is no longer to be used.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
     /// Keeps one that is ready for another request.
     pub(crate) fn keep(&self, key: &Key, sender: Sender) {
         let mut kept = self.lock();

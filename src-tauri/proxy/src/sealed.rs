@@ -40,17 +40,18 @@ impl Tries {
         } else {
             tracing::info!(%error, "a copy of a site failed");
             // A stream may break where its copy is well (a film was paused for longer than the host waits): others of the tunnel go on.
-            if self.count > 1 || matches!(error, TakeError::Silent) {
+            if self.count > 1 || matches!(error, TakeError::Silent | TakeError::OtherVersion) {
                 copy.failed();
             }
         }
         if let TakeError::Manifest(error) = error {
             return Err(Trouble::Publisher(error));
         }
-        match self.count < MAX_TRIES {
-            true => Ok(()),
-            false if self.lies > 0 => Err(Trouble::Lied { copies: self.lies }),
-            false => Err(Trouble::Broke { why: error.to_string() }),
+        match error {
+            _ if self.count < MAX_TRIES => Ok(()),
+            _ if self.lies > 0 => Err(Trouble::Lied { copies: self.lies }),
+            TakeError::OtherVersion => Err(Trouble::OtherVersion),
+            error => Err(Trouble::Broke { why: error.to_string() }),
         }
     }
 

@@ -1,9 +1,10 @@
-//! SOCKS5 (RFC 1928, 1929): connecting to a name, with the user name as isolation.
+//! SOCKS5 (RFC 1928, 1929): connecting to a name, with user name and password as isolation.
 //!
 //! What can't be opened is refused with the code that says most, but on the port of sites: there the connection is taken and the page says why, as
 //! a browser shows no more of a refusal than that there was one.
 
 use crate::{
+    isolation::{self, ANONYMOUS},
     pipe,
     port::{REQUEST_DEADLINE, Shared},
     target::{self, SITE_PORT},
@@ -22,9 +23,6 @@ use std::{
     sync::Arc,
 };
 use tokio::{net::TcpStream, time::timeout};
-
-/// The isolation of those who give no user name.
-pub(crate) const ANONYMOUS: &str = "";
 
 pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> Result<(), SocksServerError> {
     let request = async {
@@ -66,7 +64,7 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> Result<(), 
     Ok(())
 }
 
-/// Takes a user name if the program offers one, and any password.
+/// Takes a user name and a password if the program offers them, whatever they are.
 async fn authenticate(socket: TcpStream) -> Result<(Socks5ServerProtocol<TcpStream, Authenticated>, String), SocksServerError> {
     let methods = StandardAuthentication::allow_no_auth(true);
     match Socks5ServerProtocol::start(socket).negotiate_auth(methods).await? {
@@ -74,8 +72,8 @@ async fn authenticate(socket: TcpStream) -> Result<(Socks5ServerProtocol<TcpStre
             Ok((Socks5ServerProtocol::finish_auth(auth), ANONYMOUS.to_owned()))
         }
         StandardAuthenticationStarted::PasswordAuthentication(auth) => {
-            let (user, _, auth) = auth.read_username_password().await?;
-            Ok((Socks5ServerProtocol::finish_auth(auth.accept().await?), user))
+            let (user, password, auth) = auth.read_username_password().await?;
+            Ok((Socks5ServerProtocol::finish_auth(auth.accept().await?), isolation::of(&user, &password)))
         }
     }
 }

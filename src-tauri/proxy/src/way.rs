@@ -21,7 +21,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How long a browser may keep a connection without a request, and how long the head of one may take: browsers give up after about as long.
-const HEAD_WAIT: Duration = Duration::from_secs(120);
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(120);
 /// Headers of one request: browsers send about 20.
 const MAX_HEADERS: usize = 100;
 /// The head of a request, and what is buffered of a response: a path of [`fogbank_site::MAX_PATH_BYTES`] three times over, and cookies.
@@ -111,6 +111,8 @@ impl Way {
         let opened = opened.map_err(Trouble::Connect)?;
         if let Some(seal) = &opened.seal {
             self.shared.cache.confirm(&self.key, Root(seal.root));
+            // It may have been an app before.
+            self.shared.pool.forget(&self.key);
         }
         Ok(opened)
     }

@@ -8,7 +8,7 @@ mod net;
 
 use common::{Side, start};
 use fast_socks5::client::{Config, Socks5Stream};
-use fogbank_betanet::{client::Trust, tunnel::Stream};
+use fogbank_betanet::{client::Trust, directory::clock, proof::ContainerIdentity, seal::SiteSeal, tunnel::Stream};
 use fogbank_model::Level;
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -52,6 +52,8 @@ struct App {
     number: u8,
     /// Breaks off each request without an answer.
     breaks: bool,
+    /// Breaks off each request but the first of a connection.
+    once: bool,
 }
 
 impl App {
@@ -63,7 +65,11 @@ impl App {
     fn serve(self, stream: Stream) -> JoinHandle<()> {
         self.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            let service = service_fn(|request| self.clone().answer(request));
+            let requests = AtomicU32::new(0);
+            let service = service_fn(|request| {
+                let stale = self.once && requests.fetch_add(1, Ordering::Relaxed) > 0;
+                Self { breaks: self.breaks || stale, ..self.clone() }.answer(request)
+            });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         })
     }
@@ -235,6 +241,53 @@ async fn what_may_be_repeated_goes_on_at_another_copy_and_what_may_not_is_said()
     assert_eq!(breaking.requests.load(Ordering::Relaxed), 1, "a payment is not sent twice");
     assert_eq!(side.curl(&door, broken.onion(), "/x").await.status, 502);
     assert_eq!(breaking.requests.load(Ordering::Relaxed), 5, "a question is, a few times");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_goes_over_a_fresh_connection_when_all_kept_ones_are_stale() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let net = Net::start(6).await;
+    let container = Container::publish(&net, Level::Fast);
+    let app = App { once: true, ..App::default() };
+    let _instance = app.instance(&container, &net, 1).await;
+    let side = Side::start(&net).await;
+    let (onion, addr) = (container.onion(), side.addr().to_string());
+    let door = ["--proxy", &addr];
+    // Each opens a connection of its own, which is kept.
+    for _ in 0..6 {
+        assert_eq!(side.curl(&[&door[..], &["--data", "x"]].concat(), onion, "/x").await.status, 200);
+    }
+    let got = side.curl(&door, onion, "/x").await;
+    assert_eq!((got.status, got.text()), (200, format!("GET {onion} /x from 1")));
+    assert_eq!(app.requests.load(Ordering::Relaxed), 8, "one kept connection was tried, then a fresh one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_became_a_site_is_believed_nothing_any_more() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let net = Net::start(6).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    let mut container = Container::publish(&net, Level::Fast);
+    container.proof = identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap();
+    container.describe(&net, 1);
+    let app = App::default();
+    let first = app.instance(&container, &net, 1).await;
+    let side = Side::start(&net).await;
+    let (onion, addr) = (container.onion().clone(), side.addr().to_string());
+    let door = ["--proxy", &addr];
+    assert_eq!(side.curl(&door, &onion, "/x").await.text(), format!("GET {onion} /x from 1"));
+    // The kept connection is to the app; the host of the site that follows it speaks HTTP as the app did, and lies. Nothing is at the points that
+    // the visitor knows, so it looks the address up again.
+    container.revoke(&net, first.id);
+    first.uplink.shutdown().await;
+    container.points = net.mixes.iter().map(|(entry, _)| entry.id).skip(3).collect();
+    container.proof = identity.pre_sign_sealed(clock(), 4, &SiteSeal { root: [7; 32], revision: 1 }, &mut rand::rng()).unwrap();
+    container.describe(&net, 2);
+    let _second = app.instance(&container, &net, 2).await;
+    for _ in 0..2 {
+        let page = side.curl(&door, &onion, "/x").await;
+        assert!(page.status >= 500 && !page.text().contains("from 2"), "{page:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

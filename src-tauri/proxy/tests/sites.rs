@@ -15,7 +15,7 @@ use fogbank_betanet::{client::Trust, tunnel::Stream};
 use fogbank_model::Level;
 use fogbank_site::{
     Root,
-    ask::{Ask, NOT_HERE},
+    ask::{Ask, NOT_HERE, OTHER_VERSION},
 };
 use net::{Container, Instance, Net, noise};
 use std::{sync::Arc, time::Duration};
@@ -90,7 +90,7 @@ async fn liar(container: &Container, net: &Net, number: u8, kept: &Kept, older: 
 }
 
 async fn tell(mut stream: Stream, site: &Site, older: &Site, lie: Lie) -> std::io::Result<()> {
-    let Some(mut ask) = Ask::read(&mut stream).await? else { return Ok(()) };
+    let Ok(mut ask) = Ask::read(&mut stream).await? else { return Ok(()) };
     let large = matches!(ask, Ask::Content { start, end, .. } if end - start > 1 << 20);
     let content = matches!(ask, Ask::Content { .. });
     let mut source = site;
@@ -178,6 +178,7 @@ async fn a_site_is_the_same_by_every_door() {
                 "referrer-policy",
                 "content-security-policy",
                 "cross-origin-resource-policy",
+                "x-dns-prefetch-control",
             ];
             // A tunnel's own head comes first.
             assert!(known.contains(&header.0.to_lowercase().as_str()), "{header:?}");
@@ -187,10 +188,12 @@ async fn a_site_is_the_same_by_every_door() {
     assert_eq!((visit.trust, visit.caught), (Trust::Checked, 0));
     assert_eq!(instance.service.open_tunnels(), 1);
 
-    // Another user is another isolation, by SOCKS5 and by HTTP alike.
+    // Another user is another isolation, by SOCKS5 and by HTTP alike, and so is another password.
     let named = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "alice:x"], onion, "/").await;
-    let alike = side.curl(&["--proxy", &addr, "--proxy-user", "alice:y"], onion, "/").await;
+    let alike = side.curl(&["--proxy", &addr, "--proxy-user", "alice:x"], onion, "/").await;
     assert_eq!((named.status, alike.status, instance.service.open_tunnels()), (200, 200, 2));
+    let renewed = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "alice:y"], onion, "/").await;
+    assert_eq!((renewed.status, instance.service.open_tunnels()), (200, 3));
     // A site answers on one port.
     let other = side.curl(&["--proxy", &addr], onion, ":8080/").await;
     assert_eq!((other.status, other.text().contains("port 80")), (502, true), "{}", other.text());
@@ -242,6 +245,30 @@ async fn a_lie_is_caught_shown_and_left() {
         assert_eq!((visit.trust, visit.caught), (Trust::Checked, 1), "{lie:?}");
         assert_eq!((liar.service.open_tunnels(), honest.service.open_tunnels()), (0, 1), "{lie:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_another_version_is_left_and_not_accused() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let net = Net::start(6).await;
+    let kept = published("1").await;
+    let container = sealed(&net, &kept);
+    let other = |mut stream: Stream| {
+        tokio::spawn(async move {
+            let _ = stream.read_u8().await;
+            let _ = stream.write_u8(OTHER_VERSION).await;
+            let _ = stream.shutdown().await;
+        })
+    };
+    let _newer = container.instance_of(&net, 1, other).await;
+    let side = Side::start(&net).await;
+    let page = side.get(container.onion(), "/").await;
+    assert_eq!(page.status, 502);
+    assert!(page.text().contains("another version of Fogbank") && page.text().contains("Update"), "{}", page.text());
+    assert_eq!(side.visit().caught, 0, "it did not lie");
+    let _alike = honest(&container, &net, 2, &kept).await;
+    assert_eq!(side.get(container.onion(), "/").await.text(), "<p>version 1");
+    assert_eq!((side.visit().trust, side.visit().caught), (Trust::Checked, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! visitor: version (1 byte), length (1 byte), ask (postcard)      then nothing more
-//! host:    0, and what was asked for, and the end  |  1: it is not here
+//! host:    0, and what was asked for, and the end  |  1: it is not here  |  2: it speaks another version
 //!          manifest: length (4 bytes, big endian), bytes
 //!          content:  hashes and data of the groups, in the order of the BLAKE3 verified streaming format (bao), its length left out
 //! ```
@@ -22,8 +22,29 @@ pub const ASK_VERSION: u8 = 1;
 pub const MAX_ASK_BYTES: usize = 64;
 /// The answer comes.
 pub const COMES: u8 = 0;
-/// The host has not what was asked for, or does not speak this version.
+/// The host has not what was asked for, or could not read the ask.
 pub const NOT_HERE: u8 = 1;
+/// The host does not speak the version of the ask. The first byte of an ask and this answer are the same in every version.
+pub const OTHER_VERSION: u8 = 2;
+
+/// Why what was heard is no ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAsk {
+    /// It is of another version.
+    OtherVersion,
+    /// It can't be read.
+    Garbled,
+}
+
+impl NoAsk {
+    /// The byte that says so.
+    pub fn answer(self) -> u8 {
+        match self {
+            Self::OtherVersion => OTHER_VERSION,
+            Self::Garbled => NOT_HERE,
+        }
+    }
+}
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,23 +87,23 @@ impl Ask {
         stream.flush().await
     }
 
-    /// Hears one; `None` when it is none that this version knows.
+    /// Hears one, or what is none that this version knows.
     ///
     /// # Errors
     /// When the stream breaks or ends before.
-    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Self, NoAsk>> {
         if stream.read_u8().await? != ASK_VERSION {
-            return Ok(None);
+            return Ok(Err(NoAsk::OtherVersion));
         }
         let length = usize::from(stream.read_u8().await?);
         if length > MAX_ASK_BYTES {
-            return Ok(None);
+            return Ok(Err(NoAsk::Garbled));
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await?;
         Ok(match postcard::take_from_bytes(&body) {
-            Ok((ask, [])) => Some(ask),
-            _ => None,
+            Ok((ask, [])) => Ok(ask),
+            _ => Err(NoAsk::Garbled),
         })
     }
 }
@@ -92,20 +113,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn heard(bytes: &[u8]) -> io::Result<Option<Ask>> {
+    fn heard(bytes: &[u8]) -> io::Result<Result<Ask, NoAsk>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async { Ask::read(&mut { bytes }).await })
     }
 
     #[test]
-    fn the_longest_fits_and_another_version_is_none() {
+    fn the_longest_fits_and_another_version_is_told_from_garbage() {
         let ask = Ask::Content { root: Root([255; 32]), number: u32::MAX, start: u64::MAX, end: u64::MAX };
         let bytes = ask.encode().unwrap();
         assert!(bytes.len() <= MAX_ASK_BYTES + 2, "{}", bytes.len());
-        assert_eq!(heard(&bytes).unwrap(), Some(ask));
-        assert_eq!(heard(&[&[9], &bytes[1..]].concat()).unwrap(), None);
+        assert_eq!(heard(&bytes).unwrap(), Ok(ask));
+        assert_eq!(heard(&[&[9], &bytes[1..]].concat()).unwrap(), Err(NoAsk::OtherVersion));
+        assert_eq!(heard(&[ASK_VERSION, 1, 9]).unwrap(), Err(NoAsk::Garbled));
+        assert_eq!(heard(&[ASK_VERSION, 255]).unwrap(), Err(NoAsk::Garbled));
         assert!(heard(&bytes[..bytes.len() - 1]).is_err());
-        assert_eq!(heard(b"GET / HTTP/1.1\r\n\r\n").unwrap(), None, "HTTP is not spoken here");
+        assert_eq!(heard(b"GET / HTTP/1.1\r\n\r\n").unwrap(), Err(NoAsk::OtherVersion), "HTTP is not spoken here");
     }
 
     proptest! {

@@ -143,18 +143,23 @@ pub fn words(status: StatusCode, text: &'static str, head: bool) -> Response<Bod
     finish(response, length)
 }
 
-/// A site is what its publisher signed: all of it comes from there.
-const FENCE: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; frame-ancestors 'self'";
+/// A site is what its publisher signed: all of it comes from there, and no script opens a channel beside the proxy. What no header can forbid:
+/// that a page goes elsewhere, by a link or by itself, and that it has a browser open a connection beforehand (`preconnect`).
+const FENCE: &str =
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; frame-ancestors 'self'; webrtc 'block'";
+/// Else browsers look up the names in a page's links before anybody follows one.
+const PREFETCH: HeaderName = HeaderName::from_static("x-dns-prefetch-control");
 
 fn finish(mut response: Response<Body>, length: u64) -> Response<Body> {
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     // A file is what its name says: a picture that looks like a page is not run as one.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Where a visitor goes next does not learn the address, which of a private site nobody is to know; nothing is loaded from elsewhere, which
-    // a browser that sends onions alone through the proxy would ask for from its own address; and no other page embeds this one to find out
-    // whether it opens.
+    // Where a visitor goes next does not learn the address, which of a private site nobody is to know; nothing is loaded from elsewhere and no
+    // link's name looked up, which a browser that sends onions alone through the proxy would ask for from its own address; and no other page
+    // embeds this one to find out whether it opens.
     response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(FENCE));
+    response.headers_mut().insert(PREFETCH, HeaderValue::from_static("off"));
     response
         .headers_mut()
         .insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));

@@ -4,9 +4,9 @@
 //! from a stream that broke, which is nobody's lie; memory grows with what has come, never with what a host claims.
 
 use crate::{
-    ask::{Ask, COMES, NOT_HERE},
+    ask::{Ask, COMES, NOT_HERE, OTHER_VERSION},
     manifest::{Limits, Manifest, ManifestError, Root},
-    tree::{groups, tree},
+    tree::{GROUP_BYTES, groups, tree},
 };
 use bao_tree::io::{
     BaoContentItem, DecodeError,
@@ -23,8 +23,6 @@ use tokio::{
 /// One group of 16 KiB comes within this time, or the host is left: half a kilobyte a second is slower than any usable path. A host reads a
 /// gigabyte in it, which it must before it can give the first group of a file of that length.
 pub const GROUP_WAIT: Duration = Duration::from_secs(30);
-/// Room that is made for a manifest before more of it has come.
-const FIRST_ROOM: usize = 64 << 10;
 
 /// Why something was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +36,9 @@ pub enum TakeError {
     /// It says that it has not what belongs to the site.
     #[error("it does not give what belongs to the site")]
     Withheld,
+    /// It speaks another version of how sites are asked for: an honest host of an older or newer Fogbank.
+    #[error("it runs another version of Fogbank")]
+    OtherVersion,
     /// What the publisher signed is itself no manifest that is taken; no host can help.
     #[error("what the publisher signed can't be taken: {0}")]
     Manifest(#[source] ManifestError),
@@ -69,6 +70,7 @@ async fn asked(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), ask: &Ask) ->
     match soon(stream.read_u8()).await? {
         COMES => Ok(()),
         NOT_HERE => Err(TakeError::Withheld),
+        OTHER_VERSION => Err(TakeError::OtherVersion),
         _ => Err(TakeError::Altered),
     }
 }
@@ -87,10 +89,13 @@ pub async fn take_manifest(
     if length as u64 > limits.max_manifest_bytes {
         return Err(TakeError::Altered);
     }
-    let mut bytes = BytesMut::with_capacity(length.min(FIRST_ROOM));
+    let mut bytes = BytesMut::new();
     while bytes.len() < length {
-        bytes.reserve((length - bytes.len()).min(FIRST_ROOM));
-        if soon((&mut stream).take((length - bytes.len()) as u64).read_buf(&mut bytes)).await? == 0 {
+        // As with contents, a whole group must come in time: a host that sends single bytes would else hold visitors for days.
+        let group = (length - bytes.len()).min(GROUP_BYTES as usize);
+        let end = bytes.len() + group;
+        soon(fill(&mut stream, &mut bytes, group)).await?;
+        if bytes.len() < end {
             return Err(TakeError::Cut);
         }
     }
@@ -98,6 +103,18 @@ pub async fn take_manifest(
         return Err(TakeError::Altered);
     }
     Manifest::decode(&bytes, limits).map_err(TakeError::Manifest)
+}
+
+/// Reads so many bytes more; fewer when the stream ends before.
+async fn fill(stream: &mut (impl AsyncRead + Unpin), bytes: &mut BytesMut, more: usize) -> io::Result<()> {
+    bytes.reserve(more);
+    let end = bytes.len() + more;
+    while bytes.len() < end {
+        if (&mut *stream).take((end - bytes.len()) as u64).read_buf(bytes).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of a content as they come, each checked.
@@ -174,12 +191,8 @@ struct Reader<S>(S);
 
 impl<S: AsyncRead + Unpin> AsyncStreamReader for Reader<S> {
     async fn read_bytes(&mut self, length: usize) -> io::Result<Bytes> {
-        let mut bytes = BytesMut::with_capacity(length);
-        while bytes.len() < length {
-            if (&mut self.0).take((length - bytes.len()) as u64).read_buf(&mut bytes).await? == 0 {
-                break;
-            }
-        }
+        let mut bytes = BytesMut::new();
+        fill(&mut self.0, &mut bytes, length).await?;
         Ok(bytes.freeze())
     }
 
@@ -187,5 +200,48 @@ impl<S: AsyncRead + Unpin> AsyncStreamReader for Reader<S> {
         let mut bytes = [0; L];
         self.0.read_exact(&mut bytes).await?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Part;
+    use tokio::{
+        io::{AsyncWriteExt as _, duplex},
+        time::{Instant, sleep},
+    };
+
+    /// A host that says the manifest in pieces of this length, one in each nine tenths of [`GROUP_WAIT`].
+    async fn taken(manifest: &[u8], piece: usize) -> Result<Manifest, TakeError> {
+        let (near, mut far) = duplex(64 << 10);
+        let said = manifest.to_vec();
+        let saying = tokio::spawn(async move {
+            far.write_u8(COMES).await?;
+            far.write_u32(said.len() as u32).await?;
+            for piece in said.chunks(piece) {
+                sleep(GROUP_WAIT * 9 / 10).await;
+                far.write_all(piece).await?;
+            }
+            Ok::<_, io::Error>(far)
+        });
+        let taken = take_manifest(near, Root::of(manifest), &Limits::default()).await;
+        saying.abort();
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_may_be_slow_but_not_say_a_manifest_byte_by_byte() {
+        let part = |n: u32| Part { path: format!("a/folder/with/a/name/{n:05}.html"), bytes: 1, blob: n };
+        let hashes = (0..2_000_u32).map(|n| *blake3::hash(&n.to_be_bytes()).as_bytes()).collect();
+        let front = Part { path: "index.html".to_owned(), bytes: 1, blob: 0 };
+        let manifest = Manifest::build((0..2_000).map(part).chain([front]).collect(), hashes).encode().unwrap();
+        assert!(manifest.len() > 4 * GROUP_BYTES as usize);
+        let slow = taken(&manifest, GROUP_BYTES as usize).await.unwrap();
+        assert_eq!(slow.entries().len(), 2_001);
+        let began = Instant::now();
+        let dribbling = taken(&manifest, 1).await;
+        assert!(matches!(dribbling, Err(TakeError::Silent)), "{dribbling:?}");
+        assert!(began.elapsed() <= GROUP_WAIT * 2, "{:?}", began.elapsed());
     }
 }

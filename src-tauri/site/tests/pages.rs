@@ -152,9 +152,11 @@ async fn only_reading_and_nothing_of_anybody_is_told() {
     }
     for response in [site.get("/").await, site.get("/none").await] {
         let known = ["content-type", "content-length", "etag", "accept-ranges", "x-content-type-options"];
-        let fence = ["referrer-policy", "content-security-policy", "cross-origin-resource-policy"];
+        let fence = ["referrer-policy", "content-security-policy", "cross-origin-resource-policy", "x-dns-prefetch-control"];
         let names: Vec<&str> = response.headers().keys().map(|name| name.as_str()).collect();
         assert!(names.iter().all(|name| known.contains(name) || fence.contains(name)), "{names:?}");
         assert!(fence.iter().all(|name| names.contains(name)), "nothing is loaded from elsewhere, and nobody is told: {names:?}");
+        assert_eq!(header(&response, "x-dns-prefetch-control"), Some("off"), "links' names are not looked up");
+        assert!(header(&response, "content-security-policy").is_some_and(|policy| policy.contains("webrtc 'block'")));
     }
 }

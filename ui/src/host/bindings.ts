@@ -88,6 +88,10 @@ name: string,
  */
 onion: string, 
 /**
+ * Whether the address opens only with the key, which its link holds.
+ */
+private: boolean, 
+/**
  * State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
  */
 state: string, 
@@ -626,6 +630,10 @@ total_bytes: number, };
  * The owner's limits on relaying, and how much of the month is used.
  */
 export type RelayDto = { 
+/**
+ * Whether its owner lets it relay; whether it does so now is in the status.
+ */
+on: boolean, 
 /**
  * Kilobytes a second that the mix takes; absent: as many as come.
  */

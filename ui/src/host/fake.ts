@@ -115,9 +115,10 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       return DONE;
     case 'relay':
       inFog(world);
-      world.relays = request.on;
+      world.relay.on = request.on;
       return DONE;
     case 'relay_limits':
+      Object.assign(world.relay, { rate_kb_s: request.rate_kb_s, month_gb: request.month_gb });
       return DONE;
     case 'pause':
       world.paused = request.on;
@@ -147,7 +148,7 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       }
       world.progress = null;
       const { name, requirements, instances: copies, level } = request;
-      const made = create(world, { name, requirements, copies, level, bytes, files });
+      const made = create(world, { name, requirements, copies, level, bytes, files, private: request.private });
       return { reply: 'created', value: { id: made.container.id, onion: made.container.onion } };
     }
     case 'progress':
@@ -207,7 +208,8 @@ function find(world: World, id: string) {
 }
 
 function status(world: World) {
-  const { fog, relays } = world;
+  const { fog } = world;
+  const relays = world.relay.on && !world.relay.rests;
   return { version: '0.1.0', pid: 4711, device: 'd04f1c9e7ab20', fog, lend: lend(world), relays, proxy: '127.0.0.1:9250' };
 }
 
@@ -228,7 +230,7 @@ function network(world: World) {
   const peers = world.fog
     ? [3, 5].map((k) => ({ mix: `m${k}c07be2219d`, addr: `192.0.2.${k}:4810`, up: k !== 5, way: k !== 5 ? 'direct' : 'none' }))
     : [];
-  const mix_counters = world.relays ? { packets_in: 18_422, packets_out: 18_397, dropped: 25, replayed: 0 } : {};
+  const mix_counters = world.relay.on ? { packets_in: 18_422, packets_out: 18_397, dropped: 25, replayed: 0 } : {};
   return {
     usable: world.usable,
     needed,
@@ -236,7 +238,7 @@ function network(world: World) {
     mixes: world.devices.length,
     privacy: world.fog ? privacy(world) : null,
     visits: world.visits,
-    relay: { rate_kb_s: 1000, month_gb: 50, month_used_mb: world.relays ? 1234 : 0, rests: false },
+    relay: world.relay,
     mix_counters: mix_counters as Record<string, number>,
     visit_counters: { sent: 1204, received: 1187, garbled: 0 },
     host_counters: {},

@@ -20,7 +20,7 @@ class NodeLive {
     return this.fog?.roles.includes(role) ?? false;
   }
 
-  /** Asks until the node is there. A failure is shown, and asked again: whoever frees the profile need not restart the window. */
+  /** Asks until the node is there or has failed, which is for good: the window opens it once. */
   open(): () => void {
     let stopped = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -32,7 +32,7 @@ class NodeLive {
         const what = thrown instanceof Error ? thrown.message : String(thrown);
         this.startup = { state: 'failed', what, todo: text.startup.todo };
       }
-      if (!stopped && this.startup.state !== 'ready') timer = setTimeout(() => void look(), STARTUP_MS);
+      if (!stopped && this.startup.state === 'starting') timer = setTimeout(() => void look(), STARTUP_MS);
     };
     void look();
     return () => {

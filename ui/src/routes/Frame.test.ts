@@ -1,6 +1,7 @@
 // The frame: marks that must be seen everywhere, the connection and why it is away, navigation by what one may do.
 import { createRawSnippet } from 'svelte';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import { node } from '$live/node.svelte';
 import { given, open, pass, shows, words } from '$test/given';
 import Frame from './Frame.svelte';
 import Startup from './Startup.svelte';
@@ -58,4 +59,19 @@ it('says why the node did not start', async () => {
   await open(Startup, '/', { startup: { state: 'failed', what: 'the profile is damaged', todo: 'Restore it from a backup.' } });
   expect(words('startup-failed')).toContain('The profile is damaged.');
   expect(words('startup-failed')).toContain('Restore it from a backup.');
+  expect(document.body.textContent).not.toMatch(/tried again/);
+});
+
+it('asks until the node has started or failed, which is for good', async () => {
+  const fake = await given('broken');
+  const outcome = fake.starts;
+  fake.starts = { state: 'starting' };
+  let asked = 0;
+  fake.startup = async () => (asked++, fake.starts);
+  onTestFinished(node.open());
+  await pass(700);
+  expect([node.startup.state, asked]).toEqual(['starting', 3]);
+  fake.starts = outcome;
+  await pass(2_000);
+  expect([node.startup.state, asked]).toEqual(['failed', 4]);
 });

@@ -13,6 +13,7 @@ export const containers = {
   ready: (ready: number, wanted: number) => `${ready} of ${wanted} ready`,
   copyOnion: (name: string) => `Copy the address of ${name}`,
   copyShort: 'Copy address',
+  private: 'Private: share its link',
   emptyTitle: 'Nothing is online yet',
   empty:
     'Choose a folder with an index.html, and get an address that anyone in the mix network can open. You can also drop the folder here.',
@@ -79,6 +80,9 @@ export const detail = {
   copyOnion: 'Copy address',
   link: 'Link to share',
   linkHint: 'For people whose Fogbank does not know this fog yet: it also says where to begin.',
+  privateLinkHint:
+    'This site is private. Give people this whole link: it holds the key without which the address opens for nobody.',
+  privateOnion: 'Onion address (opens only for who has the link’s key)',
   copyLink: 'Copy link',
   history: 'History',
   instances: 'Copies',

@@ -9,7 +9,7 @@ const consent = {
   lead: 'This is what you agree to:',
   points: [
     'Your computer will store and serve static websites of people you may not know. You can’t choose their content.',
-    'The files lie on your disk while they are served; stopping ends the serving at once.',
+    'Their files lie on your disk, and not only while they are served: the fog keeps spare copies on devices. Stopping ends the serving at once; files may stay on your disk until you leave the fog.',
     'It uses your network connection. The fog’s coordinator and the relays next to you see your network address; visitors do not.',
     'The sites get no access to your files, your network or other programs: they are only files that are sent out.',
   ],
@@ -26,6 +26,15 @@ export const lend = {
   mayNot: 'The ticket with which this device joined does not allow that. Ask for one with the role Contribute.',
   relaySwitch: 'Relay packets',
   relayHint: 'Passes on encrypted packets of others. More relays mean more privacy for everyone.',
+  limits: 'What the relay may take',
+  limitsHint: 'The month counts what comes in and what goes out. An empty field sets no limit.',
+  limitRate: 'Kilobytes a second',
+  limitMonth: 'Gigabytes a month',
+  limitWrong: 'A whole number from 1 on, or nothing.',
+  limitsSet: 'Set limits',
+  relayed: (amount: string) => `${amount} relayed this month.`,
+  relayRests: 'The relay rests until next month',
+  relayRestsHint: 'This month’s limit is used up. Raise it to go on now; switched off, it stays off next month too.',
   why: 'Now',
   notLending: 'This device lends nothing.',
   open: 'Takes new copies',
@@ -56,7 +65,14 @@ export const lend = {
   leaveTitle: (fog: string) => `Leave “${fog}”?`,
   leaveBody: 'What runs on this device ends at once. To come back you need a new ticket.',
   leavePractice: 'The practice fog ends as a whole: its nodes stop, and what you put online in it is gone for ever.',
-  leaveAllocator: 'This computer coordinates the fog. Without it nothing new can be placed, and what runs ends within hours.',
+  cannotLeave: 'This computer coordinates the fog, and its members depend on it, so it can’t leave.',
+  cannotLeaveTodo: 'To give the fog up, end Fogbank here and delete its profile folder. What runs in the fog ends within hours.',
+  leavePublished:
+    'What you put online is deleted from this computer, and you can no longer stop, delete or renew it. What is not stopped before runs on for about a month.',
+  leaveStops: (containers: number) => `Stop ${n(containers, 'container that runs', 'containers that run')} first`,
+  leaveStopsHint: 'They go offline everywhere.',
+  leaveUnknown:
+    'What of yours runs is not known now, because the allocator does not answer. To stop it first, wait until it is back.',
   leaveConfirm: 'Leave',
 };
 
@@ -75,7 +91,8 @@ export const network = {
   visitDo: 'Learn the way',
   visitDone: 'Done. Open the address through the proxy below.',
   proxy: 'Local proxy',
-  proxyHint: 'Programs on this computer open onion addresses through it. It takes SOCKS5 and resolves names itself.',
+  proxyHint:
+    'Programs on this computer open onion addresses through it. It takes SOCKS5 and HTTP, and looks up no name. Programs that give it another user name or password are kept apart.',
   noProxy: 'The proxy is closed. Start the node with a proxy to open addresses.',
   curl: 'On the command line',
   copyCurl: 'Copy command',

@@ -18,7 +18,6 @@ export const en = {
     startingHint: 'It opens its keys and looks for its fog. This takes a few seconds.',
     failed: 'The node did not start',
     todo: 'Close the window and open it again.',
-    trying: 'It is tried again by itself.',
   },
 
   frame: {
@@ -123,7 +122,7 @@ export const en = {
     strict: {
       name: 'Strict',
       means:
-        'About 50 ms at each relay and steady traffic both ways, 0.2 MB a second while in use: the same page takes about 20 s. The only level that hides pages from someone who watches lines.',
+        'About 50 ms at each relay and steady traffic both ways, 0.2 MB a second while in use: the same page takes about 20 s. Made to hide pages from someone who watches lines; that it does is not shown yet.',
     },
   },
 

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use fogbank_model::BundleId;
 use fogbank_site::{
     Content, Given, Patient,
-    ask::{Ask, NOT_HERE},
+    ask::{Ask, NoAsk},
     give,
 };
 use futures_util::StreamExt as _;
@@ -113,8 +113,8 @@ impl Site {
     /// Answers the one ask of a stream.
     pub async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let given = match timeout(self.patience.ask, Ask::read(&mut stream)).await {
-            Ok(Ok(Some(ask))) => give(&self.given, ask, Patient::new(stream, self.patience.write)).await,
-            Ok(Ok(None)) => refuse(stream).await,
+            Ok(Ok(Ok(ask))) => give(&self.given, ask, Patient::new(stream, self.patience.write)).await,
+            Ok(Ok(Err(none))) => refuse(stream, none).await,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
@@ -124,7 +124,7 @@ impl Site {
     }
 }
 
-async fn refuse(mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
-    stream.write_u8(NOT_HERE).await?;
+async fn refuse(mut stream: impl AsyncWrite + Unpin, none: NoAsk) -> io::Result<()> {
+    stream.write_u8(none.answer()).await?;
     stream.shutdown().await
 }

@@ -44,6 +44,8 @@ pub struct NetworkDto {
 /// The owner's limits on relaying, and how much of the month is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct RelayDto {
+    /// Whether its owner lets it relay; whether it does so now is in the status.
+    pub on: bool,
     /// Kilobytes a second that the mix takes; absent: as many as come.
     pub rate_kb_s: Option<u32>,
     /// Gigabytes a month in and out; absent: as many as come.

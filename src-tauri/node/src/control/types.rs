@@ -347,6 +347,8 @@ pub struct ContainerDto {
     pub name: String,
     /// Its onion address.
     pub onion: String,
+    /// Whether the address opens only with the key, which its link holds.
+    pub private: bool,
     /// State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
     pub state: String,
     /// Why, for people.

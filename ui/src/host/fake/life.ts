@@ -44,6 +44,7 @@ export interface Wish {
   level: LevelDto;
   bytes: number;
   files: number;
+  private?: boolean;
 }
 
 /** A new container that is placed and then comes up by itself. */
@@ -59,13 +60,14 @@ export function create(world: World, wish: Wish): ContainerDetailDto {
       id: `c${number}`,
       name: wish.name,
       onion,
+      private: wish.private ?? false,
       state: 'pending',
       reason: 'created',
       ready: 0,
       wanted: wish.copies,
       created_ms: Date.now(),
     },
-    link: `fogbank://${onion}?via=k5xq3w7m2p@192.0.2.7:4810`,
+    link: `fogbank://${onion}?via=k5xq3w7m2p@192.0.2.7:4810${wish.private ? '&key=qx7c2nveh5' : ''}`,
     requirements: wish.requirements,
     level: wish.level,
     bytes: wish.bytes,

@@ -14,7 +14,8 @@ export function scene(name: Scene): World {
   world.usable = world.devices.length;
   world.clients = name === 'practice' ? 8 : 64;
   if (name === 'practice') return world;
-  world.lends = world.relays = true;
+  world.lends = true;
+  Object.assign(world.relay, { on: true, month_used_mb: 1234 });
   publishSome(world);
   world.visits = [
     { onion: onionOf(77), words: 'open, 212 ms there and back', trust: 'verified', caught: 1 },

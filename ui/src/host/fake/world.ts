@@ -7,13 +7,15 @@ import type {
   DeviceDto,
   FogDto,
   ProgressDto,
+  RelayDto,
   VisitDto,
 } from '../bindings';
 
 export interface World {
   fog: FogDto | null;
   lends: boolean;
-  relays: boolean;
+  /** The owner's wish, limits, and what was relayed this month. */
+  relay: RelayDto;
   paused: boolean;
   draining: boolean;
   devices: DeviceDto[];
@@ -35,7 +37,7 @@ export function emptyWorld(): World {
   return {
     fog: null,
     lends: false,
-    relays: false,
+    relay: { on: false, rate_kb_s: 1000, month_gb: 50, month_used_mb: 0, rests: false },
     paused: false,
     draining: false,
     devices: [],

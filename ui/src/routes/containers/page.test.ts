@@ -54,6 +54,15 @@ it('copies an address by one click and confirms it', async () => {
   expect(shows('copied')).toBe(false);
 });
 
+it('offers no address of a private site to be copied', async () => {
+  const fake = await given('community');
+  if (fake.world.containers[1]) fake.world.containers[1].container.private = true;
+  await open(Page, '/containers');
+  const news = within(row('Harbour Street news'));
+  expect(news.queryByTestId('copy-onion')).toBeNull();
+  expect(news.getByTestId('private').textContent).toContain('share its link');
+});
+
 it('says so when the clipboard can’t be reached', async () => {
   const fake = await given('community');
   fake.copy = async () => Promise.reject(new Error('no clipboard'));

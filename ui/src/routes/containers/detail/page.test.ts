@@ -1,5 +1,5 @@
 // One container: what is shown of it, copying, stopping and starting again, and that deleting asks first.
-import { screen, within } from '@testing-library/svelte';
+import { fireEvent, screen, within } from '@testing-library/svelte';
 import { expect, it, vi } from 'vitest';
 import { goto } from '$app/navigation';
 import { asked, click, given, open, pass, shows, words } from '$test/given';
@@ -38,6 +38,22 @@ it('copies the address and the link, and confirms each', async () => {
   await pass(3_000);
   await click('copy-link');
   expect(fake.copied.at(-1)).toBe(words('link'));
+});
+
+it('offers the link of a private site first, and no copy of its address alone', async () => {
+  const fake = await given('community');
+  const known = fake.world.containers.find((c) => c.container.id === 'c3');
+  if (known) {
+    known.container.private = true;
+    known.link += '&key=qx7c2nveh5';
+  }
+  await open(Page, '/containers/detail?id=c3');
+  expect(shows('copy-onion')).toBe(false);
+  expect(words('link-hint')).toContain('holds the key');
+  const order = screen.getByTestId('link').compareDocumentPosition(screen.getByTestId('onion'));
+  expect(order & Node.DOCUMENT_POSITION_FOLLOWING).toBeTruthy();
+  await click('copy-link');
+  expect(fake.copied.at(-1)).toMatch(/&key=/);
 });
 
 it('stops and starts again', async () => {
@@ -85,6 +101,32 @@ it('keeps the question open and shows why when deleting fails', async () => {
   await click('confirm-delete');
   await pass(100);
   expect(within(screen.getByRole('alertdialog')).getByTestId('fault').dataset.kind).toBe('allocator_away');
+});
+
+it('stays open until deleting has come to an end', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  await click('delete');
+  await pass(100);
+  const answer = fake.call;
+  let fail: () => void = () => {};
+  fake.call = (request) =>
+    request.ask === 'delete'
+      ? new Promise(
+          (resolve) => (fail = () => resolve({ reply: 'failed', value: { kind: 'failed', what: 'the disk is full', todo: '' } })),
+        )
+      : answer(request);
+  await click('confirm-delete');
+  expect(screen.getByTestId<HTMLButtonElement>('cancel').disabled).toBe(true);
+  await fireEvent.keyDown(screen.getByRole('alertdialog'), { key: 'Escape' });
+  await pass(500);
+  expect(shows('confirm-delete')).toBe(true);
+  fail();
+  await pass(100);
+  expect(within(screen.getByRole('alertdialog')).getByTestId('fault').textContent).toContain('The disk is full.');
+  await fireEvent.keyDown(screen.getByRole('alertdialog'), { key: 'Escape' });
+  await pass(500);
+  expect(shows('confirm-delete')).toBe(false);
 });
 
 it('says when there is no such container', async () => {
