@@ -1,4 +1,8 @@
-//! The way of a packet through the mix: a bounded queue to worker threads, unwrap, replay check, delay, and out.
+//! The way of a packet through the mix: unwrap, replay check, delay, and out.
+//!
+//! A packet is unwrapped in the task that took it off its connection: the runtime has as many threads as the computer has cores, so as many
+//! are unwrapped at once, and handing each to a thread of its own would cost two switches of threads, a third of an unwrap. There is no queue
+//! in front of it either: what is not unwrapped yet waits in QUIC's windows, which hold its sender back.
 
 use super::{
     KnownDirectory, MixConfig,
@@ -23,8 +27,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -34,8 +37,6 @@ use tokio::{
     time::interval,
 };
 
-/// Packets waiting for one worker: 4 MB, a thirtieth of a second's work.
-const WORKER_QUEUE: usize = 512;
 /// The longest delay that a sender may ask for: ten means of the slowest level. Longer ones would let one sender hold all places.
 const MAX_DELAY: Duration = Duration::from_millis(500);
 /// Links to other mixes at once.
@@ -48,9 +49,6 @@ const TEND_EVERY: Duration = Duration::from_secs(5);
 /// Clients and mixes that are connected to us, by the tag that their key gives them.
 #[derive(Default)]
 pub(super) struct Peers(Mutex<HashMap<[u8; 16], mpsc::Sender<Frame>>>);
-
-/// A packet that waits for a worker, with its place; none tells the worker to end.
-type Queued = Option<(Vec<u8>, Place)>;
 
 struct OutLink {
     link: Link,
@@ -78,8 +76,6 @@ pub(super) struct Pipeline {
     intake: Mutex<Intake>,
     shaped: Mutex<Shaped>,
     endpoint: Endpoint,
-    workers: Vec<SyncSender<Queued>>,
-    turn: AtomicUsize,
     stopped: AtomicBool,
     places: Places,
     links: Mutex<HashMap<MixId, OutLink>>,
@@ -87,14 +83,12 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts as many workers as there are cores. Must be called in a runtime.
-    pub(super) fn start(endpoint: Endpoint, config: MixConfig) -> (Arc<Self>, Vec<std::thread::JoinHandle<()>>) {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (workers, queues): (Vec<_>, Vec<_>) = (0..cores).map(|_| sync_channel(WORKER_QUEUE)).unzip();
+    /// Must be called in a runtime.
+    pub(super) fn start(endpoint: Endpoint, config: MixConfig) -> Arc<Self> {
         let id = mix_id(endpoint.id().as_bytes());
         let now = config.clock.now();
         let keys = MixKeys::new(most_tags(config.rate), now, &mut rand::rng());
-        let pipeline = Arc::new_cyclic(|me| Self {
+        Arc::new_cyclic(|me| Self {
             id,
             me: me.clone(),
             counters: Live::default(),
@@ -110,34 +104,25 @@ impl Pipeline {
             intake: Mutex::new(Intake::new(config.rate, Instant::now())),
             shaped: Mutex::default(),
             endpoint,
-            workers,
-            turn: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             places: Places::new(),
             links: Mutex::default(),
             runtime: Handle::current(),
-        });
-        let threads = queues
-            .into_iter()
-            .map(|queue| {
-                let pipeline = pipeline.clone();
-                std::thread::spawn(move || work(&pipeline, &queue))
-            })
-            .collect();
-        (pipeline, threads)
+        })
     }
 
-    /// Takes a peer's packet from the wire; drops it when it is over the rate, or when the workers are behind.
-    pub(super) fn take(&self, peer: [u8; 16], bytes: Vec<u8>, now: Instant) {
+    /// Takes a peer's packet from the wire and does what it asks; drops it when it is over the rate, or when there is no place for it.
+    pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], bytes: Vec<u8>, now: Instant) {
+        if self.stopped.load(Relaxed) {
+            return;
+        }
         if !lock(&self.intake).take(peer, now) {
             return count(&self.counters.dropped_rate);
         }
         count(&self.counters.received);
-        let Some(place) = self.places.take() else { return count(&self.counters.dropped_full) };
-        let turn = self.turn.fetch_add(1, Relaxed);
-        let worker = self.workers.get(turn % self.workers.len().max(1));
-        if worker.is_none_or(|w| w.try_send(Some((bytes, place))).is_err()) {
-            count(&self.counters.dropped_full);
+        match self.places.take() {
+            Some(place) => self.unwrap(bytes, place),
+            None => count(&self.counters.dropped_full),
         }
     }
 
@@ -176,12 +161,9 @@ impl Pipeline {
         self.clock.now()
     }
 
-    /// Tells the workers to end.
+    /// Takes nothing any more.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
-        for worker in &self.workers {
-            let _ = worker.try_send(None);
-        }
         lock(&self.links).clear();
         lock(&self.peers.0).clear();
     }
@@ -359,15 +341,6 @@ impl Peers {
         if peers.get(&tag).is_some_and(|kept| kept.same_channel(queue)) {
             peers.remove(&tag);
         }
-    }
-}
-
-fn work(pipeline: &Arc<Pipeline>, queue: &Receiver<Queued>) {
-    while let Ok(Some((bytes, place))) = queue.recv() {
-        if pipeline.stopped.load(Relaxed) {
-            return;
-        }
-        pipeline.unwrap(bytes, place);
     }
 }
 
