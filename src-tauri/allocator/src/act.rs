@@ -9,7 +9,7 @@ use crate::{
     start::{DIRECTORY, MIX_HISTORY, Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, Signed, call, encode};
@@ -52,6 +52,8 @@ pub(crate) struct Actor {
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
     /// When a device was last asked to end what nobody knows.
     strays: HashMap<DeviceId, Instant>,
+    /// Since when there are mixes enough for instances to be found.
+    routable: Option<UnixMs>,
     /// When this round began.
     round: Instant,
     /// Devices that did not answer: not asked again for a while, so that one mute device does not hold all others up.
@@ -66,6 +68,7 @@ impl Actor {
             serving: Serving::default(),
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
+            routable: None,
             round: Instant::now(),
             mute: Mutex::default(),
         }
@@ -99,6 +102,9 @@ impl Actor {
         let mut world = look(&self.shared).await?;
         let clock = Instant::now();
         self.round = clock;
+        let routable = self.shared.directory().is_some_and(|signed| signed.directory.usable(&[]).is_ok());
+        self.routable = routable.then(|| self.routable.unwrap_or(world.now));
+        world.routable = self.routable;
         self.kept_asked.retain(|_, at| at.elapsed() < KEEP_AGAIN);
         self.strays.retain(|_, at| at.elapsed() < STRAYS_AGAIN);
         for container in &mut world.containers {
@@ -282,6 +288,7 @@ impl Actor {
             let reason = format!("{} devices said yes", reserved.len());
             self.shared.store.move_container(id, ContainerState::Starting, &reason, now()).await?;
         }
+        let mut all_start = true;
         for i in &reserved {
             let Some(assignment) = self.assignment(world, kept, i) else { continue };
             match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
@@ -294,11 +301,15 @@ impl Actor {
                 Err(refusal) => {
                     let reason = format!("the device would not start it: {refusal}");
                     self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, now()).await?;
-                    self.rest(id);
+                    all_start = false;
                 }
             }
         }
-        self.rests.remove(&id);
+        if all_start {
+            self.rests.remove(&id);
+        } else {
+            self.rest(id);
+        }
         self.shared.wake.notify_one();
         Ok(())
     }

@@ -53,6 +53,10 @@ pub(crate) struct SeenContainer {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct World {
     pub(crate) now: fogbank_model::UnixMs,
+    /// Since when this allocator looks: what was reported before it started, it may not have heard.
+    pub(crate) began: fogbank_model::UnixMs,
+    /// Since when there are mixes enough for instances to be found; `None` while there are not.
+    pub(crate) routable: Option<fogbank_model::UnixMs>,
     pub(crate) devices: Vec<SeenDevice>,
     pub(crate) containers: Vec<SeenContainer>,
 }
