@@ -371,7 +371,7 @@ impl<P: Publish> Actor<P> {
             offer: self.offer(),
             power,
             instances: self.table.reports(),
-            bundles: self.config.bundles.held().borrow().keys().copied().take(MAX_LISTED).collect(),
+            bundles: held_for_others(&self.config.bundles),
             drain: self.will.drain.clone(),
         };
         self.report.send_if_modified(|report| {
@@ -394,6 +394,13 @@ impl<P: Publish> Actor<P> {
             }
         }
     }
+}
+
+/// What a report lists. A publisher's own bundles are left out: the fog has no say in them.
+pub(crate) fn held_for_others(bundles: &Bundles) -> Vec<BundleId> {
+    let held = bundles.held();
+    let held = held.borrow();
+    held.iter().filter(|(_, h)| h.kept || h.cached).map(|(id, _)| *id).take(MAX_LISTED).collect()
 }
 
 fn not_here() -> Refusal {

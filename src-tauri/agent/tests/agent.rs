@@ -434,6 +434,7 @@ async fn copies_are_kept_for_others_and_survive_a_restart() {
     };
     let (kind, words) = scene.refused(keep(u64::MAX)).await;
     assert!(kind == RefusalKind::Busy && words.contains("are free here"), "{words}");
+    let own = scene.device.import(site(&[("index.html", b"its own")]).path()).await;
     scene.done(keep(bundle.bytes)).await;
     scene.done(keep(bundle.bytes)).await;
     scene.report("it is told when it is whole", |r| r.bundles.contains(&bundle.id)).await;
@@ -446,6 +447,9 @@ async fn copies_are_kept_for_others_and_survive_a_restart() {
     let again = agent(&scene.fog, &scene.device, &scene.street);
     let first = again.reports().borrow().clone();
     assert!(first.instances.is_empty() && first.bundles.contains(&bundle.id), "{first:?}");
+    assert!(!first.bundles.contains(&own.id), "what it published itself is not the fog's");
+    let now = scene.report("nor later", |r| r.offer.open).await;
+    assert!(!now.bundles.contains(&own.id), "{now:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,7 +37,7 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Devices that are asked to keep a copy get this long before they are asked again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
-/// Unknown instances are ended on one device this often.
+/// Unknown instances and bundles are ended on one device this often.
 const STRAYS_AGAIN: Duration = Duration::from_secs(5);
 /// A device answers within moments: what it is asked begins work and does not wait for it.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -180,12 +180,11 @@ impl Actor {
                 Ok(())
             }
             Action::End { device, instance } if instance_device(world, instance).is_none() => {
-                // Nobody waits for the end of what nobody knows; it is asked for again as long as it is listed.
-                let recently = self.strays.get(&device).is_some_and(|at| *at != self.round && at.elapsed() < STRAYS_AGAIN);
-                if !recently && let Some(member) = self.shared.registry.member(device) {
-                    self.strays.insert(device, self.round);
-                    send(member, DeviceRequest::End(instance));
-                }
+                self.clear(device, DeviceRequest::End(instance));
+                Ok(())
+            }
+            Action::LetGo { device, bundle } => {
+                self.clear(device, DeviceRequest::Forget(bundle));
                 Ok(())
             }
             Action::End { device, instance } => {
@@ -206,7 +205,6 @@ impl Actor {
                 Ok(())
             }
             Action::Forget { container } => {
-                self.forget_copies(world, container);
                 self.serving.forget(container);
                 self.rests.remove(&container);
                 store.forget(container).await
@@ -357,17 +355,12 @@ impl Actor {
         }
     }
 
-    /// Devices that hold a deleted container's content need it no longer, unless another container has the same.
-    fn forget_copies(&self, world: &World, id: ContainerId) {
-        let Some(gone) = world.containers.iter().find(|c| c.container.id == id) else { return };
-        let bundle = gone.bundle();
-        if world.containers.iter().any(|c| c.container.id != id && c.bundle() == bundle) {
-            return;
-        }
-        for device in world.devices.iter().filter(|d| d.bundles.contains(&bundle)) {
-            if let Some(member) = self.shared.registry.member(device.id) {
-                send(member, DeviceRequest::Forget(bundle));
-            }
+    /// Asks a device to end what nobody knows. Nobody waits for that; it is asked for again as long as it is listed.
+    fn clear(&mut self, device: DeviceId, request: DeviceRequest) {
+        let recently = self.strays.get(&device).is_some_and(|at| *at != self.round && at.elapsed() < STRAYS_AGAIN);
+        if !recently && let Some(member) = self.shared.registry.member(device) {
+            self.strays.insert(device, self.round);
+            send(member, request);
         }
     }
 

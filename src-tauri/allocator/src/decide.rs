@@ -1,7 +1,7 @@
 //! What should be done, from what is seen: a pure function, decided afresh each time.
 
 use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState};
+use fogbank_model::{BundleId, ContainerId, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState};
 use std::collections::HashSet;
 
 /// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
@@ -11,7 +11,8 @@ pub(crate) const HOLDERS: usize = 2;
 pub(crate) const SIGNATURES_ENDED: &str = "what its publisher signed ahead has ended: open Fogbank on the publisher's device, \
     which signs anew, and start the container again";
 
-/// Instances that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds nobody up.
+/// Instances and bundles that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds
+/// nobody up.
 const STRAYS: usize = 8;
 
 /// A device that was told to start an instance has this long to fetch the content, and as long again as it takes at [`SLOWEST_BYTES_S`]: room
@@ -42,6 +43,8 @@ pub(crate) enum Action {
     End { device: DeviceId, instance: InstanceId },
     /// Let a device hold a copy of a container's bundle.
     Keep { container: ContainerId, device: DeviceId },
+    /// Let a device's copy of a bundle go.
+    LetGo { device: DeviceId, bundle: BundleId },
     /// Forget a container that was deleted and has stopped.
     Forget { container: ContainerId },
 }
@@ -239,12 +242,16 @@ fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>)
     }
 }
 
-/// Instances that devices list and nobody wants (any more).
+/// Instances and bundles that devices list and nobody wants (any more).
 fn strangers(world: &World, actions: &mut Vec<Action>) {
     let live: HashSet<InstanceId> = world.containers.iter().flat_map(live).map(|i| i.instance.id).collect();
+    let wanted: HashSet<BundleId> = world.containers.iter().map(SeenContainer::bundle).collect();
     for device in world.devices.iter().filter(|d| d.connected) {
         let unknown = device.listed.iter().flatten().filter(|listed| !live.contains(listed));
         actions.extend(unknown.take(STRAYS).map(|listed| Action::End { device: device.id, instance: *listed }));
+        // Devices list what they hold for others only, so none of these is a publisher's own that is on its way here.
+        let unknown = device.bundles.iter().filter(|held| !wanted.contains(held));
+        actions.extend(unknown.take(STRAYS).map(|held| Action::LetGo { device: device.id, bundle: *held }));
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct SeenDevice {
     pub(crate) held: Resources,
     pub(crate) power: Option<Power>,
     pub(crate) why: String,
-    /// Bundles that it holds whole.
+    /// Bundles that it holds whole for others.
     pub(crate) bundles: Vec<BundleId>,
     /// Instances that it listed in its last report; `None` before its first one since it connected.
     pub(crate) listed: Option<Vec<fogbank_model::InstanceId>>,

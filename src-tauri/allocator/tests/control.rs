@@ -320,3 +320,27 @@ async fn an_instance_that_is_unready_hears_of_new_points() {
     host.asked(leased).await;
     fog.allocator.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_away_when_a_container_was_deleted_lets_its_content_go_later() {
+    let fog = Fog::start().await;
+    let (mut host, mut holder) = (Member::new(false), Member::new(false));
+    let (_end, at_host, instance) = serving(&fog, &mut host).await;
+    let (_held, at_holder) = holder.connect(&fog).await;
+    report(&at_holder, Vec::new()).await;
+    at_holder.close(VarInt::from_u32(0), b"");
+    let deleted = call(&at_host, &NodeRequest::Delete(ContainerId([7; 16]))).await.unwrap();
+    assert!(matches!(deleted, NodeReply::Done), "{deleted:?}");
+    let forget = |r| if let DeviceRequest::Forget(bundle) = r { Some(bundle) } else { None };
+    assert_eq!(host.asked(forget).await, BUNDLE);
+    let (_again, at_holder) = holder.connect(&fog).await;
+    while let Ok(request) = holder.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::Forget(_)));
+    }
+    report(&at_holder, Vec::new()).await;
+    assert_eq!(holder.asked(forget).await, BUNDLE);
+    // It is told again as long as it says that it has it.
+    assert_eq!(holder.asked(forget).await, BUNDLE);
+    let _ = instance;
+    fog.allocator.shutdown().await;
+}
