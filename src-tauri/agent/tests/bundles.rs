@@ -50,7 +50,7 @@ async fn a_bundle_goes_from_device_to_device() {
 
     // The publisher leaves; a device gives it on.
     publisher.endpoint.close().await;
-    let fetched = two.bundles.cache(&two.endpoint, &two.wanted(&fog, bundle.id, &[&one]), |_| ()).await.unwrap();
+    let (fetched, _) = two.bundles.cache(&two.endpoint, &two.wanted(&fog, bundle.id, &[&one]), |_| ()).await.unwrap();
     assert!(fetched.moved_bytes > 300_000 && two.holds(bundle.id));
     // What is here is not fetched again, whoever is asked.
     let again = two.bundles.keep(&two.endpoint, &two.wanted(&fog, bundle.id, &[]), |_| ()).await.unwrap();
