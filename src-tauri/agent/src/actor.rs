@@ -400,7 +400,7 @@ impl<P: Publish> Actor<P> {
 pub(crate) fn held_for_others(bundles: &Bundles) -> Vec<BundleId> {
     let held = bundles.held();
     let held = held.borrow();
-    held.iter().filter(|(_, h)| h.kept || h.cached).map(|(id, _)| *id).take(MAX_LISTED).collect()
+    held.iter().filter(|(_, h)| h.for_others()).map(|(id, _)| *id).take(MAX_LISTED).collect()
 }
 
 fn not_here() -> Refusal {

@@ -257,6 +257,9 @@ async fn kept_until_forgotten_and_then_gone_from_the_disk() {
     device.bundles.forget(bundle.id).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(device.holds(bundle.id) && disk(&device) > LARGE as u64);
+    let late = Device::start(&fog).await;
+    let (kind, _) = refused(&late, &late.wanted(&fog, bundle.id, &[&device])).await;
+    assert_eq!(kind, RefusalKind::NotFound, "nobody new gets it");
     drop(site);
     until("it is gone from the list", || !device.holds(bundle.id)).await;
     until("it is gone from the disk", || disk(&device) < LARGE as u64).await;

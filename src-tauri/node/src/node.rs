@@ -77,7 +77,7 @@ pub(crate) struct Inner {
 
 /// A running node.
 pub struct Node {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     _server: ControlServer,
     _proxy: Option<Proxy>,
     accepting: JoinHandle<()>,

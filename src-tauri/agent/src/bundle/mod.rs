@@ -77,9 +77,14 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether it is here for others: a copy that the allocator wants, or an instance's.
+    pub fn for_others(&self) -> bool {
+        self.kept || self.cached
+    }
+
     /// Whether it is here for more than the uses under way.
     fn wanted(&self) -> bool {
-        self.own || self.kept || self.cached
+        self.own || self.for_others()
     }
 
     /// Whether it may go when room is needed.
