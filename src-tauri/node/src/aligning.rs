@@ -246,6 +246,7 @@ impl Inner {
             gone.shutdown().await;
         }
         if let Some((fog, bootstrap)) = wanted {
+            let _keys = self.lock_keys();
             let visiting = Visiting::start(&self.ground, fog, bootstrap);
             self.visitor.send_replace(Some(visiting.visitor.clone()));
             self.lock_parts().visiting = Some(Arc::new(visiting));
@@ -257,61 +258,4 @@ impl Inner {
 fn wish(lending: &Lending, settings: &Settings) {
     lending.agent.pause(settings.paused);
     lending.agent.drain(settings.draining.then(|| "its owner asked to move everything away".to_owned()));
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{
-        Node, NodeOptions, Profile, ProxyPort,
-        control::{Amounts, ControlReply, ControlRequest as Ask, LevelDto, RoleDto},
-    };
-    use std::{net::Ipv4Addr, path::Path, time::Duration};
-
-    async fn node(folder: &Path) -> Node {
-        let options = NodeOptions { listen: Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, ..NodeOptions::default() };
-        Node::start(Profile::open(folder).unwrap(), options).await.unwrap()
-    }
-
-    async fn done(node: &Node, ask: Ask) {
-        assert_eq!(node.call(ask).await, ControlReply::Done);
-    }
-
-    async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-        let waiting = async {
-            while !so().await {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what}"));
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn who_stops_lending_keeps_nothing_of_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let (publisher, lender) = (node(&folder.path().join("a")).await, node(&folder.path().join("b")).await);
-        done(&publisher, Ask::StartFog { name: "Ours".to_owned(), test: true, relay: None }).await;
-        let invite = Ask::Invite { roles: vec![RoleDto::Contribute], valid_s: 600 };
-        let ControlReply::Ticket(ticket) = publisher.call(invite).await else { panic!("no ticket") };
-        done(&lender, Ask::Join { ticket }).await;
-        done(&lender, Ask::Lend { on: true }).await;
-        let site = folder.path().join("site");
-        std::fs::create_dir(&site).unwrap();
-        std::fs::write(site.join("index.html"), "hello").unwrap();
-        let publish = Ask::Publish {
-            folder: site.to_str().unwrap().to_owned(),
-            name: "site".to_owned(),
-            requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
-            instances: 1,
-            level: LevelDto::Fast,
-            private: false,
-        };
-        until("it is published", async || matches!(publisher.call(publish.clone()).await, ControlReply::Created { .. })).await;
-        let held = lender.inner.bundles.held();
-        until("it is fetched", async || held.borrow().values().any(fogbank_agent::bundle::Held::for_others)).await;
-        done(&lender, Ask::Lend { on: false }).await;
-        until("it is let go", async || held.borrow().is_empty()).await;
-        assert!(publisher.inner.bundles.held().borrow().values().all(|h| h.own), "its own is nobody else's");
-        lender.shutdown().await;
-        publisher.shutdown().await;
-    }
 }

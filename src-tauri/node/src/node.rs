@@ -73,11 +73,13 @@ pub(crate) struct Inner {
     pub(crate) changing: AsyncMutex<Background>,
     /// Requests that change settings are answered one after another, so that none undoes another's.
     pub(crate) editing: AsyncMutex<()>,
+    /// The access keys of private addresses change one after another, and the visiting side takes them in that order.
+    pub(crate) keys: Mutex<()>,
 }
 
 /// A running node.
 pub struct Node {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
     _server: ControlServer,
     _proxy: Option<Proxy>,
     accepting: JoinHandle<()>,
@@ -127,6 +129,7 @@ impl Node {
             progress: Progress::default(),
             changing: AsyncMutex::default(),
             editing: AsyncMutex::default(),
+            keys: Mutex::default(),
             ended: CancellationToken::new(),
             options,
         });
@@ -218,6 +221,10 @@ impl Inner {
 
     pub(crate) fn lock_parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_keys(&self) -> MutexGuard<'_, ()> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the settings, keeps them, and makes what runs follow. When something can't, all is as before.
@@ -336,3 +343,7 @@ impl Inner {
         self.bundles.shutdown().await;
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

@@ -178,7 +178,7 @@ async fn create(
         Ok(NodeReply::Created(id)) => {
             // Its own publisher may look at it, too.
             if let Some(key) = access
-                && let Err(error) = inner.learn_key(identity.onion(), key)
+                && let Err(error) = inner.learn_key(identity.onion().clone(), key)
             {
                 tracing::warn!(what = error.what, "a private site can't be visited from here");
             }
@@ -201,8 +201,16 @@ async fn insist(inner: &Inner, request: &NodeRequest) -> Result<NodeReply, Contr
     }
 }
 
-/// Forgets the address and, when no other container has the same content, this node's own copy of it.
+/// Forgets the address with its keys and, when no other container has the same content, this node's own copy of it.
 pub(crate) async fn forget(inner: &Inner, fog: FogId, id: ContainerId) {
+    if let Some((identity, Some(_))) = inner.keys(fog).load(id) {
+        let changed = inner.change_keys(|keys| {
+            keys.remove(identity.onion());
+        });
+        if let Err(error) = changed {
+            tracing::warn!(%error, "the key of a deleted private address stays");
+        }
+    }
     if let Some(bundle) = inner.keys(fog).forget(id)
         && let Err(error) = inner.bundles.disown(bundle).await
     {
