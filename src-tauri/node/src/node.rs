@@ -17,7 +17,7 @@ use crate::{
     net,
     parts::{Ground, Lending, Relay, Visiting, nothing_lent},
     profile::Profile,
-    publishing::Progress,
+    publishing::{self, Progress},
     relaying::Month,
     renewing,
     settings::{Membership, Settings},
@@ -105,6 +105,7 @@ impl Node {
             }
         };
         let bundles = Bundles::open(&profile.path("bundles")).await.map_err(StartError::Bundles)?;
+        publishing::tidy(&profile, &bundles).await;
         let bound = net::bind_switched(identity.device.clone(), SocketAddr::new(options.listen, 0)).await;
         let (endpoint, relay_switch) = bound.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();

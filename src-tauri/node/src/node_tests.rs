@@ -5,12 +5,15 @@ use crate::{
     control::{Amounts, ControlReply, ControlRequest as Ask, LevelDto, RoleDto},
     visited_keys,
 };
+use fogbank_agent::{Share, bundle::Limits};
 use fogbank_betanet::address::{AccessKey, FogLink};
-use fogbank_model::Onion;
+use fogbank_model::{ContainerId, Onion};
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 async fn node(folder: &Path) -> Node {
-    let options = NodeOptions { listen: Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, ..NodeOptions::default() };
+    // The disk may be nearly full, as a machine's that tests is.
+    let share = Share { keep_free_percent: 0, ..Share::default() };
+    let options = NodeOptions { listen: Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, share };
     // One that ended a moment ago may still be letting it go.
     let mut profile = None;
     until("the profile is free", async || {
@@ -138,6 +141,31 @@ async fn an_invite_is_kept_until_it_is_taken_and_another_one_is_presented() {
     // It is known by its key.
     let lender = node(&folder.path().join("b")).await;
     until("it is back", async || lender.status().await.fog.is_some_and(|f| f.connected)).await;
+    lender.shutdown().await;
+    publisher.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_created_leaves_neither_address_nor_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let (publisher, lender) = two(folder.path()).await;
+    let site = folder.path().join("site");
+    let ask = publish(&site, false);
+    until("it is published", async || matches!(publisher.call(ask.clone()).await, ControlReply::Created { .. })).await;
+    let fog = publisher.inner.settings().membership.unwrap().fog;
+    assert!(publishing::unanswered(&publisher.inner, fog).is_empty());
+    // One whose allocator never answered, and one of which a crash left only the content.
+    let import = async || publisher.inner.bundles.import(&site, &Limits::default(), |_| ()).await.unwrap().id;
+    let (unanswered, orphan) = (import().await, import().await);
+    publisher.inner.keys(fog).create(ContainerId([3; 16]), unanswered, None).unwrap();
+    assert!(renewing::look(&publisher.inner, publisher.inner.ground.clock.now()).await.unwrap());
+    assert!(publisher.inner.keys(fog).load(ContainerId([3; 16])).is_none());
+    let own = |node: &Node| node.inner.bundles.held().borrow().keys().copied().collect::<Vec<_>>();
+    assert!(!own(&publisher).contains(&unanswered) && own(&publisher).contains(&orphan) && own(&publisher).len() == 2);
+    publisher.shutdown().await;
+    drop(publisher);
+    let publisher = node(&folder.path().join("a")).await;
+    assert!(!own(&publisher).contains(&orphan) && own(&publisher).len() == 1, "what is online stays");
     lender.shutdown().await;
     publisher.shutdown().await;
 }
