@@ -82,6 +82,8 @@ struct Member {
     owner: SecretKey,
     mix: Option<SecretKey>,
     yes: Arc<AtomicBool>,
+    /// Whether it starts what it reserved.
+    starts: Arc<AtomicBool>,
     asked: mpsc::UnboundedReceiver<DeviceRequest>,
     tell: mpsc::UnboundedSender<DeviceRequest>,
 }
@@ -90,7 +92,8 @@ impl Member {
     fn new(relays: bool) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let mix = relays.then(SecretKey::generate);
-        Self { key: SecretKey::generate(), owner: SecretKey::generate(), mix, yes: Arc::new(AtomicBool::new(true)), asked, tell }
+        let yes = || Arc::new(AtomicBool::new(true));
+        Self { key: SecretKey::generate(), owner: SecretKey::generate(), mix, yes: yes(), starts: yes(), asked, tell }
     }
 
     async fn connect(&self, fog: &Fog) -> (Endpoint, Connection) {
@@ -110,16 +113,14 @@ impl Member {
             invite: Some(fog.invite().await),
         };
         greet(&connection, Purpose::Control(Box::new(enrol))).await.unwrap();
-        let (answering, tell, yes) = (connection.clone(), self.tell.clone(), self.yes.clone());
+        let (answering, tell) = (connection.clone(), self.tell.clone());
+        let (yes, starts) = (self.yes.clone(), self.starts.clone());
         tokio::spawn(async move {
             while let Ok((mut send, mut recv)) = answering.accept_bi().await {
                 let Ok(request) = read_frame::<DeviceRequest>(&mut recv, MAX_FRAME_BYTES).await else { return };
                 let no = || DeviceReply::Refused(Refusal::new(RefusalKind::Busy, "not now"));
-                if let DeviceRequest::Reserve { instance, .. } = &request {
-                    // As an agent does: what it lists no more is lost.
-                    report(&answering, told(*instance, InstanceState::Reserved)).await;
-                }
-                let reply = if yes.load(Relaxed) { DeviceReply::Done } else { no() };
+                let willing = yes.load(Relaxed) && (starts.load(Relaxed) || !matches!(request, DeviceRequest::Confirm(_)));
+                let reply = if willing { DeviceReply::Done } else { no() };
                 let _ = tell.send(request);
                 let _ = write_frame(&mut send, &reply).await;
                 let _ = send.finish();
@@ -219,15 +220,7 @@ async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     let fog = Fog::start().await;
     let (mut point, mut host) = (Member::new(true), Member::new(false));
     let (_point_end, at_point) = point.connect(&fog).await;
-    let (host_end, at_host) = host.connect(&fog).await;
-    report(&at_host, Vec::new()).await;
-    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
-    let instance: InstanceId =
-        host.asked(|r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None }).await;
-    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
-        report(&at_host, told(instance, step)).await;
-    }
+    let (host_end, at_host, instance) = serving(&fog, &mut host).await;
     host.asked(|r| matches!(r, DeviceRequest::Lease { .. }).then_some(())).await;
     point.asked(|r| matches!(r, DeviceRequest::PutDescriptor(_)).then_some(())).await;
 
@@ -257,5 +250,97 @@ async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     while let Ok(request) = point.asked.try_recv() {
         assert!(!matches!(request, DeviceRequest::Revoke(_)), "it has confirmed");
     }
+    fog.allocator.shutdown().await;
+}
+
+/// A host whose container's instance is ready, with its connection and the instance.
+async fn serving(fog: &Fog, host: &mut Member) -> (Endpoint, Connection, InstanceId) {
+    let (end, at_host) = host.connect(fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    let confirmed = |r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None };
+    let instance = host.asked(confirmed).await;
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_host, told(instance, step)).await;
+    }
+    (end, at_host, instance)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_instance_is_not_lost_for_want_of_a_report() {
+    let fog = Fog::start().await;
+    let mut host = Member::new(false);
+    let (_end, at_host) = host.connect(&fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    host.asked(|r| matches!(r, DeviceRequest::Confirm(_)).then_some(())).await;
+    // For many rounds of the allocator its next report does not come; then an older one does.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    report(&at_host, Vec::new()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    while let Ok(request) = host.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::End(_) | DeviceRequest::Reserve { .. }), "{request:?}");
+    }
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_reserves_and_does_not_start_is_asked_ever_less_often() {
+    let fog = Fog::start().await;
+    let mut host = Member::new(false);
+    host.starts.store(false, Relaxed);
+    let (_end, at_host) = host.connect(&fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut asked = 0;
+    while let Ok(request) = host.asked.try_recv() {
+        asked += usize::from(matches!(request, DeviceRequest::Confirm(_)));
+    }
+    // Pauses of half a second, one, two and four, each a quarter less at least.
+    assert!((2..=4).contains(&asked), "{asked}");
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_unready_hears_of_new_points() {
+    let fog = Fog::start().await;
+    let (first, second, mut host) = (Member::new(true), Member::new(true), Member::new(false));
+    let (_first_end, at_first) = first.connect(&fog).await;
+    let (_host_end, at_host, instance) = serving(&fog, &mut host).await;
+    let leased = |r| matches!(r, DeviceRequest::Lease { .. }).then_some(());
+    host.asked(leased).await;
+    report(&at_host, told(instance, InstanceState::Unready)).await;
+    // Its only point goes for good, and another mix comes.
+    at_first.close(VarInt::from_u32(0), b"");
+    let (_second_end, _at_second) = second.connect(&fog).await;
+    host.asked(leased).await;
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_away_when_a_container_was_deleted_lets_its_content_go_later() {
+    let fog = Fog::start().await;
+    let (mut host, mut holder) = (Member::new(false), Member::new(false));
+    let (_end, at_host, instance) = serving(&fog, &mut host).await;
+    let (_held, at_holder) = holder.connect(&fog).await;
+    report(&at_holder, Vec::new()).await;
+    at_holder.close(VarInt::from_u32(0), b"");
+    let deleted = call(&at_host, &NodeRequest::Delete(ContainerId([7; 16]))).await.unwrap();
+    assert!(matches!(deleted, NodeReply::Done), "{deleted:?}");
+    let forget = |r| if let DeviceRequest::Forget(bundle) = r { Some(bundle) } else { None };
+    assert_eq!(host.asked(forget).await, BUNDLE);
+    let (_again, at_holder) = holder.connect(&fog).await;
+    while let Ok(request) = holder.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::Forget(_)));
+    }
+    report(&at_holder, Vec::new()).await;
+    assert_eq!(holder.asked(forget).await, BUNDLE);
+    // It is told again as long as it says that it has it.
+    assert_eq!(holder.asked(forget).await, BUNDLE);
+    let _ = instance;
     fog.allocator.shutdown().await;
 }
