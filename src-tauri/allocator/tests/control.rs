@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use fogbank_allocator::{Allocator, AllocatorConfig};
-use fogbank_betanet::{directory::clock, epoch, proof::ContainerIdentity, renewal, seal::SiteSeal};
+use fogbank_betanet::{
+    directory::{Directory, clock},
+    epoch,
+    proof::ContainerIdentity,
+    renewal,
+    seal::SiteSeal,
+};
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Image, InstanceId, InstanceState, Level, Resources,
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources,
 };
 use fogbank_wire::{
     ALPN, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest,
@@ -142,6 +148,12 @@ impl Member {
     }
 }
 
+/// How many mixes the directory lists.
+async fn mixes(fog: &Fog, connection: &Connection) -> usize {
+    let NodeReply::Directory(signed) = call(connection, &NodeRequest::Directory).await.unwrap() else { return 0 };
+    Directory::open(&signed, &FogId(*fog.endpoint.id().as_bytes())).unwrap().mixes.len()
+}
+
 /// Of no small order, and of nobody's use here.
 fn packet_keys() -> PacketKeys {
     let mut key = [0; 32];
@@ -218,38 +230,45 @@ async fn the_owner_signs_further_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     let fog = Fog::start().await;
-    let (mut point, mut host) = (Member::new(true), Member::new(false));
+    let (mut point, mut other, mut host) = (Member::new(true), Member::new(true), Member::new(false));
     let (_point_end, at_point) = point.connect(&fog).await;
+    let (_other_end, _at_other) = other.connect(&fog).await;
+    // Both become points of what is created then.
+    while mixes(&fog, &at_point).await < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let (host_end, at_host, instance) = serving(&fog, &mut host).await;
     host.asked(|r| matches!(r, DeviceRequest::Lease { .. }).then_some(())).await;
     point.asked(|r| matches!(r, DeviceRequest::PutDescriptor(_)).then_some(())).await;
 
-    // First the point goes, then the host without a word; nobody is there to be told.
+    // First the point goes, then the host without a word. The other point is told, and again, as it never confirms.
     at_point.close(VarInt::from_u32(0), b"");
     drop(at_point);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    other.yes.store(false, Relaxed);
     at_host.close(VarInt::from_u32(0), b"");
     host_end.close().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    while let Ok(request) = point.asked.try_recv() {
-        assert!(!matches!(request, DeviceRequest::Revoke(_)));
+    let revoke = |r| if let DeviceRequest::Revoke(bytes) = r { Some(bytes) } else { None };
+    for _ in 0..2 {
+        other.asked(revoke).await;
     }
     // It comes back and is in no mood at first.
     point.yes.store(false, Relaxed);
     let (_again_end, _again) = point.connect(&fog).await;
-    let revoke = |r| if let DeviceRequest::Revoke(bytes) = r { Some(bytes) } else { None };
     let bytes = point.asked(revoke).await;
     let said = fogbank_betanet::lease::Revocation::open(&bytes, clock()).unwrap().said;
     assert_eq!(said.instances, [instance]);
     point.yes.store(true, Relaxed);
     point.asked(revoke).await;
-    // Once it has said yes to all of it, it is left alone.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    while point.asked.try_recv().is_ok() {}
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    while let Ok(request) = point.asked.try_recv() {
-        assert!(!matches!(request, DeviceRequest::Revoke(_)), "it has confirmed");
-    }
+    // Once it has said yes to all of it, it is left alone; the other, which has not, is told on.
+    let mut told_with_the_other = async |times| {
+        while other.asked.try_recv().is_ok() {}
+        for _ in 0..times {
+            other.asked(revoke).await;
+        }
+        std::iter::from_fn(|| point.asked.try_recv().ok()).filter_map(revoke).count()
+    };
+    told_with_the_other(2).await;
+    assert_eq!(told_with_the_other(3).await, 0, "it has confirmed");
     fog.allocator.shutdown().await;
 }
 

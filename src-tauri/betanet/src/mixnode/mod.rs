@@ -112,7 +112,7 @@ impl Mixnode {
         self.pipeline.services.probe_shares(Instant::now())
     }
 
-    /// The owner changed what it may take. Replay tags of keys that are out already stay sized by the old rate.
+    /// The owner changed what it may take.
     pub fn set_rate(&self, rate: Rate) {
         self.pipeline.set_rate(rate);
     }

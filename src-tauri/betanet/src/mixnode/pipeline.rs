@@ -135,6 +135,7 @@ impl Pipeline {
 
     pub(super) fn set_rate(&self, rate: Rate) {
         lock(&self.intake).set_rate(rate);
+        lock(&self.keys).set_most_tags(most_tags(rate));
     }
 
     /// Makes keys for the epochs to come and forgets those that are over.
@@ -201,10 +202,14 @@ impl Pipeline {
     fn unwrap(self: &Arc<Self>, bytes: Vec<u8>, place: Place) {
         let Ok(packet) = Packet::from_vec(bytes) else { return count(&self.counters.refused) };
         let Some(key) = self.key(&packet) else { return count(&self.counters.refused) };
+        if key.full() {
+            return count(&self.counters.dropped_rate);
+        }
         let Ok(opened) = open_with(&key.secret, &key.public, packet) else { return count(&self.counters.refused) };
         match key.check(opened.replay_tag()) {
             Seen::New => {}
             Seen::Before => return count(&self.counters.replays),
+            // Another thread took the last place meanwhile.
             Seen::Full => return count(&self.counters.dropped_rate),
         }
         match opened.peel() {
@@ -347,4 +352,35 @@ impl Peers {
 /// A lock whose holder can't leave it half changed, so a panic elsewhere spoils nothing.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::MIX_LOOP_MEAN;
+    use fogbank_sphinx::PACKET_BYTES;
+    use iroh::SecretKey;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_key_whose_tags_are_full_costs_no_key_exchange_until_its_owner_lends_more() {
+        let endpoint = crate::link::bind(SecretKey::generate(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let (directory, rate) = (DirectoryHub::default(), Rate::of_packets_s(1));
+        let config = MixConfig { directory, clock: FogClock::default(), rate, loop_mean: MIX_LOOP_MEAN };
+        let pipeline = Pipeline::start(endpoint, config);
+        let forged = || {
+            let place = pipeline.places.take().unwrap();
+            pipeline.unwrap(vec![0; PACKET_BYTES], place);
+            let counters = pipeline.counters.read();
+            (counters.refused, counters.dropped_rate)
+        };
+        assert_eq!(forged(), (1, 0), "a packet that the exchange shows to be none");
+        let key = pipeline.key(&Packet::from_vec(vec![0; PACKET_BYTES]).unwrap()).unwrap();
+        for number in 0..most_tags(rate) as u64 {
+            assert_eq!(key.check(u128::from(number.reverse_bits()).rotate_left(64).to_be_bytes()), Seen::New);
+        }
+        assert_eq!(forged(), (1, 1), "nobody looked into it");
+        pipeline.set_rate(Rate::of_packets_s(2));
+        assert_eq!(forged(), (2, 1), "there is room again, with the key that is out");
+        pipeline.stop();
+    }
 }
