@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn limits_that_are_not_named_stay() {
-        let present = RelayDto { rate_kb_s: Some(1_000), month_gb: Some(50), month_used_mb: 0, rests: false };
+        let present = RelayDto { on: true, rate_kb_s: Some(1_000), month_gb: Some(50), month_used_mb: 0, rests: false };
         let ask = |words: &str| {
             let words = ["fogbankd", "relay-limits"].into_iter().chain(words.split_whitespace());
             match Arguments::try_parse_from(words).ok()?.command {
