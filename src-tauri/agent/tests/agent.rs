@@ -230,6 +230,11 @@ impl Scene {
     }
 }
 
+/// Of a disk that may be nearly full, as a machine that tests is.
+fn share() -> Share {
+    Share { keep_free_percent: 0, ..Share::default() }
+}
+
 fn agent(fog: &Fog, device: &Device, street: &Street) -> Agent {
     let config = AgentConfig {
         device: device.id(),
@@ -237,7 +242,7 @@ fn agent(fog: &Fog, device: &Device, street: &Street) -> Agent {
         endpoint: device.endpoint.clone(),
         bundles: device.bundles.clone(),
         folder: device.folder.path().to_owned(),
-        share: fogbank_agent::Share::default(),
+        share: share(),
     };
     Agent::start(config, street.clone())
 }
@@ -342,9 +347,9 @@ async fn the_owners_word_closes_the_device() {
     scene.agent.drain(None);
     scene.report("it takes part again", |r| r.offer.open && r.drain.is_none()).await;
 
-    scene.agent.share(Share { storage_mb: 0, ..Share::default() });
+    scene.agent.share(Share { storage_mb: 0, ..share() });
     scene.report("without room it is closed", |r| !r.offer.open).await;
-    scene.agent.share(Share { storage_mb: 200, ..Share::default() });
+    scene.agent.share(Share { storage_mb: 200, ..share() });
     scene.report("with less room it is open", |r| r.offer.lent.storage_mb == 200).await;
     scene.agent.power(Power::Battery { share: 0.5, charging: false });
     scene.report("told power counts", |r| r.power == Power::Battery { share: 0.5, charging: false }).await;
@@ -467,7 +472,7 @@ async fn an_instance_that_nobody_can_find_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_on_its_way_counts_when_room_is_made() {
     let scene = Scene::start().await;
-    scene.agent.share(Share { storage_mb: 100, ..Share::default() });
+    scene.agent.share(Share { storage_mb: 100, ..share() });
     scene.report("it lends 100 MB", |r| r.offer.lent.storage_mb == 100).await;
     let spare = scene.publisher.import(site(&[("index.html", &noise(b"spare", 2_500_000))]).path()).await;
     let wanted = scene.device.wanted(&scene.fog, spare.id, &[&scene.publisher]);
