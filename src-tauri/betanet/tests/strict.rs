@@ -113,6 +113,24 @@ async fn guards_without_room_say_so_and_nothing_is_sent() {
     assert!((1..=30).contains(&refused), "{refused}");
 }
 
+/// A page at fast would else wait for a third of its packets in the slots of somebody's strict page, or of a strict site on the same device.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_levels_leave_the_slots_alone() {
+    let net = Net::start(9).await;
+    let client = net.member();
+    ready(&client).await;
+    let _in_use = client.hold(Level::Strict);
+    client.prepare(Level::Strict).await.expect("a guard has room");
+    let filled = || client.counters().slots - client.counters().slots_of_cover;
+    let (before, to, began) = (filled(), net.mixes[0].0.id, Instant::now());
+    for _ in 0..300 {
+        client.send(to, Level::Fast, &ToMix::Drop).await.expect("it is sent");
+    }
+    let slots = began.elapsed().as_secs_f64() / CONSTANT_SLOT.as_secs_f64();
+    // The two counters are read one after the other.
+    assert!(filled() - before <= 1, "{} of 300 packets went into {slots:.0} slots", filled() - before);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_for_a_slot_is_bounded_and_the_rest_waits_outside() {
     let net = Net::start(9).await;

@@ -347,10 +347,12 @@ impl Shared {
         self.net_via(directory, None, choose)
     }
 
-    /// The same, with `only` this guard.
+    /// The same, with `only` this guard. Without one, the guard of constant rate is left to level strict while another is up: its slots would hold
+    /// up a third of all packets at the other levels, and with them each tunnel.
     fn net_via<T>(&self, directory: &Directory, only: Option<MixId>, choose: impl FnOnce(&Net<'_>) -> T) -> T {
         let guards = self.guards.borrow();
-        let guard_up = |id| only.is_none_or(|only| only == id) && self.links.is_up(id);
+        let shaped = self.strict.shaped().filter(|shaped| guards.ids().any(|id| id != *shaped && self.links.is_up(id)));
+        let guard_up = |id| only.map_or(shaped != Some(id), |only| only == id) && self.links.is_up(id);
         let epoch = epoch::at(self.now(directory));
         choose(&Net { directory, epoch, guards: &guards, exclude: &self.exclude, guard_up: &guard_up })
     }
