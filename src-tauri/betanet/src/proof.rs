@@ -225,6 +225,11 @@ impl ContainerIdentity {
         Self { direct, ..self }
     }
 
+    /// Whether it offers a direct connection.
+    pub fn offers_direct(&self) -> bool {
+        self.direct
+    }
+
     /// The seed, to be kept in the publisher's profile or keyring and nowhere else.
     pub fn seed(&self) -> &Zeroizing<[u8; 32]> {
         &self.seed

@@ -88,6 +88,11 @@ impl Host {
         std::mem::replace(&mut *self.entrance.lock().unwrap_or_else(PoisonError::into_inner), entrance)
     }
 
+    /// The entrance by which visitors may come.
+    pub fn entrance(&self) -> Option<Entrance> {
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What visitors have open now.
     pub fn open(&self) -> Open {
         let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
