@@ -50,6 +50,9 @@ struct Kept {
     /// Base32 of the access key of a private one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     access: Option<String>,
+    /// Whether it offers a direct connection.
+    #[serde(default)]
+    direct: bool,
 }
 
 const VERSION: u16 = 1;
@@ -70,8 +73,9 @@ impl ContainerKeys {
         id: ContainerId,
         bundle: BundleId,
         access: Option<AccessKey>,
+        direct: bool,
     ) -> Result<ContainerIdentity, KeyError> {
-        let identity = ContainerIdentity::generate(&mut rand::rng()).map_err(KeyError::Key)?;
+        let identity = ContainerIdentity::generate(&mut rand::rng()).map_err(KeyError::Key)?.offering_direct(direct);
         let path = self.file(id);
         let failed = |source| KeyError::File { path: path.clone(), source };
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
@@ -80,7 +84,7 @@ impl ContainerKeys {
         }
         let seed = BASE32_NOPAD.encode(identity.seed().as_slice()).to_lowercase();
         let access = access.map(|key| key.to_string());
-        let kept = Kept { version: VERSION, seed, bundle, access };
+        let kept = Kept { version: VERSION, seed, bundle, access, direct };
         let text = Zeroizing::new(serde_json::to_vec_pretty(&kept).map_err(|e| failed(e.into()))?);
         write_private(&path, &text).map_err(failed)?;
         Ok(identity)
@@ -91,6 +95,7 @@ impl ContainerKeys {
         let kept = read(&self.file(id))?;
         let seed = Zeroizing::new(BASE32_NOPAD.decode(kept.seed.to_uppercase().as_bytes()).ok()?);
         let identity = ContainerIdentity::from_seed(seed.as_slice().try_into().ok()?).ok()?;
+        let identity = identity.offering_direct(kept.direct);
         let access = kept.access.as_ref().and_then(|key| key.parse().ok());
         Some((identity, access))
     }
@@ -141,11 +146,15 @@ mod tests {
         let profile = Profile::open(folder.path()).unwrap();
         let keys = ContainerKeys::of(&profile, FogId([2; 32]));
         let (one, two) = (ContainerId([1; 16]), ContainerId([2; 16]));
-        let identity = keys.create(one, BUNDLE, None).unwrap();
-        keys.create(two, BUNDLE, Some(AccessKey([3; 32]))).unwrap();
+        let identity = keys.create(one, BUNDLE, None, true).unwrap();
+        keys.create(two, BUNDLE, Some(AccessKey([3; 32])), false).unwrap();
         let (restored, access) = keys.load(one).unwrap();
         assert_eq!((restored.onion(), access), (identity.onion(), None), "the file restores the address");
         assert_eq!(keys.load(two).unwrap().1, Some(AccessKey([3; 32])));
+        assert!(
+            restored.offers_direct() && !keys.load(two).unwrap().0.offers_direct(),
+            "what is signed further ahead says the same"
+        );
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
