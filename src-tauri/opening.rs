@@ -2,9 +2,12 @@
 
 use fogbank_node::{NodeOptions, ProxyPort, Session, SessionError};
 use serde::Serialize;
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tauri::{AppHandle, Manager};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
+
+/// A node that starts while the window is closed is waited for this long: it takes seconds, and a disk that hangs keeps no process for ever.
+const START_WAIT: Duration = Duration::from_secs(15);
 
 /// How far the way to the node is, for the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,9 +57,7 @@ impl Opening {
             if let Stage::Failed { what, .. } = &opened {
                 tracing::error!("{what}");
             }
-            let session = if let Stage::Ready(session, _) = &opened { Some(session.clone()) } else { None };
-            told.send_replace(opened);
-            if let Some(session) = session {
+            if let Some(session) = arrive(&told, opened).await {
                 session.ended().await;
                 app.exit(0);
             }
@@ -83,12 +84,36 @@ impl Opening {
         }
     }
 
-    /// Ends a node that this process hosts.
+    /// Ends a node that this process hosts; one that is just starting, once it has started.
     pub(crate) async fn end(&self) {
+        let mut stages = self.stage.subscribe();
+        let started = stages.wait_for(|stage| !matches!(stage, Stage::Starting));
+        if timeout(START_WAIT, started).await.is_err() {
+            tracing::warn!("the node was still starting when the window was closed");
+        }
         let stage = self.stage.send_replace(Stage::Ended);
         if let Stage::Ready(session, _) = stage {
             session.shutdown().await;
         }
+    }
+}
+
+/// Makes what was opened known. When the window has been closed meanwhile, it is ended again at once; gives the node otherwise.
+async fn arrive(stage: &watch::Sender<Stage>, opened: Stage) -> Option<Arc<Session>> {
+    let session = if let Stage::Ready(session, _) = &opened { Some(session.clone()) } else { None };
+    let awaited = stage.send_if_modified(|stage| {
+        let awaited = matches!(stage, Stage::Starting);
+        if awaited {
+            *stage = opened;
+        }
+        awaited
+    });
+    match session {
+        Some(session) if !awaited => {
+            session.shutdown().await;
+            None
+        }
+        session => session,
     }
 }
 
@@ -123,4 +148,30 @@ fn options(app: &AppHandle) -> Result<(PathBuf, NodeOptions), String> {
         options.listen = listen.to_string_lossy().parse().map_err(|e| format!("FOGBANK_LISTEN: {e}"))?;
     }
     Ok((profile, options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_window_that_is_closed_while_its_node_starts_leaves_none_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            NodeOptions { listen: std::net::Ipv4Addr::LOCALHOST.into(), proxy: ProxyPort::Off, ..NodeOptions::default() };
+        let hosted = async || {
+            let opened = open(folder.path().to_owned(), options).await;
+            assert!(matches!(&opened, Stage::Ready(session, _) if session.is_hosted()));
+            opened
+        };
+        // Closed before, and given up waiting.
+        let ended = watch::Sender::new(Stage::Ended);
+        assert!(arrive(&ended, hosted().await).await.is_none() && matches!(*ended.borrow(), Stage::Ended));
+        // Closed before, and waited for: the profile is free again afterwards.
+        let opening = Opening { stage: watch::Sender::new(Stage::Starting) };
+        let (arrived, ()) = tokio::join!(async { arrive(&opening.stage, hosted().await).await }, opening.end());
+        assert!(arrived.is_some() && matches!(*opening.stage.borrow(), Stage::Ended));
+        drop(arrived);
+        assert!(arrive(&ended, hosted().await).await.is_none());
+    }
 }

@@ -51,6 +51,9 @@ pub(crate) enum Ask {
 
 /// An instance's reins.
 struct Running {
+    /// What it needs: which bundle, of how many bytes.
+    bundle: BundleId,
+    bytes: u64,
     leases: watch::Sender<Vec<Vec<u8>>>,
     leased_until: watch::Sender<Option<UnixMs>>,
     drain: watch::Sender<Option<UnixMs>>,
@@ -231,8 +234,8 @@ impl<P: Publish> Actor<P> {
         };
         self.table.step(assignment.instance, InstanceState::Fetching, "fetching the content");
         tracing::info!(instance = assignment.instance.short(), onion = %assignment.onion, "an instance begins");
-        let task = tokio::spawn(make_room_and_run(job, self.excess(bytes), self.publish.clone(), self.tell.clone()));
-        self.running.insert(assignment.instance, Running { leases, leased_until, drain, end, task });
+        let task = tokio::spawn(make_room_and_run(job, self.excess(bundle, bytes), self.publish.clone(), self.tell.clone()));
+        self.running.insert(assignment.instance, Running { bundle, bytes, leases, leased_until, drain, end, task });
         Ok(())
     }
 
@@ -294,7 +297,7 @@ impl<P: Publish> Actor<P> {
         let wanted =
             Wanted { bundle, sources, permit, limits: Limits { max_bytes: bytes, ..Limits::default() }, silence: SILENCE };
         let (bundles, endpoint) = (self.config.bundles.clone(), self.config.endpoint.clone());
-        let excess = self.excess(bytes);
+        let excess = self.excess(bundle, bytes);
         self.kept_now.insert(bundle, bytes);
         self.keeping.spawn(async move {
             let kept = async {
@@ -357,11 +360,18 @@ impl<P: Publish> Actor<P> {
         Stored { others_mb: bytes / MB, kept_mb: kept.div_ceil(MB) }
     }
 
-    /// Bytes that others' bundles would take beyond what is lent if so many came.
-    fn excess(&self, bytes: u64) -> u64 {
+    /// Bytes that others' bundles would take beyond what is lent if this one came, and those that are on their way.
+    fn excess(&self, bundle: BundleId, bytes: u64) -> u64 {
         let stored = self.stored();
+        let fetching =
+            |(id, _): &(&InstanceId, &Running)| self.table.get(**id).is_some_and(|s| s.state == InstanceState::Fetching);
+        let mut coming = self.kept_now.clone();
+        coming.extend(self.running.iter().filter(fetching).map(|(_, r)| (r.bundle, r.bytes)));
+        coming.insert(bundle, bytes);
+        let coming = coming.into_iter().filter(|(id, _)| !self.config.bundles.has(*id));
+        let coming: u64 = coming.map(|(_, bytes)| bytes).fold(0, u64::saturating_add);
         let lent_mb = self.offer().lent.storage_mb + stored.kept_mb;
-        (stored.others_mb * MB).saturating_add(bytes).saturating_sub(lent_mb * MB)
+        (stored.others_mb * MB).saturating_add(coming).saturating_sub(lent_mb * MB)
     }
 
     /// Makes the report, and lets it be sent when it is another one.
@@ -371,7 +381,7 @@ impl<P: Publish> Actor<P> {
             offer: self.offer(),
             power,
             instances: self.table.reports(),
-            bundles: self.config.bundles.held().borrow().keys().copied().take(MAX_LISTED).collect(),
+            bundles: held_for_others(&self.config.bundles),
             drain: self.will.drain.clone(),
         };
         self.report.send_if_modified(|report| {
@@ -394,6 +404,13 @@ impl<P: Publish> Actor<P> {
             }
         }
     }
+}
+
+/// What a report lists. A publisher's own bundles are left out: the fog has no say in them.
+pub(crate) fn held_for_others(bundles: &Bundles) -> Vec<BundleId> {
+    let held = bundles.held();
+    let held = held.borrow();
+    held.iter().filter(|(_, h)| h.for_others()).map(|(id, _)| *id).take(MAX_LISTED).collect()
 }
 
 fn not_here() -> Refusal {

@@ -1,7 +1,7 @@
 //! The agent's handle: what the node asks of it, and what it reports.
 
 use crate::{
-    actor::{Actor, Ask},
+    actor::{Actor, Ask, held_for_others},
     bundle::Bundles,
     offer::Share,
     publish::Publish,
@@ -68,7 +68,7 @@ impl Agent {
         let looking = "looking at what this device has".to_owned();
         let none = Resources::ZERO;
         let offer = Offer { capacity: none, lent: none, open: false, why: looking };
-        let bundles = config.bundles.held().borrow().keys().copied().collect();
+        let bundles = held_for_others(&config.bundles);
         let first = Report { offer, power: Power::Mains, instances: Vec::new(), bundles, drain: None };
         let (report, reports) = watch::channel(first);
         tokio::spawn(Actor::new(config, publish, report).run(taken));

@@ -4,7 +4,7 @@
 //! ended stops by itself, so that one that is cut off from the allocator serves until then and no longer.
 
 use crate::{
-    bundle::{Bundles, FetchError, FetchProgress, Wanted},
+    bundle::{Bundles, FetchError, FetchProgress, InUse, Wanted},
     publish::{Publish, Published},
     site::Site,
 };
@@ -101,10 +101,11 @@ async fn live<P: Publish>(job: Job, publish: Arc<P>, teller: &Teller) -> String 
         fetched = fetch(&job, teller) => fetched,
         () = ordered(&mut drain) => return "drained before it served".to_owned(),
     };
-    if let Err(error) = fetched {
-        return format!("the content could not be had: {error}");
-    }
-    let site = match Site::open(&job.bundles, job.wanted.bundle).await {
+    let held = match fetched {
+        Ok(held) => held,
+        Err(error) => return format!("the content could not be had: {error}"),
+    };
+    let site = match Site::of(held).await {
         Ok(site) => site,
         Err(error) => return format!("it could not start: {error}"),
     };
@@ -114,7 +115,7 @@ async fn live<P: Publish>(job: Job, publish: Arc<P>, teller: &Teller) -> String 
     serve(published, streams, site, &job.orders, &job.clock, teller).await
 }
 
-async fn fetch(job: &Job, teller: &Teller) -> Result<(), FetchError> {
+async fn fetch(job: &Job, teller: &Teller) -> Result<InUse, FetchError> {
     let mut round = 1;
     let mut pause = FETCH_PAUSE;
     loop {
@@ -137,7 +138,7 @@ async fn fetch(job: &Job, teller: &Teller) -> Result<(), FetchError> {
             never = telling => never,
         };
         match fetched {
-            Ok(_) => return Ok(()),
+            Ok((_, held)) => return Ok(held),
             Err(FetchError::Sources(_)) if round < FETCH_ROUNDS => {
                 teller
                     .tell(InstanceState::Fetching, format!("nobody gave the content yet; round {round} of {FETCH_ROUNDS}"))

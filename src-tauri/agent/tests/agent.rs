@@ -230,6 +230,11 @@ impl Scene {
     }
 }
 
+/// Of a disk that may be nearly full, as a machine that tests is.
+fn share() -> Share {
+    Share { keep_free_percent: 0, ..Share::default() }
+}
+
 fn agent(fog: &Fog, device: &Device, street: &Street) -> Agent {
     let config = AgentConfig {
         device: device.id(),
@@ -237,7 +242,7 @@ fn agent(fog: &Fog, device: &Device, street: &Street) -> Agent {
         endpoint: device.endpoint.clone(),
         bundles: device.bundles.clone(),
         folder: device.folder.path().to_owned(),
-        share: fogbank_agent::Share::default(),
+        share: share(),
     };
     Agent::start(config, street.clone())
 }
@@ -342,9 +347,9 @@ async fn the_owners_word_closes_the_device() {
     scene.agent.drain(None);
     scene.report("it takes part again", |r| r.offer.open && r.drain.is_none()).await;
 
-    scene.agent.share(Share { storage_mb: 0, ..Share::default() });
+    scene.agent.share(Share { storage_mb: 0, ..share() });
     scene.report("without room it is closed", |r| !r.offer.open).await;
-    scene.agent.share(Share { storage_mb: 200, ..Share::default() });
+    scene.agent.share(Share { storage_mb: 200, ..share() });
     scene.report("with less room it is open", |r| r.offer.lent.storage_mb == 200).await;
     scene.agent.power(Power::Battery { share: 0.5, charging: false });
     scene.report("told power counts", |r| r.power == Power::Battery { share: 0.5, charging: false }).await;
@@ -434,6 +439,7 @@ async fn copies_are_kept_for_others_and_survive_a_restart() {
     };
     let (kind, words) = scene.refused(keep(u64::MAX)).await;
     assert!(kind == RefusalKind::Busy && words.contains("are free here"), "{words}");
+    let own = scene.device.import(site(&[("index.html", b"its own")]).path()).await;
     scene.done(keep(bundle.bytes)).await;
     scene.done(keep(bundle.bytes)).await;
     scene.report("it is told when it is whole", |r| r.bundles.contains(&bundle.id)).await;
@@ -446,6 +452,9 @@ async fn copies_are_kept_for_others_and_survive_a_restart() {
     let again = agent(&scene.fog, &scene.device, &scene.street);
     let first = again.reports().borrow().clone();
     assert!(first.instances.is_empty() && first.bundles.contains(&bundle.id), "{first:?}");
+    assert!(!first.bundles.contains(&own.id), "what it published itself is not the fog's");
+    let now = scene.report("nor later", |r| r.offer.open).await;
+    assert!(!now.bundles.contains(&own.id), "{now:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -458,4 +467,24 @@ async fn an_instance_that_nobody_can_find_says_so() {
     assert!(unready.reason.contains("can't find it"), "{unready:?}");
     found.send_replace(true);
     scene.state(ONE, InstanceState::Ready).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_its_way_counts_when_room_is_made() {
+    let scene = Scene::start().await;
+    scene.agent.share(Share { storage_mb: 100, ..share() });
+    scene.report("it lends 100 MB", |r| r.offer.lent.storage_mb == 100).await;
+    let spare = scene.publisher.import(site(&[("index.html", &noise(b"spare", 2_500_000))]).path()).await;
+    let wanted = scene.device.wanted(&scene.fog, spare.id, &[&scene.publisher]);
+    drop(scene.device.bundles.cache(&scene.device.endpoint, &wanted, |_| ()).await.unwrap());
+    // Nobody has these two. Each has room beside the spare one, both together have not.
+    for (n, instance, storage_mb) in [(1, ONE, 50), (2, TWO, 49)] {
+        assert!(scene.device.holds(spare.id));
+        let given = Resources { storage_mb, ..SOME };
+        let expires = UnixMs(now().0 + 10_000);
+        scene.done(DeviceRequest::Reserve { instance, container: CONTAINER, given, expires, epoch: 1 }).await;
+        scene.done(scene.confirm(instance, BundleId([n; 32]), storage_mb * 1_000_000)).await;
+    }
+    until("the spare one gives way", || !scene.device.holds(spare.id)).await;
+    assert_eq!(scene.state(ONE, InstanceState::Fetching).await.state, InstanceState::Fetching);
 }

@@ -50,7 +50,7 @@ async fn a_bundle_goes_from_device_to_device() {
 
     // The publisher leaves; a device gives it on.
     publisher.endpoint.close().await;
-    let fetched = two.bundles.cache(&two.endpoint, &two.wanted(&fog, bundle.id, &[&one]), |_| ()).await.unwrap();
+    let (fetched, _) = two.bundles.cache(&two.endpoint, &two.wanted(&fog, bundle.id, &[&one]), |_| ()).await.unwrap();
     assert!(fetched.moved_bytes > 300_000 && two.holds(bundle.id));
     // What is here is not fetched again, whoever is asked.
     let again = two.bundles.keep(&two.endpoint, &two.wanted(&fog, bundle.id, &[]), |_| ()).await.unwrap();
@@ -257,6 +257,9 @@ async fn kept_until_forgotten_and_then_gone_from_the_disk() {
     device.bundles.forget(bundle.id).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(device.holds(bundle.id) && disk(&device) > LARGE as u64);
+    let late = Device::start(&fog).await;
+    let (kind, _) = refused(&late, &late.wanted(&fog, bundle.id, &[&device])).await;
+    assert_eq!(kind, RefusalKind::NotFound, "nobody new gets it");
     drop(site);
     until("it is gone from the list", || !device.holds(bundle.id)).await;
     until("it is gone from the disk", || disk(&device) < LARGE as u64).await;

@@ -72,7 +72,7 @@ async fn a_folder_is_opened_by_its_address() {
         endpoint: device.endpoint.clone(),
         bundles: device.bundles.clone(),
         folder: device.folder.path().to_owned(),
-        share: fogbank_agent::Share::default(),
+        share: fogbank_agent::Share { keep_free_percent: 0, ..fogbank_agent::Share::default() },
     };
     let agent = Agent::start(config, Host::start(net.member()));
     agent.reports().wait_for(|r| r.offer.open).await.unwrap();

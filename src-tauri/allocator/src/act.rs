@@ -9,7 +9,7 @@ use crate::{
     start::{DIRECTORY, MIX_HISTORY, Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, Signed, call, encode};
@@ -37,7 +37,7 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Devices that are asked to keep a copy get this long before they are asked again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
-/// Unknown instances are ended on one device this often.
+/// Unknown instances and bundles are ended on one device this often.
 const STRAYS_AGAIN: Duration = Duration::from_secs(5);
 /// A device answers within moments: what it is asked begins work and does not wait for it.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -52,6 +52,8 @@ pub(crate) struct Actor {
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
     /// When a device was last asked to end what nobody knows.
     strays: HashMap<DeviceId, Instant>,
+    /// Since when there are mixes enough for instances to be found.
+    routable: Option<UnixMs>,
     /// When this round began.
     round: Instant,
     /// Devices that did not answer: not asked again for a while, so that one mute device does not hold all others up.
@@ -66,6 +68,7 @@ impl Actor {
             serving: Serving::default(),
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
+            routable: None,
             round: Instant::now(),
             mute: Mutex::default(),
         }
@@ -99,6 +102,9 @@ impl Actor {
         let mut world = look(&self.shared).await?;
         let clock = Instant::now();
         self.round = clock;
+        let routable = self.shared.directory().is_some_and(|signed| signed.directory.usable(&[]).is_ok());
+        self.routable = routable.then(|| self.routable.unwrap_or(world.now));
+        world.routable = self.routable;
         self.kept_asked.retain(|_, at| at.elapsed() < KEEP_AGAIN);
         self.strays.retain(|_, at| at.elapsed() < STRAYS_AGAIN);
         for container in &mut world.containers {
@@ -174,12 +180,11 @@ impl Actor {
                 Ok(())
             }
             Action::End { device, instance } if instance_device(world, instance).is_none() => {
-                // Nobody waits for the end of what nobody knows; it is asked for again as long as it is listed.
-                let recently = self.strays.get(&device).is_some_and(|at| *at != self.round && at.elapsed() < STRAYS_AGAIN);
-                if !recently && let Some(member) = self.shared.registry.member(device) {
-                    self.strays.insert(device, self.round);
-                    send(member, DeviceRequest::End(instance));
-                }
+                self.clear(device, DeviceRequest::End(instance));
+                Ok(())
+            }
+            Action::LetGo { device, bundle } => {
+                self.clear(device, DeviceRequest::Forget(bundle));
                 Ok(())
             }
             Action::End { device, instance } => {
@@ -200,7 +205,6 @@ impl Actor {
                 Ok(())
             }
             Action::Forget { container } => {
-                self.forget_copies(world, container);
                 self.serving.forget(container);
                 self.rests.remove(&container);
                 store.forget(container).await
@@ -282,6 +286,7 @@ impl Actor {
             let reason = format!("{} devices said yes", reserved.len());
             self.shared.store.move_container(id, ContainerState::Starting, &reason, now()).await?;
         }
+        let mut all_start = true;
         for i in &reserved {
             let Some(assignment) = self.assignment(world, kept, i) else { continue };
             match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
@@ -294,11 +299,15 @@ impl Actor {
                 Err(refusal) => {
                     let reason = format!("the device would not start it: {refusal}");
                     self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, now()).await?;
-                    self.rest(id);
+                    all_start = false;
                 }
             }
         }
-        self.rests.remove(&id);
+        if all_start {
+            self.rests.remove(&id);
+        } else {
+            self.rest(id);
+        }
         self.shared.wake.notify_one();
         Ok(())
     }
@@ -346,17 +355,12 @@ impl Actor {
         }
     }
 
-    /// Devices that hold a deleted container's content need it no longer, unless another container has the same.
-    fn forget_copies(&self, world: &World, id: ContainerId) {
-        let Some(gone) = world.containers.iter().find(|c| c.container.id == id) else { return };
-        let bundle = gone.bundle();
-        if world.containers.iter().any(|c| c.container.id != id && c.bundle() == bundle) {
-            return;
-        }
-        for device in world.devices.iter().filter(|d| d.bundles.contains(&bundle)) {
-            if let Some(member) = self.shared.registry.member(device.id) {
-                send(member, DeviceRequest::Forget(bundle));
-            }
+    /// Asks a device to end what nobody knows. Nobody waits for that; it is asked for again as long as it is listed.
+    fn clear(&mut self, device: DeviceId, request: DeviceRequest) {
+        let recently = self.strays.get(&device).is_some_and(|at| *at != self.round && at.elapsed() < STRAYS_AGAIN);
+        if !recently && let Some(member) = self.shared.registry.member(device) {
+            self.strays.insert(device, self.round);
+            send(member, request);
         }
     }
 

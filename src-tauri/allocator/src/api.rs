@@ -146,8 +146,8 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     let world = look(shared).await.map_err(failed)?;
     let known = world.containers.iter().any(|c| c.container.id == request.id);
     let own = world.containers.iter().filter(|c| c.container.owner == member.owner).count();
-    if !known && (own >= MAX_OWN || world.containers.len() >= MAX_CONTAINERS) {
-        return Err(invalid(format!("you have {own} containers here, of {MAX_OWN} that one person may have: delete one first")));
+    if !known {
+        room_for_one(own, world.containers.len())?;
     }
     if !known && let Some(infeasible) = room(&snapshot_of(&world, &request.spec), &shared.config.policy).infeasible {
         return Ok(NodeReply::Infeasible(infeasible));
@@ -166,6 +166,19 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     shared.store.create(&kept).await.map_err(failed)?;
     tracing::info!(container = %request.id, "a container was created");
     Ok(NodeReply::Created(request.id))
+}
+
+/// Whether one more container may be created, by a person who has so many, in a fog that has so many.
+fn room_for_one(own: usize, all: usize) -> Result<(), Refusal> {
+    if own >= MAX_OWN {
+        let words = format!("you have {own} containers here, of {MAX_OWN} that one person may have: delete one first");
+        return Err(Refusal::new(RefusalKind::Invalid, words));
+    }
+    if all >= MAX_CONTAINERS {
+        let words = format!("this fog has {MAX_CONTAINERS} containers and takes no more until some are deleted");
+        return Err(Refusal::new(RefusalKind::Busy, words));
+    }
+    Ok(())
 }
 
 async fn list(shared: &Shared, member: &Member) -> Result<NodeReply, Refusal> {
@@ -278,4 +291,17 @@ async fn devices(shared: &Shared) -> Result<NodeReply, Refusal> {
         why: d.why.clone(),
     });
     Ok(NodeReply::Devices(views.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_fog_is_told_from_a_person_who_has_much() {
+        assert!(room_for_one(MAX_OWN - 1, MAX_CONTAINERS - 1).is_ok());
+        let (person, fog) = (room_for_one(MAX_OWN, MAX_OWN).unwrap_err(), room_for_one(0, MAX_CONTAINERS).unwrap_err());
+        assert!(person.kind == RefusalKind::Invalid && person.message.contains("you have"), "{person}");
+        assert!(fog.kind == RefusalKind::Busy && !fog.message.contains("you have"), "{fog}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What should be done, from what is seen: a pure function, decided afresh each time.
 
 use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
-use fogbank_model::{ContainerId, ContainerState, DeviceId, InstanceId, InstanceState};
+use fogbank_model::{BundleId, ContainerId, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState};
 use std::collections::HashSet;
 
 /// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
@@ -11,8 +11,18 @@ pub(crate) const HOLDERS: usize = 2;
 pub(crate) const SIGNATURES_ENDED: &str = "what its publisher signed ahead has ended: open Fogbank on the publisher's device, \
     which signs anew, and start the container again";
 
-/// Instances that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds nobody up.
+/// Instances and bundles that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds
+/// nobody up.
 const STRAYS: usize = 8;
+
+/// A device that was told to start an instance has this long to fetch the content, and as long again as it takes at [`SLOWEST_BYTES_S`]: room
+/// for the agent's three rounds over a few sources.
+const FETCH: DurationMs = DurationMs::from_s(10 * 60);
+/// A quarter of a megabit a second: a slow home line's share when a few devices fetch from it.
+const SLOWEST_BYTES_S: u64 = 32_000;
+/// An instance that has its content and that no introduction point knows for so long is given up: registering takes seconds, and replacing
+/// all three points, one after another, about 70.
+const FOUND: DurationMs = DurationMs::from_s(5 * 60);
 
 /// One thing to do. Each can be done twice without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +43,8 @@ pub(crate) enum Action {
     End { device: DeviceId, instance: InstanceId },
     /// Let a device hold a copy of a container's bundle.
     Keep { container: ContainerId, device: DeviceId },
+    /// Let a device's copy of a bundle go.
+    LetGo { device: DeviceId, bundle: BundleId },
     /// Forget a container that was deleted and has stopped.
     Forget { container: ContainerId },
 }
@@ -73,15 +85,18 @@ fn live(container: &SeenContainer) -> impl Iterator<Item = &SeenInstance> {
     container.instances.iter().filter(|i| i.instance.state.is_live())
 }
 
-/// Instances whose device is gone or has forgotten them.
+/// Instances whose device is gone, has forgotten them, or does not get them ready.
 fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
     for i in live(container) {
         let instance = &i.instance;
         let reason = match world.device(instance.device) {
             None => "its device was removed".to_owned(),
             Some(d) if d.lost => format!("{} is gone without a word", d.name),
-            // What a device once reported it goes on listing until the end is acknowledged.
-            Some(d) if instance.state != InstanceState::Reserved && forgot(d, instance.id) => format!("{} was restarted", d.name),
+            Some(d) if forgot(d, i) => format!("{} was restarted", d.name),
+            Some(d) if overdue(world, container, instance) => match instance.state {
+                InstanceState::Fetching => format!("{} did not fetch the content in time", d.name),
+                _ => format!("visitors could not find it at {} for {} minutes", d.name, FOUND.0 / 60_000),
+            },
             Some(_) => {
                 if instance.state == InstanceState::Reserved && i.expires < world.now {
                     let reason = "the reservation ended before it was used".to_owned();
@@ -94,8 +109,25 @@ fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
     }
 }
 
-fn forgot(device: &SeenDevice, instance: InstanceId) -> bool {
-    device.connected && device.listed.as_ref().is_some_and(|listed| !listed.contains(&instance))
+/// What a device once reported with its key it goes on listing until the end is acknowledged. Before that its last report may be older than
+/// the reservation.
+fn forgot(device: &SeenDevice, i: &SeenInstance) -> bool {
+    let reported = i.introduction_key.is_some();
+    reported && device.connected && device.listed.as_ref().is_some_and(|listed| !listed.contains(&i.instance.id))
+}
+
+/// Whether an instance has had its time to become ready. Only time in which it could have, and this allocator have heard of it, counts.
+fn overdue(world: &World, container: &SeenContainer, instance: &Instance) -> bool {
+    let (able, allowed) = match instance.state {
+        InstanceState::Fetching => {
+            let Image::Site { bytes, .. } = container.container.spec.image;
+            let transfer = i64::try_from(bytes / SLOWEST_BYTES_S).unwrap_or(i64::MAX / 1_000);
+            (Some(world.began), FETCH.0.saturating_add(DurationMs::from_s(transfer).0))
+        }
+        InstanceState::Starting | InstanceState::Unready => (world.routable, FOUND.0),
+        _ => return false,
+    };
+    able.is_some_and(|able| world.now.since(instance.since.max(able)).0 >= allowed)
 }
 
 fn allocating(container: &SeenContainer, actions: &mut Vec<Action>) {
@@ -210,12 +242,16 @@ fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>)
     }
 }
 
-/// Instances that devices list and nobody wants (any more).
+/// Instances and bundles that devices list and nobody wants (any more).
 fn strangers(world: &World, actions: &mut Vec<Action>) {
     let live: HashSet<InstanceId> = world.containers.iter().flat_map(live).map(|i| i.instance.id).collect();
+    let wanted: HashSet<BundleId> = world.containers.iter().map(SeenContainer::bundle).collect();
     for device in world.devices.iter().filter(|d| d.connected) {
         let unknown = device.listed.iter().flatten().filter(|listed| !live.contains(listed));
         actions.extend(unknown.take(STRAYS).map(|listed| Action::End { device: device.id, instance: *listed }));
+        // Devices list what they hold for others only, so none of these is a publisher's own that is on its way here.
+        let unknown = device.bundles.iter().filter(|held| !wanted.contains(held));
+        actions.extend(unknown.take(STRAYS).map(|held| Action::LetGo { device: device.id, bundle: *held }));
     }
 }
 

@@ -1,7 +1,9 @@
 //! Decisions on small worlds.
 
 use super::*;
+use crate::place::snapshot_for;
 use fogbank_model::{BundleId, Container, ContainerSpec, Image, Instance, Level, OwnerId, Resources, UnixMs};
+use fogbank_placement::{Outcome, Policy, plan};
 use fogbank_wire::Roles;
 
 const NOW: UnixMs = UnixMs(1_000_000);
@@ -38,7 +40,7 @@ fn instance(n: u8, state: InstanceState) -> SeenInstance {
             epoch: 1,
         },
         expires: UnixMs(NOW.0 + 1),
-        introduction_key: None,
+        introduction_key: (state != InstanceState::Reserved).then_some([n; 32]),
     }
 }
 
@@ -73,7 +75,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         rests: false,
         signed_until: UnixMs(i64::MAX),
     };
-    World { now: NOW, devices, containers: vec![container] }
+    World { now: NOW, began: UnixMs(0), routable: Some(UnixMs(0)), devices, containers: vec![container] }
 }
 
 fn moved(actions: &[Action], to: ContainerState) -> bool {
@@ -149,6 +151,57 @@ fn a_restarted_device_lost_what_it_no_longer_lists_and_ends_what_nobody_wants() 
     assert!(actions.iter().any(|a| matches!(a, Action::MoveInstance { to: InstanceState::Lost, .. })));
     w.devices[0].listed = None;
     assert!(!decide(&w).iter().any(|a| matches!(a, Action::MoveInstance { .. })), "before its first report nothing is known");
+}
+
+#[test]
+fn what_a_device_has_not_reported_yet_is_not_lost() {
+    let mut w = world(ContainerState::Starting, vec![instance(1, InstanceState::Fetching), instance(2, InstanceState::Fetching)]);
+    // Its last report is older than the reservation.
+    w.devices[0].listed = Some(Vec::new());
+    w.containers[0].instances[0].introduction_key = None;
+    assert!(!decide(&w).iter().any(|a| matches!(a, Action::MoveInstance { .. })));
+    w.containers[0].instances[0].introduction_key = Some([1; 32]);
+    assert!(decide(&w).iter().any(|a| matches!(a, Action::MoveInstance { to: InstanceState::Lost, .. })));
+}
+
+#[test]
+fn what_does_not_become_ready_is_given_up_and_another_device_is_preferred() {
+    use InstanceState::{Fetching, Ready, Starting, Unready};
+    let given_up = |w: &World| decide(w).iter().any(|a| matches!(a, Action::MoveInstance { to: InstanceState::Lost, .. }));
+    let minutes = |n: i64| UnixMs(NOW.0 + DurationMs::from_s(n * 60).0);
+    for (state, allowed) in [(Fetching, 10), (Starting, 5), (Unready, 5)] {
+        let mut w = world(ContainerState::Starting, vec![instance(1, state), instance(2, Ready)]);
+        w.now = UnixMs(minutes(allowed).0 - 1);
+        assert!(!given_up(&w), "{state}");
+        w.now = minutes(allowed);
+        assert!(given_up(&w), "{state}");
+        // Neither an allocator that was away nor a fog without mixes enough is a device's fault.
+        let since = UnixMs(NOW.0 + 1);
+        let (late, unroutable) =
+            (World { began: since, routable: Some(since), ..w.clone() }, World { routable: None, ..w.clone() });
+        assert!(!given_up(&late) && given_up(&unroutable) == (state == Fetching), "{state}");
+        if state == Fetching {
+            let Image::Site { bytes, .. } = &mut w.containers[0].container.spec.image;
+            *bytes = 60 * SLOWEST_BYTES_S;
+            assert!(!given_up(&w));
+            w.now = minutes(allowed + 1);
+            assert!(given_up(&w), "a large site gets longer, but not for ever");
+        }
+        // Once it is given up, a place is sought, and where it failed is the last choice.
+        w.containers[0].instances[0].instance.state = InstanceState::Lost;
+        assert!(decide(&w).contains(&Action::Place { container: ContainerId([1; 16]) }));
+        w.containers[0].container.spec.requirements = Resources { memory_mb: 1, ..Resources::ZERO };
+        for d in &mut w.devices {
+            d.lent = Resources { cpu_millicores: 1_000, memory_mb: 1_000, storage_mb: 1_000, bandwidth_kbps: 1_000 };
+        }
+        let placed = |w: &World| match plan(&snapshot_for(w, &w.containers[0]), &Policy::default()) {
+            Outcome::Placed(plan) => plan.assignments[0].0,
+            Outcome::Infeasible(why) => panic!("{why}"),
+        };
+        assert_ne!(placed(&w), DeviceId([1; 32]));
+        w.devices.retain(|d| d.id.0[0] <= 2);
+        assert_eq!(placed(&w), DeviceId([1; 32]), "there is no other");
+    }
 }
 
 #[test]

@@ -27,13 +27,14 @@ pub(crate) fn signed_until(kept: &KeptContainer) -> UnixMs {
     decode::<ServiceProof>(&kept.proof).map_or(UnixMs(0), |proof| renewal::signed_until(&proof, now()))
 }
 
-/// Everything at this moment.
+/// Everything at this moment, but for what the actor remembers.
 pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
-    let clock = Instant::now();
-    let members = shared.registry.snapshot(clock);
     let devices = shared.store.devices().await?;
     let containers = shared.store.containers().await?;
     let instances = shared.store.instances(now().plus(DurationMs(-SHOWN.0))).await?;
+    // After the store: what a report brought into it is then in the report that is seen.
+    let clock = Instant::now();
+    let members = shared.registry.snapshot(clock);
     let devices = devices.into_iter().map(|kept| {
         let here = members.here.get(&kept.id);
         let gone = members.gone.get(&kept.id);
@@ -74,7 +75,10 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             .collect(),
         container: kept.container,
     });
-    Ok(World { now: now(), devices: devices.collect(), containers: containers.collect() })
+    let now = now();
+    let before = i64::try_from(shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let began = now.plus(DurationMs(before.saturating_neg()));
+    Ok(World { now, began, routable: None, devices: devices.collect(), containers: containers.collect() })
 }
 
 #[cfg(test)]

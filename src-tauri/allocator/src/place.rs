@@ -4,7 +4,7 @@ use crate::{
     availability::guess,
     world::{SeenContainer, SeenDevice, World},
 };
-use fogbank_model::{ContainerSpec, DeviceId, Resources};
+use fogbank_model::{ContainerSpec, DeviceId, InstanceState, Resources};
 use fogbank_placement::{BatteryShare, DeviceSnapshot, Request, Snapshot};
 use fogbank_wire::Power;
 
@@ -28,7 +28,14 @@ pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot
         instances: spec.instances.saturating_sub(staying),
         availability_target: None,
     };
-    snapshot(world, request, &taken)
+    let mut snapshot = snapshot(world, request, &taken);
+    // Where it was lost lately it may be lost again: another device is tried first.
+    for lost in container.instances.iter().filter(|i| i.instance.state == InstanceState::Lost) {
+        for device in snapshot.devices.iter_mut().filter(|d| d.id == lost.instance.device) {
+            device.reliability /= 2.0;
+        }
+    }
+    snapshot
 }
 
 /// The fog as the planner sees it for a request of someone who has nothing yet.
@@ -59,7 +66,7 @@ fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
         capacity: d.lent,
         availability: guess(d.power),
         battery,
-        // Everybody counts as reliable until histories are kept.
+        // Everybody counts as reliable until histories are kept, but for what happened to the container in the last hour.
         reliability: 1.0,
         hosts: false,
         suitable: free && d.connected && d.open && d.draining.is_none(),

@@ -20,6 +20,8 @@ const MAX_WORDS_CHARS: usize = 256;
 pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<(), Refusal> {
     let report = bounded(report)?;
     let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
+    // Before anything of it is stored: whoever sees in the store what a report said sees the report, too.
+    shared.registry.reported(member.device, report.clone(), Instant::now());
     let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
     shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
     let instances = shared.store.instances(now()).await.map_err(failed)?;
@@ -41,7 +43,6 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
             }
         }
     }
-    shared.registry.reported(member.device, report, Instant::now());
     Ok(())
 }
 

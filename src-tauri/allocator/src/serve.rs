@@ -11,7 +11,7 @@ use crate::{
     world::{SeenInstance, World},
 };
 use fogbank_betanet::{address::Period, directory::Directory};
-use fogbank_model::{ContainerId, InstanceId, InstanceState, MixId, UnixMs};
+use fogbank_model::{ContainerId, InstanceId, MixId, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, call, decode};
 use std::{
@@ -103,9 +103,7 @@ impl Actor {
             let able: Vec<&SeenInstance> = container
                 .instances
                 .iter()
-                .filter(|i| {
-                    i.introduction_key.is_some() && matches!(i.instance.state, InstanceState::Starting | InstanceState::Ready)
-                })
+                .filter(|i| i.introduction_key.is_some() && service::takes_leases(i.instance.state))
                 .collect();
             let stale: Vec<&SeenInstance> =
                 able.iter().copied().filter(|i| !self.serving.leased.get(&i.instance.id).is_some_and(&fresh)).collect();

@@ -66,6 +66,11 @@ fn signers_of<const N: usize>(proof: &ServiceProof, periods: [Period; N], now: U
         .collect()
 }
 
+/// Whether an instance in this state registers at introduction points. One that is unready does so above all: it may have missed new ones.
+pub(crate) const fn takes_leases(state: InstanceState) -> bool {
+    matches!(state, InstanceState::Starting | InstanceState::Ready | InstanceState::Unready)
+}
+
 /// The leases of an instance, one a period; `None` before it has told its key or when it does not serve.
 pub(crate) fn leases(
     signers: &[DescriptorSigner],
@@ -75,8 +80,7 @@ pub(crate) fn leases(
     now: UnixMs,
 ) -> Option<Vec<Vec<u8>>> {
     let key = i.introduction_key?;
-    let serves = matches!(i.instance.state, InstanceState::Starting | InstanceState::Ready | InstanceState::Unready);
-    if !serves || points.is_empty() {
+    if !takes_leases(i.instance.state) || points.is_empty() {
         return None;
     }
     let issue = |signer: &DescriptorSigner| {

@@ -22,7 +22,7 @@ pub(crate) struct SeenDevice {
     pub(crate) held: Resources,
     pub(crate) power: Option<Power>,
     pub(crate) why: String,
-    /// Bundles that it holds whole.
+    /// Bundles that it holds whole for others.
     pub(crate) bundles: Vec<BundleId>,
     /// Instances that it listed in its last report; `None` before its first one since it connected.
     pub(crate) listed: Option<Vec<fogbank_model::InstanceId>>,
@@ -53,6 +53,10 @@ pub(crate) struct SeenContainer {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct World {
     pub(crate) now: fogbank_model::UnixMs,
+    /// Since when this allocator looks: what was reported before it started, it may not have heard.
+    pub(crate) began: fogbank_model::UnixMs,
+    /// Since when there are mixes enough for instances to be found; `None` while there are not.
+    pub(crate) routable: Option<fogbank_model::UnixMs>,
     pub(crate) devices: Vec<SeenDevice>,
     pub(crate) containers: Vec<SeenContainer>,
 }

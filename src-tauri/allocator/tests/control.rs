@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use fogbank_allocator::{Allocator, AllocatorConfig};
-use fogbank_betanet::{directory::clock, epoch, proof::ContainerIdentity, renewal, seal::SiteSeal};
+use fogbank_betanet::{
+    directory::{Directory, clock},
+    epoch,
+    proof::ContainerIdentity,
+    renewal,
+    seal::SiteSeal,
+};
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Image, InstanceId, InstanceState, Level, Resources,
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources,
 };
 use fogbank_wire::{
     ALPN, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest,
@@ -82,6 +88,8 @@ struct Member {
     owner: SecretKey,
     mix: Option<SecretKey>,
     yes: Arc<AtomicBool>,
+    /// Whether it starts what it reserved.
+    starts: Arc<AtomicBool>,
     asked: mpsc::UnboundedReceiver<DeviceRequest>,
     tell: mpsc::UnboundedSender<DeviceRequest>,
 }
@@ -90,7 +98,8 @@ impl Member {
     fn new(relays: bool) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let mix = relays.then(SecretKey::generate);
-        Self { key: SecretKey::generate(), owner: SecretKey::generate(), mix, yes: Arc::new(AtomicBool::new(true)), asked, tell }
+        let yes = || Arc::new(AtomicBool::new(true));
+        Self { key: SecretKey::generate(), owner: SecretKey::generate(), mix, yes: yes(), starts: yes(), asked, tell }
     }
 
     async fn connect(&self, fog: &Fog) -> (Endpoint, Connection) {
@@ -110,16 +119,14 @@ impl Member {
             invite: Some(fog.invite().await),
         };
         greet(&connection, Purpose::Control(Box::new(enrol))).await.unwrap();
-        let (answering, tell, yes) = (connection.clone(), self.tell.clone(), self.yes.clone());
+        let (answering, tell) = (connection.clone(), self.tell.clone());
+        let (yes, starts) = (self.yes.clone(), self.starts.clone());
         tokio::spawn(async move {
             while let Ok((mut send, mut recv)) = answering.accept_bi().await {
                 let Ok(request) = read_frame::<DeviceRequest>(&mut recv, MAX_FRAME_BYTES).await else { return };
                 let no = || DeviceReply::Refused(Refusal::new(RefusalKind::Busy, "not now"));
-                if let DeviceRequest::Reserve { instance, .. } = &request {
-                    // As an agent does: what it lists no more is lost.
-                    report(&answering, told(*instance, InstanceState::Reserved)).await;
-                }
-                let reply = if yes.load(Relaxed) { DeviceReply::Done } else { no() };
+                let willing = yes.load(Relaxed) && (starts.load(Relaxed) || !matches!(request, DeviceRequest::Confirm(_)));
+                let reply = if willing { DeviceReply::Done } else { no() };
                 let _ = tell.send(request);
                 let _ = write_frame(&mut send, &reply).await;
                 let _ = send.finish();
@@ -139,6 +146,12 @@ impl Member {
         };
         timeout(SOON, wait).await.expect("it is asked")
     }
+}
+
+/// How many mixes the directory lists.
+async fn mixes(fog: &Fog, connection: &Connection) -> usize {
+    let NodeReply::Directory(signed) = call(connection, &NodeRequest::Directory).await.unwrap() else { return 0 };
+    Directory::open(&signed, &FogId(*fog.endpoint.id().as_bytes())).unwrap().mixes.len()
 }
 
 /// Of no small order, and of nobody's use here.
@@ -217,45 +230,136 @@ async fn the_owner_signs_further_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     let fog = Fog::start().await;
-    let (mut point, mut host) = (Member::new(true), Member::new(false));
+    let (mut point, mut other, mut host) = (Member::new(true), Member::new(true), Member::new(false));
     let (_point_end, at_point) = point.connect(&fog).await;
-    let (host_end, at_host) = host.connect(&fog).await;
-    report(&at_host, Vec::new()).await;
-    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
-    let instance: InstanceId =
-        host.asked(|r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None }).await;
-    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
-        report(&at_host, told(instance, step)).await;
+    let (_other_end, _at_other) = other.connect(&fog).await;
+    // Both become points of what is created then.
+    while mixes(&fog, &at_point).await < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let (host_end, at_host, instance) = serving(&fog, &mut host).await;
     host.asked(|r| matches!(r, DeviceRequest::Lease { .. }).then_some(())).await;
     point.asked(|r| matches!(r, DeviceRequest::PutDescriptor(_)).then_some(())).await;
 
-    // First the point goes, then the host without a word; nobody is there to be told.
+    // First the point goes, then the host without a word. The other point is told, and again, as it never confirms.
     at_point.close(VarInt::from_u32(0), b"");
     drop(at_point);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    other.yes.store(false, Relaxed);
     at_host.close(VarInt::from_u32(0), b"");
     host_end.close().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    while let Ok(request) = point.asked.try_recv() {
-        assert!(!matches!(request, DeviceRequest::Revoke(_)));
+    let revoke = |r| if let DeviceRequest::Revoke(bytes) = r { Some(bytes) } else { None };
+    for _ in 0..2 {
+        other.asked(revoke).await;
     }
     // It comes back and is in no mood at first.
     point.yes.store(false, Relaxed);
     let (_again_end, _again) = point.connect(&fog).await;
-    let revoke = |r| if let DeviceRequest::Revoke(bytes) = r { Some(bytes) } else { None };
     let bytes = point.asked(revoke).await;
     let said = fogbank_betanet::lease::Revocation::open(&bytes, clock()).unwrap().said;
     assert_eq!(said.instances, [instance]);
     point.yes.store(true, Relaxed);
     point.asked(revoke).await;
-    // Once it has said yes to all of it, it is left alone.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    while point.asked.try_recv().is_ok() {}
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    while let Ok(request) = point.asked.try_recv() {
-        assert!(!matches!(request, DeviceRequest::Revoke(_)), "it has confirmed");
+    // Once it has said yes to all of it, it is left alone; the other, which has not, is told on.
+    let mut told_with_the_other = async |times| {
+        while other.asked.try_recv().is_ok() {}
+        for _ in 0..times {
+            other.asked(revoke).await;
+        }
+        std::iter::from_fn(|| point.asked.try_recv().ok()).filter_map(revoke).count()
+    };
+    told_with_the_other(2).await;
+    assert_eq!(told_with_the_other(3).await, 0, "it has confirmed");
+    fog.allocator.shutdown().await;
+}
+
+/// A host whose container's instance is ready, with its connection and the instance.
+async fn serving(fog: &Fog, host: &mut Member) -> (Endpoint, Connection, InstanceId) {
+    let (end, at_host) = host.connect(fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    let confirmed = |r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None };
+    let instance = host.asked(confirmed).await;
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_host, told(instance, step)).await;
     }
+    (end, at_host, instance)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_instance_is_not_lost_for_want_of_a_report() {
+    let fog = Fog::start().await;
+    let mut host = Member::new(false);
+    let (_end, at_host) = host.connect(&fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    host.asked(|r| matches!(r, DeviceRequest::Confirm(_)).then_some(())).await;
+    // For many rounds of the allocator its next report does not come; then an older one does.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    report(&at_host, Vec::new()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    while let Ok(request) = host.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::End(_) | DeviceRequest::Reserve { .. }), "{request:?}");
+    }
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_reserves_and_does_not_start_is_asked_ever_less_often() {
+    let fog = Fog::start().await;
+    let mut host = Member::new(false);
+    host.starts.store(false, Relaxed);
+    let (_end, at_host) = host.connect(&fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    create(&at_host, ContainerId([7; 16]), identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut asked = 0;
+    while let Ok(request) = host.asked.try_recv() {
+        asked += usize::from(matches!(request, DeviceRequest::Confirm(_)));
+    }
+    // Pauses of half a second, one, two and four, each a quarter less at least.
+    assert!((2..=4).contains(&asked), "{asked}");
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_unready_hears_of_new_points() {
+    let fog = Fog::start().await;
+    let (first, second, mut host) = (Member::new(true), Member::new(true), Member::new(false));
+    let (_first_end, at_first) = first.connect(&fog).await;
+    let (_host_end, at_host, instance) = serving(&fog, &mut host).await;
+    let leased = |r| matches!(r, DeviceRequest::Lease { .. }).then_some(());
+    host.asked(leased).await;
+    report(&at_host, told(instance, InstanceState::Unready)).await;
+    // Its only point goes for good, and another mix comes.
+    at_first.close(VarInt::from_u32(0), b"");
+    let (_second_end, _at_second) = second.connect(&fog).await;
+    host.asked(leased).await;
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_away_when_a_container_was_deleted_lets_its_content_go_later() {
+    let fog = Fog::start().await;
+    let (mut host, mut holder) = (Member::new(false), Member::new(false));
+    let (_end, at_host, instance) = serving(&fog, &mut host).await;
+    let (_held, at_holder) = holder.connect(&fog).await;
+    report(&at_holder, Vec::new()).await;
+    at_holder.close(VarInt::from_u32(0), b"");
+    let deleted = call(&at_host, &NodeRequest::Delete(ContainerId([7; 16]))).await.unwrap();
+    assert!(matches!(deleted, NodeReply::Done), "{deleted:?}");
+    let forget = |r| if let DeviceRequest::Forget(bundle) = r { Some(bundle) } else { None };
+    assert_eq!(host.asked(forget).await, BUNDLE);
+    let (_again, at_holder) = holder.connect(&fog).await;
+    while let Ok(request) = holder.asked.try_recv() {
+        assert!(!matches!(request, DeviceRequest::Forget(_)));
+    }
+    report(&at_holder, Vec::new()).await;
+    assert_eq!(holder.asked(forget).await, BUNDLE);
+    // It is told again as long as it says that it has it.
+    assert_eq!(holder.asked(forget).await, BUNDLE);
+    let _ = instance;
     fog.allocator.shutdown().await;
 }

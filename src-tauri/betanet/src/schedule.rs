@@ -8,6 +8,7 @@
 //! Sources: Kesdogan, Egner and Büschkes, *Stop-and-Go MIXes* (1998), and Danezis, *The Traffic Analysis of Continuous-Time Mixes* (2004),
 //! for exponential delays; Piotrowska et al., *The Loopix Anonymity System* (2017), for loops and drops by Poisson processes.
 
+use crate::link::LINK_FRAME_BYTES;
 use fogbank_model::Level;
 use rand::{Rng, RngExt as _};
 use std::{
@@ -23,9 +24,11 @@ pub const CLIENT_LOOP_MEAN: Duration = Duration::from_secs(1);
 /// How often a mix sends a loop, on average. Each costs its sender one packet and two other mixes one each: at 8 KiB, 2.5 KB/s a mix on
 /// average or 6.4 GB a month, an eighth of the 50 GB that an owner lends by default.
 pub const MIX_LOOP_MEAN: Duration = Duration::from_secs(10);
+/// What a client's constant rate takes at most, bytes a millisecond: a fifth of the 1 MB/s that an owner lends by default.
+const CONSTANT_BYTES_MS: u64 = 200;
 /// Time between the slots of a client's constant rate: 24.4 packets of 8 KiB a second are 199,805 B/s, just within a fifth of the 1 MB/s
 /// that an owner lends by default, which is what a host may spend on cover. A page of 2 MB takes its 270 packets 11 s.
-pub const CONSTANT_SLOT: Duration = Duration::from_millis(41);
+pub const CONSTANT_SLOT: Duration = Duration::from_millis((LINK_FRAME_BYTES as u64).div_ceil(CONSTANT_BYTES_MS));
 /// Packets waiting for a slot: 1.3 s at [`CONSTANT_SLOT`], below the 4 s of silence after which a tunnel gives up; more would only be late.
 pub const SLOT_QUEUE: usize = 32;
 /// A schedule that is late by more than this (the computer slept) begins anew instead of making up for what it missed.

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fogbank_node::{
     ProxyPort,
-    control::{Amounts, ControlRequest, LevelDto, RoleDto},
+    control::{Amounts, ControlRequest, LevelDto, RelayDto, RoleDto},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -87,15 +87,8 @@ pub(crate) enum Command {
         #[arg(long)]
         direct: bool,
     },
-    /// How much the mix may take: kilobytes a second, and gigabytes a month in and out. A limit that is not named is lifted.
-    RelayLimits {
-        /// Kilobytes a second.
-        #[arg(long, value_name = "KB", value_parser = clap::value_parser!(u32).range(1..))]
-        rate: Option<u32>,
-        /// Gigabytes a month.
-        #[arg(long, value_name = "GB", value_parser = clap::value_parser!(u32).range(1..))]
-        month: Option<u32>,
-    },
+    /// How much the mix may take: kilobytes a second, and gigabytes a month in and out. A limit that is not named stays as it is.
+    RelayLimits(LimitArgs),
     /// Relay packets as a mix (on) or stop (off); with --listen, run the relay at which a fog's devices behind home routers meet.
     Relay(RelayArgs),
     /// Pause lending.
@@ -194,6 +187,33 @@ pub(crate) struct RelayArgs {
     pub(crate) rate: NonZeroU16,
 }
 
+/// What is to change of a mix's limits.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct LimitArgs {
+    /// Kilobytes a second, or "none".
+    #[arg(long, value_name = "KB", value_parser = limit)]
+    rate: Option<Limit>,
+    /// Gigabytes a month, or "none".
+    #[arg(long, value_name = "GB", value_parser = limit)]
+    month: Option<Limit>,
+}
+
+/// A limit that is set or lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limit(Option<u32>);
+
+impl LimitArgs {
+    /// The request, from what is to change and what the limits are.
+    pub(crate) fn request(&self, present: &RelayDto) -> ControlRequest {
+        let wanted = |limit: Option<Limit>, present| limit.map_or(present, |Limit(limit)| limit);
+        ControlRequest::RelayLimits {
+            rate_kb_s: wanted(self.rate, present.rate_kb_s),
+            month_gb: wanted(self.month, present.month_gb),
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Args)]
 pub(crate) struct Needs {
@@ -267,7 +287,7 @@ impl Command {
             Self::Lend { switch, direct } => ControlRequest::Lend { on: *switch == Switch::On, direct: *direct },
             Self::Relay(RelayArgs { switch: None, .. }) => bail!("the relay itself is no request"),
             Self::Relay(RelayArgs { switch: Some(switch), .. }) => ControlRequest::Relay { on: *switch == Switch::On },
-            Self::RelayLimits { rate, month } => ControlRequest::RelayLimits { rate_kb_s: *rate, month_gb: *month },
+            Self::RelayLimits(_) => bail!("the limits as they are have to be asked for first"),
             Self::Pause => ControlRequest::Pause { on: true },
             Self::Resume => ControlRequest::Pause { on: false },
             Self::Drain { undo } => ControlRequest::Drain { on: !undo },
@@ -342,6 +362,19 @@ fn amount(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number above 0, or "none".
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        number => number
+            .parse()
+            .ok()
+            .filter(|n| *n > 0)
+            .map(|n| Limit(Some(n)))
+            .ok_or_else(|| format!("“{text}” is no limit: write a whole number above 0, or none")),
+    }
+}
+
 /// "90s", "30m", "24h" or "7d" in seconds.
 fn seconds(text: &str) -> Result<u32, String> {
     let wrong = || format!("“{text}” is no span of time: write 90s, 30m, 24h or 7d");
@@ -382,6 +415,25 @@ mod tests {
         assert_eq!(amount("0.25"), Ok(0.25));
         for wrong in ["0", "-1", "NaN", "inf", "-inf", "1e999", "much", ""] {
             assert!(amount(wrong).is_err_and(|words| words.contains("above 0")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn limits_that_are_not_named_stay() {
+        let present = RelayDto { on: true, rate_kb_s: Some(1_000), month_gb: Some(50), month_used_mb: 0, rests: false };
+        let ask = |words: &str| {
+            let words = ["fogbankd", "relay-limits"].into_iter().chain(words.split_whitespace());
+            match Arguments::try_parse_from(words).ok()?.command {
+                Command::RelayLimits(limits) => Some(limits.request(&present)),
+                other => panic!("{other:?}"),
+            }
+        };
+        let limits = |rate_kb_s, month_gb| Some(ControlRequest::RelayLimits { rate_kb_s, month_gb });
+        assert_eq!(ask("--rate 2000"), limits(Some(2_000), Some(50)));
+        assert_eq!(ask("--month none"), limits(Some(1_000), None));
+        assert_eq!(ask("--month 7 --rate none"), limits(None, Some(7)));
+        for wrong in ["", "--rate 0", "--month -1", "--rate many"] {
+            assert_eq!(ask(wrong), None, "{wrong}");
         }
     }
 

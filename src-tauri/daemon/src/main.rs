@@ -45,7 +45,13 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         }
         command => runtime.block_on(async {
             let client = Client::connect(&profile).await?;
-            let request = command.request()?;
+            let request = match &command {
+                Command::RelayLimits(limits) => match client.call(&ControlRequest::Network).await? {
+                    ControlReply::Network(network) => limits.request(&network.relay),
+                    other => return answer(&ControlRequest::Network, other, arguments.json),
+                },
+                command => command.request()?,
+            };
             let reply = client.call(&request).await?;
             answer(&request, reply, arguments.json)
         }),

@@ -27,7 +27,7 @@ pub enum InstanceState {
     Draining,
     /// Over.
     Ended,
-    /// Its device is gone.
+    /// Its device is gone, or did not get it ready in time.
     Lost,
 }
 

@@ -11,6 +11,7 @@ use crate::{
     start::StartError,
 };
 use fogbank_betanet::mixnode::Rate;
+use fogbank_model::BundleId;
 use fogbank_wire::{RelayHint, Roles};
 use std::{
     net::Ipv4Addr,
@@ -191,12 +192,25 @@ impl Inner {
                 }
                 lending.shutdown().await;
                 self.reports.send_replace(nothing_lent("its owner stopped lending"));
+                self.let_go_of_others().await;
             }
-            (None, None) => {}
+            // What a lending that was cut off left.
+            (None, None) => self.let_go_of_others().await,
         }
         match self.parts().lending {
             Some(lending) => lending.let_come(&self.ground, settings.lend_direct).await,
             None => Ok(()),
+        }
+    }
+
+    /// Whoever does not lend neither gives others' content on nor has it on the disk.
+    async fn let_go_of_others(&self) {
+        let held = self.bundles.held();
+        let others: Vec<BundleId> = held.borrow().iter().filter(|(_, h)| h.for_others()).map(|(id, _)| *id).collect();
+        for id in others {
+            if let Err(error) = self.bundles.forget(id).await {
+                tracing::warn!(%error, bundle = id.short(), "content of others stays for now");
+            }
         }
     }
 
@@ -236,6 +250,7 @@ impl Inner {
             gone.shutdown().await;
         }
         if let Some((fog, bootstrap)) = wanted {
+            let _keys = self.lock_keys();
             let visiting = Visiting::start(&self.ground, fog, bootstrap);
             self.visitor.send_replace(Some(visiting.visitor.clone()));
             self.lock_parts().visiting = Some(Arc::new(visiting));

@@ -12,6 +12,7 @@ use fogbank_betanet::{
 use fogbank_model::{BundleId, ContainerId, FogId};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
 };
@@ -51,8 +52,12 @@ struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     access: Option<String>,
     /// Whether it offers a direct connection.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     direct: bool,
+    /// The allocator was asked for it and has not answered (yet).
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unanswered: bool,
 }
 
 const VERSION: u16 = 1;
@@ -67,7 +72,7 @@ impl ContainerKeys {
         Self { folder: profile.path("containers").join(fog.to_string()) }
     }
 
-    /// Makes a container's identity and keeps it.
+    /// Makes a container's identity and keeps it, as one that the allocator has not answered for.
     pub(crate) fn create(
         &self,
         id: ContainerId,
@@ -84,10 +89,46 @@ impl ContainerKeys {
         }
         let seed = BASE32_NOPAD.encode(identity.seed().as_slice()).to_lowercase();
         let access = access.map(|key| key.to_string());
-        let kept = Kept { version: VERSION, seed, bundle, access, direct };
-        let text = Zeroizing::new(serde_json::to_vec_pretty(&kept).map_err(|e| failed(e.into()))?);
-        write_private(&path, &text).map_err(failed)?;
+        write(&path, &Kept { version: VERSION, seed, bundle, access, direct, unanswered: true }).map_err(failed)?;
         Ok(identity)
+    }
+
+    /// The allocator has the container.
+    pub(crate) fn answered(&self, id: ContainerId) -> Result<(), KeyError> {
+        let path = self.file(id);
+        match read(&path) {
+            Some(mut kept) if kept.unanswered => {
+                kept.unanswered = false;
+                write(&path, &kept).map_err(|source| KeyError::File { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Those that the allocator has not answered for.
+    pub(crate) fn unanswered(&self) -> Vec<ContainerId> {
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let waiting = files.filter(|path| read(path).is_some_and(|kept| kept.unanswered));
+        waiting.filter_map(|path| path.file_stem()?.to_str()?.parse().ok()).collect()
+    }
+
+    /// The bundles of all containers that were published from a profile, in whatever fog.
+    ///
+    /// # Errors
+    /// When a file can't be read: then nobody knows which bundle it names.
+    pub(crate) fn bundles(profile: &Profile) -> io::Result<HashSet<BundleId>> {
+        let list = |folder: &Path| match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>(),
+        };
+        let mut bundles = HashSet::new();
+        for folder in list(&profile.path("containers"))? {
+            for path in list(&folder)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
+                let unreadable = || io::Error::other(format!("{} can't be read", path.display()));
+                bundles.insert(read(&path).ok_or_else(unreadable)?.bundle);
+            }
+        }
+        Ok(bundles)
     }
 
     /// A container's identity, and its access key when it is private; `None` when it was not published here.
@@ -128,6 +169,10 @@ impl ContainerKeys {
     }
 }
 
+fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    write_private(path, &Zeroizing::new(serde_json::to_vec_pretty(kept)?))
+}
+
 /// A kept container; what can't be read stays where it is for a person to look at.
 fn read(path: &Path) -> Option<Kept> {
     let bytes = Zeroizing::new(std::fs::read(path).ok()?);
@@ -160,6 +205,13 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(keys.file(one)).unwrap().permissions().mode() & 0o777, 0o600);
         }
+        assert_eq!(ContainerKeys::bundles(&profile).unwrap(), HashSet::from([BUNDLE]));
+        keys.answered(one).unwrap();
+        assert_eq!(keys.unanswered(), [two]);
+        assert_eq!(keys.load(one).unwrap().0.onion(), identity.onion());
+        std::fs::write(keys.file(ContainerId([3; 16])), "damaged").unwrap();
+        assert!(ContainerKeys::bundles(&profile).is_err(), "what it names is not known");
+        assert_eq!(keys.unanswered(), [two]);
         assert_eq!(keys.forget(one), None, "the other container needs the bundle");
         assert_eq!(keys.forget(two), Some(BUNDLE));
         assert_eq!(keys.forget(two), None);

@@ -14,7 +14,7 @@ use crate::{
 use fogbank_betanet::address::{AccessKey, FogLink};
 use fogbank_model::{BundleId, Onion};
 use fogbank_wire::{NodeReply, NodeRequest, RelayHint, Ticket, Welcome};
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 use tokio::time::timeout;
 
 /// A join waits this long for the allocator's word: a connection (5 s at most) and a hello.
@@ -72,6 +72,7 @@ impl Inner {
                 let heard = |s: &mut Settings| {
                     if let Some(m) = &mut s.membership {
                         (m.name, m.test, m.granted) = (welcome.fog, welcome.test, welcome.granted);
+                        m.invite = None;
                     }
                 };
                 self.change(heard).await
@@ -97,14 +98,11 @@ impl Inner {
 
     /// Learns the way to a fog from a link, to visit without joining.
     pub(crate) async fn visit(&self, link: FogLink) -> Result<(), ControlError> {
-        if let Some(key) = link.access {
-            self.learn_key(&link.onion, key)?;
-        }
         let Some(fog) = link.fog else {
             return Err(answers::invalid("the link does not say which fog it belongs to", "Ask for the whole link."));
         };
         match self.settings().membership {
-            Some(membership) if membership.fog == fog => return Ok(()),
+            Some(membership) if membership.fog == fog => return self.learn_linked(link.onion, link.access),
             Some(_) => {
                 let todo = "Leave this fog first, or visit with another profile.";
                 return Err(answers::invalid("this node is a member of another fog than the link's", todo));
@@ -118,15 +116,26 @@ impl Inner {
             return Err(answers::invalid("the link names no mix to begin with", "Ask for the whole link."));
         }
         let mixes = link.via.into_iter().map(|via| (via.key, vec![via.addr])).collect();
-        self.change(|s| s.visits = Some(VisitedFog { fog, mixes })).await
+        self.change(|s| s.visits = Some(VisitedFog { fog, mixes })).await?;
+        self.learn_linked(link.onion, link.access)
+    }
+
+    fn learn_linked(&self, onion: Onion, access: Option<AccessKey>) -> Result<(), ControlError> {
+        access.map_or(Ok(()), |key| self.learn_key(onion, key))
     }
 
     /// Keeps the access key of a private address, and uses it from now on.
-    pub(crate) fn learn_key(&self, onion: &Onion, key: AccessKey) -> Result<(), ControlError> {
-        let kept = visited_keys::learn(&self.ground.profile, onion, key);
-        let keys = kept.map_err(|e| {
-            answers::failed(format!("the address's key can't be kept: {e}"), "Free some disk space and try again.")
-        })?;
+    pub(crate) fn learn_key(&self, onion: Onion, key: AccessKey) -> Result<(), ControlError> {
+        let kept = self.change_keys(|keys| {
+            keys.insert(onion, key);
+        });
+        kept.map_err(|e| answers::failed(format!("the address's key can't be kept: {e}"), "Free some disk space and try again."))
+    }
+
+    /// Changes the access keys that are kept, and those in use with them.
+    pub(crate) fn change_keys(&self, change: impl FnOnce(&mut HashMap<Onion, AccessKey>)) -> io::Result<()> {
+        let _one = self.lock_keys();
+        let keys = visited_keys::change(&self.ground.profile, change)?;
         if let Some(visiting) = self.parts().visiting {
             visiting.visitor.unlock(keys);
         }

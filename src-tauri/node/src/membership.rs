@@ -73,14 +73,16 @@ pub(crate) struct Part {
     pub(crate) mix: Option<MixInfo>,
 }
 
-/// Which fog, where its allocator is, where it is met otherwise, and the invite.
-type ToFog = (FogId, Vec<SocketAddr>, Option<RelayHint>, Option<[u8; 16]>);
+/// Which fog, where its allocator is, and where it is met otherwise.
+type ToFog = (FogId, Vec<SocketAddr>, Option<RelayHint>);
 
 /// A membership that is kept up until it is dropped.
 pub(crate) struct MemberLink {
     connection: watch::Receiver<Option<Connection>>,
     standing: watch::Receiver<Standing>,
     to: ToFog,
+    /// The invite that it presents or has presented.
+    invite: Option<[u8; 16]>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -103,14 +105,15 @@ impl MemberLink {
     pub(crate) fn start(config: LinkConfig) -> Self {
         let (connection_tx, connection) = watch::channel(None);
         let (standing_tx, standing) = watch::channel(Standing::Away("connecting".to_owned()));
-        let to = way(&config.membership);
+        let (to, invite) = (way(&config.membership), config.membership.invite);
         let task = tokio::spawn(keep_up(config, connection_tx, standing_tx));
-        Self { connection, standing, to, task }
+        Self { connection, standing, to, invite, task }
     }
 
-    /// Whether it is the link that a membership asks for; what the allocator said since does not matter.
+    /// Whether it is the link that a membership asks for; what the allocator said since does not matter, nor that it has taken the invite.
+    /// Another invite is presented by a link of its own.
     pub(crate) fn is_to(&self, membership: &Membership) -> bool {
-        self.to == way(membership)
+        self.to == way(membership) && (membership.invite.is_none() || membership.invite == self.invite)
     }
 
     /// Which fog.
@@ -140,7 +143,7 @@ impl Drop for MemberLink {
 }
 
 fn way(membership: &Membership) -> ToFog {
-    (membership.fog, membership.addrs.clone(), membership.relay.clone(), membership.invite)
+    (membership.fog, membership.addrs.clone(), membership.relay.clone())
 }
 
 async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connection>>, standing: watch::Sender<Standing>) {
@@ -152,6 +155,8 @@ async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connec
                 let heartbeat = Duration::from_millis(welcome.heartbeat.0.clamp(1_000, 60_000) as u64);
                 tracing::info!(fog = %welcome.fog, "connected to the allocator");
                 config.clock.learn(welcome.now);
+                // Taken: this device is known by its key from now on.
+                config.membership.invite = None;
                 connection.send_replace(Some(link.clone()));
                 standing.send_replace(Standing::Member(welcome));
                 let why = run(&link, &mut config, heartbeat).await;

@@ -17,7 +17,7 @@ use crate::{
     net,
     parts::{Ground, Lending, Relay, Visiting, nothing_lent},
     profile::Profile,
-    publishing::Progress,
+    publishing::{self, Progress},
     relaying::Month,
     renewing,
     settings::{Membership, Settings},
@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) changing: AsyncMutex<Background>,
     /// Requests that change settings are answered one after another, so that none undoes another's.
     pub(crate) editing: AsyncMutex<()>,
+    /// The access keys of private addresses change one after another, and the visiting side takes them in that order.
+    pub(crate) keys: Mutex<()>,
 }
 
 /// A running node.
@@ -103,6 +105,7 @@ impl Node {
             }
         };
         let bundles = Bundles::open(&profile.path("bundles")).await.map_err(StartError::Bundles)?;
+        publishing::tidy(&profile, &bundles).await;
         let bound = net::bind_switched(identity.device.clone(), SocketAddr::new(options.listen, 0)).await;
         let (endpoint, relay_switch) = bound.map_err(StartError::Net)?;
         let hub = DirectoryHub::new();
@@ -127,6 +130,7 @@ impl Node {
             progress: Progress::default(),
             changing: AsyncMutex::default(),
             editing: AsyncMutex::default(),
+            keys: Mutex::default(),
             ended: CancellationToken::new(),
             options,
         });
@@ -218,6 +222,10 @@ impl Inner {
 
     pub(crate) fn lock_parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_keys(&self) -> MutexGuard<'_, ()> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the settings, keeps them, and makes what runs follow. When something can't, all is as before.
@@ -336,3 +344,7 @@ impl Inner {
         self.bundles.shutdown().await;
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

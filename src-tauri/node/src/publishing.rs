@@ -1,18 +1,20 @@
 //! Putting a folder online: checked, imported as a bundle, given an address, and asked of the allocator.
 //!
 //! Invariants: what can be refused is refused before a large folder is read; a refusal leaves nothing behind; asking again after a lost
-//! answer goes under the same id, so nothing is created twice.
+//! answer goes under the same id, so nothing is created twice; when no answer came at all, the next look at the allocator's list decides
+//! whether address and content stay, and what a crash left of an import goes at the next start.
 
 use crate::{
     answers,
-    container_keys::DAYS_AHEAD,
+    container_keys::{ContainerKeys, DAYS_AHEAD},
     control::{Amounts, ControlError, ControlErrorKind, ControlReply, FolderDto, LevelDto, ProgressDto},
     node::Inner,
+    profile::Profile,
 };
-use fogbank_agent::bundle::{self, ImportedBundle, Limits, check_folder};
+use fogbank_agent::bundle::{self, Bundles, ImportedBundle, Limits, check_folder};
 use fogbank_betanet::{address::AccessKey, directory::clock, seal::SiteSeal};
 use fogbank_model::{BundleId, ContainerId, ContainerName, ContainerSpec, FogId, Image};
-use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest, ServiceProof};
+use fogbank_wire::{ContainerRequest, ContainerSummary, NodeReply, NodeRequest, ServiceProof};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -151,7 +153,7 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
     let access = wish.private.then(|| AccessKey::generate(&mut rand::rng()));
     match create(inner, membership.fog, spec, &imported, access, wish.direct).await {
         Ok(created) => Ok(created),
-        // It may have been created: the address stays, and the list shows it when the allocator is back.
+        // It may have been created: the address stays until the list shows whether it was, when the allocator is back.
         Err((error, _)) if error.kind == ControlErrorKind::AllocatorAway => Err(error),
         Err((error, id)) => {
             forget(inner, membership.fog, id).await;
@@ -183,17 +185,61 @@ async fn create(
     let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec, proof }));
     match insist(inner, &request).await {
         Ok(NodeReply::Created(id)) => {
-            // Its own publisher may look at it, too.
-            if let Some(key) = access
-                && let Err(error) = inner.learn_key(identity.onion(), key)
-            {
-                tracing::warn!(what = error.what, "a private site can't be visited from here");
-            }
+            created(inner, fog, id);
             Ok(ControlReply::Created { id: id.to_string(), onion })
         }
         Ok(NodeReply::Infeasible(why)) => Err((answers::does_not_fit(&why), id)),
         Ok(_) => Err(failed("the allocator gave another answer than was asked for".to_owned())),
         Err(error) => Err((error, id)),
+    }
+}
+
+/// The allocator has a container.
+fn created(inner: &Inner, fog: FogId, id: ContainerId) {
+    let keys = inner.keys(fog);
+    if let Err(error) = keys.answered(id) {
+        tracing::warn!(%error, "that a container was created is not kept; the allocator's list shows it again");
+    }
+    // Its own publisher may look at it, too.
+    if let Some((identity, Some(key))) = keys.load(id)
+        && let Err(error) = inner.learn_key(identity.onion().clone(), key)
+    {
+        tracing::warn!(what = error.what, "a private site can't be visited from here");
+    }
+}
+
+/// Containers that the allocator was asked for without an answer, and for which nobody waits now.
+pub(crate) fn unanswered(inner: &Inner, fog: FogId) -> Vec<ContainerId> {
+    if inner.progress.now().is_some() { Vec::new() } else { inner.keys(fog).unanswered() }
+}
+
+/// Decides about those that went unanswered by a list that the allocator gave since.
+pub(crate) async fn settle(inner: &Inner, fog: FogId, unanswered: Vec<ContainerId>, list: &[ContainerSummary]) {
+    for id in unanswered {
+        if list.iter().any(|c| c.id == id) {
+            created(inner, fog, id);
+        } else {
+            tracing::info!(container = id.short(), "it was never created: its address and its content go");
+            forget(inner, fog, id).await;
+        }
+    }
+}
+
+/// Lets own bundles go that no container names: a crash came between an import and the key of its container.
+pub(crate) async fn tidy(profile: &Profile, bundles: &Bundles) {
+    let named = match ContainerKeys::bundles(profile) {
+        Ok(named) => named,
+        Err(error) => {
+            tracing::warn!(%error, "own content is not tidied up");
+            return;
+        }
+    };
+    let held = bundles.held();
+    let own: Vec<BundleId> = held.borrow().iter().filter(|(_, h)| h.own).map(|(id, _)| *id).collect();
+    for id in own.into_iter().filter(|id| !named.contains(id)) {
+        if let Err(error) = bundles.disown(id).await {
+            tracing::warn!(%error, bundle = id.short(), "own content that no container has stays for now");
+        }
     }
 }
 
@@ -208,8 +254,16 @@ async fn insist(inner: &Inner, request: &NodeRequest) -> Result<NodeReply, Contr
     }
 }
 
-/// Forgets the address and, when no other container has the same content, this node's own copy of it.
+/// Forgets the address with its keys and, when no other container has the same content, this node's own copy of it.
 pub(crate) async fn forget(inner: &Inner, fog: FogId, id: ContainerId) {
+    if let Some((identity, Some(_))) = inner.keys(fog).load(id) {
+        let changed = inner.change_keys(|keys| {
+            keys.remove(identity.onion());
+        });
+        if let Err(error) = changed {
+            tracing::warn!(%error, "the key of a deleted private address stays");
+        }
+    }
     if let Some(bundle) = inner.keys(fog).forget(id)
         && let Err(error) = inner.bundles.disown(bundle).await
     {

@@ -7,6 +7,7 @@ use crate::{
     container_keys::{ContainerKeys, DAYS_AHEAD},
     control::ControlError,
     node::Inner,
+    publishing,
 };
 use fogbank_betanet::{directory::clock, renewal};
 use fogbank_model::{ContainerId, DurationMs, UnixMs};
@@ -45,10 +46,13 @@ fn next_look(now: UnixMs, jitter: f64) -> UnixMs {
     now.plus(DurationMs(DAILY.0 + more))
 }
 
-/// One look; whether everything that was due is signed.
-async fn look(inner: &Inner, now: UnixMs) -> Result<bool, ControlError> {
+/// One look, also for what was asked of the allocator and never answered; whether everything that was due is signed.
+pub(crate) async fn look(inner: &Inner, now: UnixMs) -> Result<bool, ControlError> {
     let Some(membership) = inner.settings().membership.filter(|m| m.granted.publisher) else { return Ok(false) };
+    // Named before the list is asked for: what is created meanwhile is none of them.
+    let unanswered = publishing::unanswered(inner, membership.fog);
     let NodeReply::Containers(list) = inner.ask(&NodeRequest::Containers).await? else { return Ok(false) };
+    publishing::settle(inner, membership.fog, unanswered, &list).await;
     let mut all = true;
     for (id, proof) in renewals(&list, &inner.keys(membership.fog), now) {
         match inner.ask(&NodeRequest::Renew { id, proof }).await {

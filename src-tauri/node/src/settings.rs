@@ -115,8 +115,15 @@ impl Settings {
     pub(crate) fn load(profile: &Profile) -> Result<Self, SettingsError> {
         let path = profile.path("settings.json");
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| SettingsError { path, source: io::Error::new(io::ErrorKind::InvalidData, e.to_string()) }),
+            Ok(bytes) => {
+                let mut settings: Self = serde_json::from_slice(&bytes)
+                    .map_err(|e| SettingsError { path, source: io::Error::new(io::ErrorKind::InvalidData, e.to_string()) })?;
+                // Earlier versions kept an invite that was taken; a fog that has been heard has taken it.
+                if let Some(membership) = settings.membership.as_mut().filter(|m| !m.name.is_empty()) {
+                    membership.invite = None;
+                }
+                Ok(settings)
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::new(default_name(profile))),
             Err(source) => Err(SettingsError { path, source }),
         }

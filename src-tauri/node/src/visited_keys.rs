@@ -29,18 +29,24 @@ fn read(profile: &Profile) -> io::Result<HashMap<Onion, AccessKey>> {
     Ok(texts.into_iter().filter_map(|(onion, key)| Some((onion.parse().ok()?, key.parse().ok()?))).collect())
 }
 
-/// Keeps one more, or another in place of it; all that are kept now.
+/// Changes those that are kept; all that are kept then. One change at a time: the file is read and written.
 ///
 /// # Errors
 /// When there are too many, or the file can't be read or written.
-pub(crate) fn learn(profile: &Profile, onion: &Onion, key: AccessKey) -> io::Result<HashMap<Onion, AccessKey>> {
-    let mut keys = read(profile)?;
-    keys.insert(onion.clone(), key);
+pub(crate) fn change(
+    profile: &Profile,
+    change: impl FnOnce(&mut HashMap<Onion, AccessKey>),
+) -> io::Result<HashMap<Onion, AccessKey>> {
+    let before = read(profile)?;
+    let mut keys = before.clone();
+    change(&mut keys);
     if keys.len() > MAX_KEYS {
         return Err(io::Error::other(format!("more than {MAX_KEYS} private addresses")));
     }
-    let texts: BTreeMap<&str, String> = keys.iter().map(|(onion, key)| (onion.as_str(), key.to_string())).collect();
-    write_private(&profile.path(FILE), &serde_json::to_vec_pretty(&texts)?)?;
+    if keys != before {
+        let texts: BTreeMap<&str, String> = keys.iter().map(|(onion, key)| (onion.as_str(), key.to_string())).collect();
+        write_private(&profile.path(FILE), &serde_json::to_vec_pretty(&texts)?)?;
+    }
     Ok(keys)
 }
 
@@ -54,8 +60,10 @@ mod tests {
         let profile = Profile::open(folder.path()).unwrap();
         assert!(load(&profile).is_empty());
         let onion: Onion = format!("{}.onion", "a".repeat(56)).parse().unwrap();
-        learn(&profile, &onion, AccessKey([1; 32])).unwrap();
-        learn(&profile, &onion, AccessKey([2; 32])).unwrap();
+        for n in [1, 2] {
+            let learn = |keys: &mut HashMap<_, _>| assert_eq!(keys.insert(onion.clone(), AccessKey([n; 32])).is_some(), n == 2);
+            change(&profile, learn).unwrap();
+        }
         assert_eq!(load(&profile), HashMap::from([(onion, AccessKey([2; 32]))]));
         #[cfg(unix)]
         {

@@ -1,6 +1,7 @@
 //! Sphinx packets with per-hop ephemeral keys: the format in which Betanet's mixes relay.
 //!
-//! Invariants: every packet has [`PACKET_BYTES`] bytes at every hop; a mix learns the next hop and nothing of how far it is from either end;
+//! Invariants: every packet has [`PACKET_BYTES`] bytes at every hop; a mix learns the next hop, and of how far it is
+//! from either end only whether it is the last;
 //! a header that was changed is refused before anything is remembered; a body that was changed is noise at its end.
 //! No function panics on foreign bytes. Deliberately absent: I/O, clocks, key storage, remembering replay tags (the mixnode's).
 //!
@@ -81,7 +82,7 @@ pub enum Refusal {
     /// Not the one length.
     #[error("wrong length")]
     Length,
-    /// α (or γ under it) gives an all-zero secret.
+    /// α gives an all-zero secret.
     #[error("a key of small order")]
     SmallOrder,
     /// Not for this key, or changed on the way.

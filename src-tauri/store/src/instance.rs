@@ -5,7 +5,7 @@ use crate::{
     device::{amount, id, resources},
     transition::record,
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, Dimension, Instance, InstanceId, InstanceState, Resources, UnixMs};
+use fogbank_model::{ContainerId, DeviceId, Dimension, Instance, InstanceId, InstanceState, Resources, UnixMs};
 use sqlx::SqliteConnection;
 
 /// An instance with what only the allocator needs.
@@ -198,32 +198,6 @@ impl Store {
             .await
             .map(drop)
             .map_err(StoreError::database)
-    }
-
-    /// Containers that want no instances and have none live: they have stopped.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn live_instances_of(&self, cid: ContainerId) -> Result<i64, StoreError> {
-        let cid = cid.0.as_slice();
-        sqlx::query_scalar!("SELECT count(*) FROM instances WHERE container = ? AND state NOT IN ('ended', 'lost')", cid)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database)
-    }
-
-    /// The state of a container.
-    ///
-    /// # Errors
-    /// When there is none of that id, or the database fails.
-    pub async fn container_state(&self, cid: ContainerId) -> Result<ContainerState, StoreError> {
-        let cid = cid.0.as_slice();
-        let state = sqlx::query_scalar!("SELECT state FROM containers WHERE id = ?", cid)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(StoreError::database)?
-            .ok_or(StoreError::NotFound { what: "container" })?;
-        ContainerState::from_name(&state).ok_or(StoreError::Unreadable { what: "a state" })
     }
 }
 

@@ -179,7 +179,7 @@ pub struct Report {
     pub power: Power,
     /// Every instance it has, so that either side can find what the other forgot.
     pub instances: Vec<InstanceReport>,
-    /// Bundles that it holds whole.
+    /// Bundles that it holds whole for others: its own publications are nobody's to count or to end.
     pub bundles: Vec<BundleId>,
     /// Whether its owner (or the system) asks to be drained, and why.
     pub drain: Option<String>,

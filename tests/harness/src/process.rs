@@ -10,12 +10,12 @@ use std::{
     ops::ControlFlow::{Break, Continue},
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 /// A node is ready when its sockets are; far above what that takes on a busy machine.
@@ -290,16 +290,28 @@ pub async fn wait_for<T>(
     deadline: Duration,
     mut look: impl AsyncFnMut() -> Result<std::ops::ControlFlow<T, String>>,
 ) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        let seen = match look().await {
-            Ok(Break(found)) => return Ok(found),
-            Ok(Continue(words)) => words,
-            Err(error) => format!("{error:#}"),
-        };
-        if began.elapsed() > deadline {
-            bail!("{what}: not within {deadline:?}; last seen: {seen}");
+    let end = Instant::now() + deadline;
+    let mut seen = "nothing yet".to_owned();
+    while Instant::now() < end {
+        match timeout_at(end, look()).await {
+            Ok(Ok(Break(found))) => return Ok(found),
+            Ok(Ok(Continue(words))) => seen = words,
+            Ok(Err(error)) => seen = format!("{error:#}"),
+            Err(_) => seen += "; the last look did not end",
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+    bail!("{what}: not within {deadline:?}; last seen: {seen}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_hangs_ends_with_the_deadline() {
+        let hangs = async || std::future::pending::<Result<std::ops::ControlFlow<(), String>>>().await;
+        let waited = timeout(SERVE_DEADLINE, wait_for("it is there", Duration::from_millis(50), hangs)).await;
+        assert!(matches!(&waited, Ok(Err(error)) if error.to_string().contains("did not end")), "{waited:?}");
     }
 }

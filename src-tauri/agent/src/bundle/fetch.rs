@@ -8,7 +8,7 @@
 //! [`SILENCE`] is left for the next, and what it gave stays. One fetch of a bundle runs at a time.
 //! Deliberately absent: fetching from several sources side by side (copies are small and sources few).
 
-use super::{Bundles, Held, Kind, Limits, Listed, ManifestError, ReadError, SALT_BYTES, hash, import::full};
+use super::{Bundles, Held, InUse, Kind, Limits, Listed, ManifestError, ReadError, SALT_BYTES, hash, import::full};
 use fogbank_model::{BundleId, DeviceId};
 use fogbank_wire::{ALPN, BundlePermit, CallError, Purpose, Signed, greet};
 use futures_util::StreamExt as _;
@@ -23,12 +23,17 @@ use iroh_blobs::{
     protocol::{ChunkRanges, GetRequest},
 };
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A source that can't be reached in this time is left for the next: a handshake around the world takes half a second.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A source that sends nothing for so long is left for the next. Longer than a slow disk takes to spin up.
 pub const SILENCE: Duration = Duration::from_secs(10);
+/// For one answer a source gets as long as so many silences, two minutes, and as long again as it takes at [`SLOWEST_BYTES_S`]. Then the next
+/// source goes on where it was, or it itself in the next round: one that dribbles holds nobody up for days.
+const SILENCES: u32 = 12;
+/// Half a megabit a second: a home line that several fetch from.
+const SLOWEST_BYTES_S: u64 = 64_000;
 /// Sources tried in one fetch; the allocator names at most eight.
 const MAX_SOURCES: usize = 16;
 
@@ -88,6 +93,9 @@ pub enum SourceFault {
     /// It sent nothing for some time.
     #[error("it was silent for {0:?}")]
     Silent(Duration),
+    /// It sent something all the time, but too little.
+    #[error("it did not give all within {0:?}")]
+    Slow(Duration),
     /// It sent more than there can be.
     #[error("it sent more than the {limit} bytes that there are")]
     TooMuch {
@@ -112,6 +120,20 @@ pub enum FetchError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What is taken of an answer.
+#[derive(Clone, Copy)]
+struct Bounds {
+    bytes: u64,
+    silence: Duration,
+}
+
+impl Bounds {
+    /// How long the whole answer may take.
+    fn whole(&self) -> Duration {
+        self.silence * SILENCES + Duration::from_secs(self.bytes / SLOWEST_BYTES_S)
+    }
 }
 
 enum Fault {
@@ -146,10 +168,10 @@ impl Bundles {
         wanted: &Wanted,
         progress: impl FnMut(FetchProgress) + Send,
     ) -> Result<Fetched, FetchError> {
-        self.fetch(endpoint, wanted, Kind::Keep, progress).await
+        self.fetch(endpoint, wanted, Kind::Keep, progress).await.map(|(fetched, _)| fetched)
     }
 
-    /// Fetches a bundle for an instance; it gives way when room is needed and nobody uses it.
+    /// Fetches a bundle for an instance; it gives way when room is needed and nobody uses it (any more).
     ///
     /// # Errors
     /// As [`Self::keep`].
@@ -158,7 +180,7 @@ impl Bundles {
         endpoint: &Endpoint,
         wanted: &Wanted,
         progress: impl FnMut(FetchProgress) + Send,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<(Fetched, InUse), FetchError> {
         self.fetch(endpoint, wanted, Kind::Cache, progress).await
     }
 
@@ -168,32 +190,31 @@ impl Bundles {
         wanted: &Wanted,
         kind: Kind,
         mut progress: impl FnMut(FetchProgress) + Send,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<(Fetched, InUse), FetchError> {
         let id = wanted.bundle;
         let turn = self.turn(id);
         let _turn = turn.lock().await;
-        let here = self.shared.held.borrow().get(&id).copied();
+        // In use from here on, so that it does not give way before it is held for one more reason.
+        let used = self.use_it(id);
+        let here = used.as_ref().and_then(|_| self.shared.held.borrow().get(&id).copied());
         if let Some(held) = here {
             // What is here may be more than this time was agreed on and paid for.
             let (amount, limit) = (held.bytes, wanted.limits.max_bytes);
             if amount > limit {
                 return Err(FetchError::Content(ManifestError::TooMuch { what: "bytes", amount, limit }));
             }
-            self.hold(id, kind, held).await.map_err(unkept)?;
-            return Ok(Fetched { moved_bytes: 0, bytes: held.bytes, files: held.files });
+            let used = self.hold(id, kind, held).await.map_err(unkept)?;
+            return Ok((Fetched { moved_bytes: 0, bytes: held.bytes, files: held.files }, used));
         }
-        self.parts().insert(id, std::time::Instant::now());
-        self.tag(Kind::Part, id).await.map_err(unkept)?;
+        self.begin_part(id).await.map_err(unkept)?;
         let mut faults = Vec::new();
         let mut moved_bytes = 0;
         for (device, addrs) in wanted.sources.iter().take(MAX_SOURCES) {
             match self.fetch_from(endpoint, wanted, *device, addrs, &mut moved_bytes, &mut progress).await {
                 Ok(held) => {
-                    self.hold(id, kind, held).await.map_err(unkept)?;
-                    self.untag(Kind::Part, id).await.map_err(unkept)?;
-                    self.parts().remove(&id);
+                    let used = self.hold(id, kind, held).await.map_err(unkept)?;
                     tracing::info!(bundle = id.short(), from = device.short(), moved_bytes, "a bundle was fetched");
-                    return Ok(Fetched { moved_bytes, bytes: held.bytes, files: held.files });
+                    return Ok((Fetched { moved_bytes, bytes: held.bytes, files: held.files }, used));
                 }
                 Err(Fault::Source(fault)) => {
                     tracing::info!(bundle = id.short(), from = device.short(), %fault, "a source did not give a bundle");
@@ -202,7 +223,7 @@ impl Bundles {
                 Err(Fault::Fatal(error)) => {
                     if matches!(error, FetchError::Content(_)) {
                         self.parts().remove(&id);
-                        self.untag(Kind::Part, id).await.map_err(unkept)?;
+                        self.end_part(id).await.map_err(unkept)?;
                     }
                     return Err(error);
                 }
@@ -236,10 +257,11 @@ impl Bundles {
         let root = hash(wanted.bundle);
         // First the sequence alone: only it tells which blob is the manifest, and how many there are.
         let sequence_limit = (u64::from(limits.max_files) + 1) * 32;
-        self.missing(&connection.0, GetRequest::blob(root), (sequence_limit, wanted.silence), moved, &mut |_| ()).await?;
+        let bounds = |bytes| Bounds { bytes, silence: wanted.silence };
+        self.missing(&connection.0, GetRequest::blob(root), bounds(sequence_limit), moved, &mut |_| ()).await?;
         let head = GetRequest::builder().child(0, ChunkRanges::all()).build(root);
-        self.missing(&connection.0, head, (limits.max_manifest_bytes + SALT_BYTES as u64, wanted.silence), moved, &mut |_| ())
-            .await?;
+        let manifest_limit = limits.max_manifest_bytes + SALT_BYTES as u64;
+        self.missing(&connection.0, head, bounds(manifest_limit), moved, &mut |_| ()).await?;
         let Listed { manifest, hashes, list_bytes, .. } =
             self.manifest_within(wanted.bundle, limits).await.map_err(|e| match e {
                 ReadError::Store(error) => store(error),
@@ -259,7 +281,7 @@ impl Bundles {
         if !local.is_complete() {
             let mut told = |moved_bytes| progress(FetchProgress { moved_bytes, missing_bytes });
             // Every byte was checked against its hash: what is too much is the bundle's own lie, and no other source gives less.
-            let got = self.get(&connection.0, local.missing(), (content, wanted.silence), moved, &mut told).await;
+            let got = self.get(&connection.0, local.missing(), bounds(content), moved, &mut told).await;
             got.map_err(|fault| match fault {
                 Fault::Source(SourceFault::TooMuch { limit }) => {
                     let error = ManifestError::TooMuch { what: "bytes of content", amount: limit + 1, limit };
@@ -286,7 +308,7 @@ impl Bundles {
         &self,
         connection: &Connection,
         request: GetRequest,
-        limit: (u64, Duration),
+        bounds: Bounds,
         moved: &mut u64,
         told: &mut (impl FnMut(u64) + Send),
     ) -> Result<(), Fault> {
@@ -294,23 +316,25 @@ impl Bundles {
         if local.is_complete() {
             return Ok(());
         }
-        self.get(connection, local.missing(), limit, moved, told).await
+        self.get(connection, local.missing(), bounds, moved, told).await
     }
 
-    /// Takes the answer to a request: at most so many bytes of content, and no pause longer than this.
+    /// Takes the answer to a request within its bounds.
     async fn get(
         &self,
         connection: &Connection,
         request: GetRequest,
-        limit: (u64, Duration),
+        bounds: Bounds,
         moved: &mut u64,
         told: &mut (impl FnMut(u64) + Send),
     ) -> Result<(), Fault> {
-        let (limit, silence) = limit;
+        let Bounds { bytes: limit, silence } = bounds;
+        let deadline = Instant::now() + bounds.whole();
         let mut answer = pin!(self.store().remote().execute_get(connection.clone(), request).stream());
         let before = *moved;
         loop {
-            match timeout(silence, answer.next()).await {
+            match timeout_at(deadline.min(Instant::now() + silence), answer.next()).await {
+                Err(_) if Instant::now() >= deadline => return Err(SourceFault::Slow(bounds.whole()).into()),
                 Err(_) => return Err(SourceFault::Silent(silence).into()),
                 Ok(Some(GetProgressItem::Progress(bytes))) => {
                     *moved = before + bytes;

@@ -1,12 +1,25 @@
-//! Bundles that lie, from a publisher who makes them by hand: none is taken, and little of it is moved.
+//! Bundles that lie, from a publisher who makes them by hand: none is taken, and little of it is moved. Sources that do not want to give.
 
 use super::*;
 use fogbank_model::{DeviceId, UnixMs};
 use fogbank_site::Part;
-use fogbank_wire::{ALPN, BundlePermit, Purpose, Signed, receive_hello};
-use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets};
-use iroh_blobs::BlobFormat;
-use std::net::{Ipv4Addr, SocketAddr};
+use fogbank_wire::{ALPN, BundlePermit, Greeting, Purpose, Signed, receive_hello, write_frame};
+use iroh::{
+    Endpoint, RelayMode, SecretKey,
+    endpoint::{SendStream, VarInt, presets},
+};
+use iroh_blobs::{
+    BlobFormat,
+    protocol::Request,
+    provider::{StreamPair, events::EventSender, handle_get},
+    util::SendStream as BlobStream,
+};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::LazyLock,
+};
+
+static FOG: LazyLock<SecretKey> = LazyLock::new(SecretKey::generate);
 
 struct Side {
     endpoint: Endpoint,
@@ -56,11 +69,10 @@ fn part(path: &str, bytes: u64, blob: u32) -> Part {
 }
 
 async fn take(liar: &Side, victim: &Side, id: BundleId, limits: Limits) -> (Result<Fetched, FetchError>, u64) {
-    let fog = SecretKey::generate();
     let device = DeviceId(*victim.endpoint.id().as_bytes());
     let permit = BundlePermit { bundle: id, device, expires: UnixMs(i64::MAX) };
-    let permit = Signed::seal(&fog, BundlePermit::CONTEXT, &permit).unwrap();
-    let (endpoint, bundles, key) = (liar.endpoint.clone(), liar.bundles.clone(), fogbank_model::FogId(*fog.public().as_bytes()));
+    let permit = Signed::seal(&FOG, BundlePermit::CONTEXT, &permit).unwrap();
+    let (endpoint, bundles, key) = (liar.endpoint.clone(), liar.bundles.clone(), fogbank_model::FogId(*FOG.public().as_bytes()));
     let serving = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let (Purpose::Blobs(permit), reply) = receive_hello(&connection).await.unwrap() else { panic!("another purpose") };
@@ -145,4 +157,78 @@ fn noise() -> Vec<u8> {
     let mut bytes = vec![0; 10_000];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// A stream that is never silent and never done.
+struct Dribbling(SendStream);
+
+impl Dribbling {
+    async fn wait() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+impl BlobStream for Dribbling {
+    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        Self::wait().await;
+        self.0.write_chunk(bytes).await.map_err(Into::into)
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Self::wait().await;
+        self.0.write_all(bytes).await.map_err(Into::into)
+    }
+
+    async fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reset(&mut self, code: VarInt) -> io::Result<()> {
+        self.0.reset(code).map_err(Into::into)
+    }
+
+    async fn stopped(&mut self) -> io::Result<Option<VarInt>> {
+        self.0.stopped().await.map_err(Into::into)
+    }
+
+    fn id(&self) -> u64 {
+        self.0.id().index()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_dribbles_is_left_for_the_next() {
+    let (source, victim, site) = (Side::start().await, Side::start().await, tempfile::tempdir().unwrap());
+    std::fs::write(site.path().join(INDEX), b"hello").unwrap();
+    for n in 0..150 {
+        std::fs::write(site.path().join(n.to_string()), [n]).unwrap();
+    }
+    let id = source.bundles.import(site.path(), &Limits::default(), |_| ()).await.unwrap().id;
+    let (endpoint, bundles) = (source.endpoint.clone(), source.bundles.clone());
+    tokio::spawn(async move {
+        // The first that comes is kept waiting, the others are served.
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (_, mut reply) = receive_hello(&connection).await.unwrap();
+        write_frame(&mut reply, &Greeting::Welcome(None)).await.unwrap();
+        reply.finish().unwrap();
+        while let Ok((send, mut recv)) = connection.accept_bi().await {
+            let (Request::Get(get), _) = Request::read_async(&mut recv).await.unwrap() else { panic!("another request") };
+            let pair = StreamPair::new(0, recv, Dribbling(send), EventSender::DEFAULT);
+            let _ = handle_get(pair, bundles.store().clone(), get).await;
+        }
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (Purpose::Blobs(permit), reply) = receive_hello(&connection).await.unwrap() else { panic!("another purpose") };
+        let fog = fogbank_model::FogId(*FOG.public().as_bytes());
+        bundles.serve(connection, reply, fog, &permit).await.unwrap();
+    });
+    let device = DeviceId(*victim.endpoint.id().as_bytes());
+    let permit = BundlePermit { bundle: id, device, expires: UnixMs(i64::MAX) };
+    let permit = Signed::seal(&FOG, BundlePermit::CONTEXT, &permit).unwrap();
+    let from = (DeviceId(*source.endpoint.id().as_bytes()), source.endpoint.bound_sockets());
+    let silence = Duration::from_millis(300);
+    let wanted = Wanted { bundle: id, sources: vec![from], permit, limits: Limits::default(), silence };
+    let fetched = victim.bundles.keep(&victim.endpoint, &wanted, |_| ()).await;
+    assert!(matches!(&fetched, Err(FetchError::Sources(f)) if matches!(f[0].1, SourceFault::Slow(_))), "{fetched:?}");
+    let fetched = victim.bundles.keep(&victim.endpoint, &wanted, |_| ()).await.unwrap();
+    assert!(fetched.files == 151 && fetched.moved_bytes < 151 * 33, "what came stays: {fetched:?}");
 }

@@ -227,7 +227,7 @@ impl Bundles {
         let whole = self.store().blobs().add_bytes_with_opts(options).temp_tag().await.map_err(kept)?;
         let id = BundleId(*whole.hash().as_bytes());
         let held = Held { bytes: total_bytes, files: u32::try_from(tags.len()).unwrap_or(u32::MAX), ..Held::default() };
-        self.hold(id, Kind::Own, held).await.map_err(|source| ImportError::Store { source })?;
+        let _used = self.hold(id, Kind::Own, held).await.map_err(|source| ImportError::Store { source })?;
         debug_assert_eq!(whole.hash_and_format(), HashAndFormat::hash_seq(whole.hash()));
         tracing::info!(bundle = id.short(), files = held.files, bytes = held.bytes, "a folder was imported");
         Ok(ImportedBundle { id, root, bytes: held.bytes, files: held.files })

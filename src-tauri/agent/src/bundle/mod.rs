@@ -23,7 +23,7 @@ pub use fogbank_site::{
     ManifestError, NameFault, Root, check_path,
 };
 pub use import::{ImportError, ImportProgress, ImportedBundle, check_folder};
-pub(crate) use in_use::InUse;
+pub use in_use::InUse;
 pub use serve::ServeError;
 
 use bytes::Bytes;
@@ -77,6 +77,16 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether it is here for others: a copy that the allocator wants, or an instance's.
+    pub fn for_others(&self) -> bool {
+        self.kept || self.cached
+    }
+
+    /// Whether it is here for more than the uses under way.
+    fn wanted(&self) -> bool {
+        self.own || self.for_others()
+    }
+
     /// Whether it may go when room is needed.
     fn spare(&self) -> bool {
         !self.own && !self.kept && self.uses == 0
@@ -145,6 +155,8 @@ struct Shared {
     store: FsStore,
     clock: FogClock,
     held: watch::Sender<BTreeMap<BundleId, Held>>,
+    /// Tags and what is said to be here change together, one change after another: what is said to be here has a tag that holds it.
+    tagging: AsyncMutex<()>,
     /// One fetch of a bundle at a time: the second finds it here.
     fetching: Mutex<HashMap<BundleId, Weak<AsyncMutex<()>>>>,
     /// Fetches that are not done, and when they were last worked at.
@@ -177,6 +189,7 @@ impl Bundles {
             store,
             clock: FogClock::default(),
             held: watch::Sender::default(),
+            tagging: AsyncMutex::default(),
             fetching: Mutex::default(),
             parts: Mutex::default(),
             serving: Arc::new(Semaphore::new(serve::MAX_PEERS)),
@@ -248,7 +261,7 @@ impl Bundles {
     /// # Errors
     /// When the store fails.
     pub async fn disown(&self, id: BundleId) -> io::Result<()> {
-        self.drop_kind(Kind::Own, id).await
+        self.drop_kind(Kind::Own, id, |_| true).await.map(drop)
     }
 
     /// The allocator wants this copy no longer. What instances use stays until they end.
@@ -256,8 +269,8 @@ impl Bundles {
     /// # Errors
     /// When the store fails.
     pub async fn forget(&self, id: BundleId) -> io::Result<()> {
-        self.drop_kind(Kind::Keep, id).await?;
-        self.drop_kind(Kind::Cache, id).await
+        self.drop_kind(Kind::Keep, id, |_| true).await?;
+        self.drop_kind(Kind::Cache, id, |_| true).await.map(drop)
     }
 
     /// Ends the store: everything that was answered for is on disk.
@@ -277,9 +290,11 @@ impl Bundles {
             if freed >= bytes {
                 break;
             }
-            tracing::info!(bundle = id.short(), "a cached bundle gives way");
-            self.drop_kind(Kind::Cache, id).await?;
-            freed += size;
+            // It may have come into use meanwhile.
+            if self.drop_kind(Kind::Cache, id, Held::spare).await? {
+                tracing::info!(bundle = id.short(), "a cached bundle gives way");
+                freed += size;
+            }
         }
         Ok(())
     }
@@ -288,25 +303,50 @@ impl Bundles {
         &self.shared.store
     }
 
-    /// Holds a bundle that is whole, for one more reason.
-    pub(crate) async fn hold(&self, id: BundleId, kind: Kind, fresh: Held) -> io::Result<()> {
+    /// Holds a bundle that is whole, for one more reason. It is in use from the start, so that it does not give way before its user has begun.
+    pub(crate) async fn hold(&self, id: BundleId, kind: Kind, fresh: Held) -> io::Result<InUse> {
+        let _tagging = self.shared.tagging.lock().await;
         self.tag(kind, id).await?;
         // Only what survives a crash is said to be here.
         self.store().sync_db().await.map_err(store_fault)?;
         self.shared.held.send_modify(|all| {
             let came = all.values().map(|h| h.came).max().unwrap_or(0) + 1;
-            kind.mark(all.entry(id).or_insert(Held { came, ..fresh }), true);
+            let held = all.entry(id).or_insert(Held { came, uses: 0, ..fresh });
+            kind.mark(held, true);
+            held.uses += 1;
         });
-        Ok(())
+        let used = InUse::counted(self.clone(), id);
+        self.parts().remove(&id);
+        self.untag(Kind::Part, id).await?;
+        Ok(used)
     }
 
-    async fn drop_kind(&self, kind: Kind, id: BundleId) -> io::Result<()> {
-        let mut last_in_use = false;
+    /// Keeps what comes of a bundle until it is whole or given up.
+    async fn begin_part(&self, id: BundleId) -> io::Result<()> {
+        let _tagging = self.shared.tagging.lock().await;
+        self.parts().insert(id, Instant::now());
+        self.tag(Kind::Part, id).await
+    }
+
+    /// Lets go what came of a bundle, unless it is whole and in use, or a fetch of it goes on.
+    async fn end_part(&self, id: BundleId) -> io::Result<()> {
+        let _tagging = self.shared.tagging.lock().await;
+        if self.has(id) || self.parts().contains_key(&id) { Ok(()) } else { self.untag(Kind::Part, id).await }
+    }
+
+    /// Takes one reason to hold a bundle away, if it may be taken; whether it was.
+    async fn drop_kind(&self, kind: Kind, id: BundleId, may: impl FnOnce(&Held) -> bool) -> io::Result<bool> {
+        let _tagging = self.shared.tagging.lock().await;
+        let (mut last_in_use, mut taken) = (false, true);
         self.shared.held.send_if_modified(|all| {
             let Some(held) = all.get_mut(&id) else { return false };
+            taken = may(held);
+            if !taken {
+                return false;
+            }
             let before = *held;
             kind.mark(held, false);
-            if !(held.own || held.kept || held.cached) {
+            if !held.wanted() {
                 if held.uses == 0 {
                     all.remove(&id);
                     return true;
@@ -315,11 +355,14 @@ impl Bundles {
             }
             all.get(&id) != Some(&before)
         });
+        if !taken {
+            return Ok(false);
+        }
         // While it is in use, some tag has to hold it.
         if last_in_use {
             self.tag(Kind::Part, id).await?;
         }
-        self.untag(kind, id).await
+        self.untag(kind, id).await.map(|()| true)
     }
 
     pub(crate) async fn tag(&self, kind: Kind, id: BundleId) -> io::Result<()> {
@@ -418,7 +461,7 @@ async fn sweep_parts(shared: Weak<Shared>) {
             let turn = bundles.turn(id);
             if let Ok(_turn) = turn.try_lock() {
                 bundles.parts().remove(&id);
-                if let Err(error) = bundles.untag(Kind::Part, id).await {
+                if let Err(error) = bundles.end_part(id).await {
                     tracing::warn!(%error, "a part of a bundle stays for now");
                 }
             }

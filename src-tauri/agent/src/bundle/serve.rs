@@ -4,7 +4,7 @@
 //! asks for that bundle's sequence or what it names; a peer that does not read is let go after [`SILENCE`].
 //! Deliberately absent: iroh-blobs' own provider loop and events, as asking for each request here is shorter and denies by default.
 
-use super::{Bundles, InUse, hash};
+use super::{Bundles, Held, InUse, hash};
 use fogbank_model::{DeviceId, FogId};
 use fogbank_wire::{BundlePermit, FrameError, Greeting, HELLO_DEADLINE, Refusal, RefusalKind, Signed, write_frame};
 use iroh::{
@@ -85,7 +85,10 @@ impl Bundles {
         if permit.expires <= self.shared.clock.now() {
             return Err(Refusal::new(RefusalKind::Expired, "the permit has expired: the allocator gives a new one"));
         }
-        self.use_it(permit.bundle).ok_or_else(|| Refusal::new(RefusalKind::NotFound, "this device does not hold that bundle"))
+        // What is only used up here is given to nobody new.
+        let gives = self.shared.held.borrow().get(&permit.bundle).is_some_and(Held::wanted);
+        let held = if gives { self.use_it(permit.bundle) } else { None };
+        held.ok_or_else(|| Refusal::new(RefusalKind::NotFound, "this device does not hold that bundle"))
     }
 
     async fn answer(&self, connection: &Connection, held: Arc<InUse>) {

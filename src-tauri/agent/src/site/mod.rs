@@ -94,8 +94,13 @@ impl Site {
     /// # Errors
     /// When it is not here or can't be read.
     pub async fn open(bundles: &Bundles, id: BundleId) -> Result<Self, SiteError> {
-        let held = bundles.use_it(id).ok_or(SiteError::Missing(id))?;
-        let Listed { manifest, encoded, hashes, .. } = bundles.manifest(id).await.map_err(SiteError::Unreadable)?;
+        Self::of(bundles.use_it(id).ok_or(SiteError::Missing(id))?).await
+    }
+
+    /// Makes a bundle in use ready to be served.
+    pub(crate) async fn of(held: InUse) -> Result<Self, SiteError> {
+        let listed = held.bundles().manifest(held.id()).await;
+        let Listed { manifest, encoded, hashes, .. } = listed.map_err(SiteError::Unreadable)?;
         let given = Arc::new(Given::new(manifest, encoded, Stored { hashes, held }));
         Ok(Self { given, patience: Patience::default() })
     }

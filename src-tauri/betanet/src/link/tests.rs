@@ -40,13 +40,27 @@ fn packet(number: u8) -> Vec<u8> {
 async fn every_frame_is_one_length() {
     let (_there, link, connection) = pair().await;
     let part = Part { serial: 1, index: 0, count: 1, bytes: vec![7; 100] };
-    for frame in [Frame::Packet(packet(1)), Frame::Delivery(vec![2; DELIVERY_BYTES]), Frame::Part(part), Frame::Dummy] {
+    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let frames = [
+        Frame::Packet(packet(1)),
+        Frame::Delivery(vec![2; DELIVERY_BYTES]),
+        Frame::Have { serial: 1, made: fogbank_model::UnixMs(2) },
+        Frame::Want { serial: 1 },
+        Frame::Part(part),
+        Frame::Shape(true),
+        Frame::Shaped(false),
+        Frame::Dummy,
+        Frame::Held(Box::new(Frame::Packet(packet(3))), place),
+    ];
+    let mut kinds = Vec::new();
+    for frame in frames {
         assert!(link.try_send(frame));
-    }
-    for _ in 0..4 {
         let mut stream = soon(connection.accept_uni()).await.unwrap();
-        assert_eq!(soon(stream.read_to_end(2 * LINK_FRAME_BYTES)).await.unwrap().len(), LINK_FRAME_BYTES);
+        let bytes = soon(stream.read_to_end(2 * LINK_FRAME_BYTES)).await.unwrap();
+        assert_eq!(bytes.len(), LINK_FRAME_BYTES);
+        kinds.push(bytes[0]);
     }
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 1], "every kind that there is");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

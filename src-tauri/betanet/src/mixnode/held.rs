@@ -1,4 +1,4 @@
-//! The frames that a mix holds: one budget over worker queues, delays and links, so that no mixture of floods, slow and dead peers adds up to
+//! The frames that a mix holds: one budget over delays and links, so that no mixture of floods, slow and dead peers adds up to
 //! more. A frame has a place from when it is taken off the wire until QUIC has it for the next peer; what finds none is dropped and counted.
 //!
 //! Deliberately absent: what QUIC itself holds (its windows, a connection each) and what waits at the rendezvous (its own bounds).

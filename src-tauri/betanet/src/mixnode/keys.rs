@@ -11,7 +11,7 @@ use fogbank_wire::PacketKeys;
 use rand::CryptoRng;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// A key with what came under it.
@@ -30,7 +30,16 @@ impl EpochKey {
 
     /// Whether a packet of this key came before; it is remembered.
     pub(super) fn check(&self, tag: [u8; 16]) -> Seen {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner).check(tag)
+        self.tags().check(tag)
+    }
+
+    /// Whether no further packet of this key can be remembered, so that none may be taken.
+    pub(super) fn full(&self) -> bool {
+        self.tags().full()
+    }
+
+    fn tags(&self) -> MutexGuard<'_, ReplayTags> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,6 +54,12 @@ impl MixKeys {
         let mut keys = Self { keys: BTreeMap::new(), most_tags };
         keys.turn(now, rng);
         keys
+    }
+
+    /// Sizes the tags of the keys to come, and makes room for as many with those that are out.
+    pub(super) fn set_most_tags(&mut self, most_tags: usize) {
+        self.most_tags = most_tags;
+        self.keys.values().for_each(|key| key.tags().raise(most_tags));
     }
 
     /// Forgets what is no longer live and makes what is missing; whether there is news to publish.
@@ -119,5 +134,20 @@ mod tests {
         assert_eq!(even.check([1; 16]), Seen::New);
         assert_eq!(even.check([1; 16]), Seen::Before);
         assert_eq!(odd.check([1; 16]), Seen::New);
+    }
+
+    #[test]
+    fn a_raised_rate_counts_for_the_keys_that_are_out_and_for_those_to_come() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let now = epoch::start(Epoch(500_000));
+        let mut keys = MixKeys::new(1, now, &mut rng);
+        keys.set_most_tags(2);
+        let later = now.plus(DurationMs(epoch::EPOCH_LIFE.0 * 50));
+        for at in [now, later] {
+            keys.turn(at, &mut rng);
+            for key in keys.live(at).map(Option::unwrap) {
+                assert_eq!([1, 2, 3].map(|tag| key.check([tag; 16])), [Seen::New, Seen::New, Seen::Full]);
+            }
+        }
     }
 }

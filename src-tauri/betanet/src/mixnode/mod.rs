@@ -61,20 +61,20 @@ pub struct Mixnode {
     pipeline: Arc<Pipeline>,
     life: MixLife,
     endpoint: Endpoint,
-    running: Mutex<(JoinSet<()>, Vec<std::thread::JoinHandle<()>>)>,
+    running: Mutex<JoinSet<()>>,
 }
 
 impl Mixnode {
     /// Starts a mix at an endpoint bound by [`crate::link::bind`], with packet keys of its own life.
     pub fn start(endpoint: Endpoint, config: MixConfig) -> Self {
         let loop_mean = config.loop_mean;
-        let (pipeline, workers) = Pipeline::start(endpoint.clone(), config);
+        let pipeline = Pipeline::start(endpoint.clone(), config);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), pipeline.clone()));
         tasks.spawn(Pipeline::tend(pipeline.clone()));
         tasks.spawn(Pipeline::spread(pipeline.clone()));
         tasks.spawn(cover::send_loops(pipeline.clone(), loop_mean));
-        Self { pipeline, life: rand::random(), endpoint, running: Mutex::new((tasks, workers)) }
+        Self { pipeline, life: rand::random(), endpoint, running: Mutex::new(tasks) }
     }
 
     /// Its id.
@@ -112,7 +112,7 @@ impl Mixnode {
         self.pipeline.services.probe_shares(Instant::now())
     }
 
-    /// The owner changed what it may take. Replay tags of keys that are out already stay sized by the old rate.
+    /// The owner changed what it may take.
     pub fn set_rate(&self, rate: Rate) {
         self.pipeline.set_rate(rate);
     }
@@ -135,11 +135,10 @@ impl Mixnode {
 
     /// Ends it and its endpoint.
     pub async fn shutdown(&self) {
-        let (mut tasks, workers) = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         self.pipeline.stop();
         self.endpoint.close().await;
-        let _ = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|w| drop(w.join()))).await;
     }
 }
 

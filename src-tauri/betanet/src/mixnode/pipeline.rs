@@ -1,4 +1,8 @@
-//! The way of a packet through the mix: a bounded queue to worker threads, unwrap, replay check, delay, and out.
+//! The way of a packet through the mix: unwrap, replay check, delay, and out.
+//!
+//! A packet is unwrapped in the task that took it off its connection: the runtime has as many threads as the computer has cores, so as many
+//! are unwrapped at once, and handing each to a thread of its own would cost two switches of threads, a third of an unwrap. There is no queue
+//! in front of it either: what is not unwrapped yet waits in QUIC's windows, which hold its sender back.
 
 use super::{
     KnownDirectory, MixConfig,
@@ -23,8 +27,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -34,8 +37,6 @@ use tokio::{
     time::interval,
 };
 
-/// Packets waiting for one worker: 4 MB, a thirtieth of a second's work.
-const WORKER_QUEUE: usize = 512;
 /// The longest delay that a sender may ask for: ten means of the slowest level. Longer ones would let one sender hold all places.
 const MAX_DELAY: Duration = Duration::from_millis(500);
 /// Links to other mixes at once.
@@ -48,9 +49,6 @@ const TEND_EVERY: Duration = Duration::from_secs(5);
 /// Clients and mixes that are connected to us, by the tag that their key gives them.
 #[derive(Default)]
 pub(super) struct Peers(Mutex<HashMap<[u8; 16], mpsc::Sender<Frame>>>);
-
-/// A packet that waits for a worker, with its place; none tells the worker to end.
-type Queued = Option<(Vec<u8>, Place)>;
 
 struct OutLink {
     link: Link,
@@ -78,8 +76,6 @@ pub(super) struct Pipeline {
     intake: Mutex<Intake>,
     shaped: Mutex<Shaped>,
     endpoint: Endpoint,
-    workers: Vec<SyncSender<Queued>>,
-    turn: AtomicUsize,
     stopped: AtomicBool,
     places: Places,
     links: Mutex<HashMap<MixId, OutLink>>,
@@ -87,14 +83,12 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts as many workers as there are cores. Must be called in a runtime.
-    pub(super) fn start(endpoint: Endpoint, config: MixConfig) -> (Arc<Self>, Vec<std::thread::JoinHandle<()>>) {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (workers, queues): (Vec<_>, Vec<_>) = (0..cores).map(|_| sync_channel(WORKER_QUEUE)).unzip();
+    /// Must be called in a runtime.
+    pub(super) fn start(endpoint: Endpoint, config: MixConfig) -> Arc<Self> {
         let id = mix_id(endpoint.id().as_bytes());
         let now = config.clock.now();
         let keys = MixKeys::new(most_tags(config.rate), now, &mut rand::rng());
-        let pipeline = Arc::new_cyclic(|me| Self {
+        Arc::new_cyclic(|me| Self {
             id,
             me: me.clone(),
             counters: Live::default(),
@@ -110,34 +104,25 @@ impl Pipeline {
             intake: Mutex::new(Intake::new(config.rate, Instant::now())),
             shaped: Mutex::default(),
             endpoint,
-            workers,
-            turn: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             places: Places::new(),
             links: Mutex::default(),
             runtime: Handle::current(),
-        });
-        let threads = queues
-            .into_iter()
-            .map(|queue| {
-                let pipeline = pipeline.clone();
-                std::thread::spawn(move || work(&pipeline, &queue))
-            })
-            .collect();
-        (pipeline, threads)
+        })
     }
 
-    /// Takes a peer's packet from the wire; drops it when it is over the rate, or when the workers are behind.
-    pub(super) fn take(&self, peer: [u8; 16], bytes: Vec<u8>, now: Instant) {
+    /// Takes a peer's packet from the wire and does what it asks; drops it when it is over the rate, or when there is no place for it.
+    pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], bytes: Vec<u8>, now: Instant) {
+        if self.stopped.load(Relaxed) {
+            return;
+        }
         if !lock(&self.intake).take(peer, now) {
             return count(&self.counters.dropped_rate);
         }
         count(&self.counters.received);
-        let Some(place) = self.places.take() else { return count(&self.counters.dropped_full) };
-        let turn = self.turn.fetch_add(1, Relaxed);
-        let worker = self.workers.get(turn % self.workers.len().max(1));
-        if worker.is_none_or(|w| w.try_send(Some((bytes, place))).is_err()) {
-            count(&self.counters.dropped_full);
+        match self.places.take() {
+            Some(place) => self.unwrap(bytes, place),
+            None => count(&self.counters.dropped_full),
         }
     }
 
@@ -150,6 +135,7 @@ impl Pipeline {
 
     pub(super) fn set_rate(&self, rate: Rate) {
         lock(&self.intake).set_rate(rate);
+        lock(&self.keys).set_most_tags(most_tags(rate));
     }
 
     /// Makes keys for the epochs to come and forgets those that are over.
@@ -176,12 +162,9 @@ impl Pipeline {
         self.clock.now()
     }
 
-    /// Tells the workers to end.
+    /// Takes nothing any more.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
-        for worker in &self.workers {
-            let _ = worker.try_send(None);
-        }
         lock(&self.links).clear();
         lock(&self.peers.0).clear();
     }
@@ -219,10 +202,14 @@ impl Pipeline {
     fn unwrap(self: &Arc<Self>, bytes: Vec<u8>, place: Place) {
         let Ok(packet) = Packet::from_vec(bytes) else { return count(&self.counters.refused) };
         let Some(key) = self.key(&packet) else { return count(&self.counters.refused) };
+        if key.full() {
+            return count(&self.counters.dropped_rate);
+        }
         let Ok(opened) = open_with(&key.secret, &key.public, packet) else { return count(&self.counters.refused) };
         match key.check(opened.replay_tag()) {
             Seen::New => {}
             Seen::Before => return count(&self.counters.replays),
+            // Another thread took the last place meanwhile.
             Seen::Full => return count(&self.counters.dropped_rate),
         }
         match opened.peel() {
@@ -362,16 +349,38 @@ impl Peers {
     }
 }
 
-fn work(pipeline: &Arc<Pipeline>, queue: &Receiver<Queued>) {
-    while let Ok(Some((bytes, place))) = queue.recv() {
-        if pipeline.stopped.load(Relaxed) {
-            return;
-        }
-        pipeline.unwrap(bytes, place);
-    }
-}
-
 /// A lock whose holder can't leave it half changed, so a panic elsewhere spoils nothing.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::MIX_LOOP_MEAN;
+    use fogbank_sphinx::PACKET_BYTES;
+    use iroh::SecretKey;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_key_whose_tags_are_full_costs_no_key_exchange_until_its_owner_lends_more() {
+        let endpoint = crate::link::bind(SecretKey::generate(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let (directory, rate) = (DirectoryHub::default(), Rate::of_packets_s(1));
+        let config = MixConfig { directory, clock: FogClock::default(), rate, loop_mean: MIX_LOOP_MEAN };
+        let pipeline = Pipeline::start(endpoint, config);
+        let forged = || {
+            let place = pipeline.places.take().unwrap();
+            pipeline.unwrap(vec![0; PACKET_BYTES], place);
+            let counters = pipeline.counters.read();
+            (counters.refused, counters.dropped_rate)
+        };
+        assert_eq!(forged(), (1, 0), "a packet that the exchange shows to be none");
+        let key = pipeline.key(&Packet::from_vec(vec![0; PACKET_BYTES]).unwrap()).unwrap();
+        for number in 0..most_tags(rate) as u64 {
+            assert_eq!(key.check(u128::from(number.reverse_bits()).rotate_left(64).to_be_bytes()), Seen::New);
+        }
+        assert_eq!(forged(), (1, 1), "nobody looked into it");
+        pipeline.set_rate(Rate::of_packets_s(2));
+        assert_eq!(forged(), (2, 1), "there is room again, with the key that is out");
+        pipeline.stop();
+    }
 }

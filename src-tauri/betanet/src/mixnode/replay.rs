@@ -2,7 +2,7 @@
 //!
 //! Every tag is remembered as long as its key is live; forgetting one early would let its packet be replayed. So the set is sized for all packets
 //! that the mix may take in a key's life at its rate limit ([`most_tags`]), and beyond that it refuses further packets until the
-//! next key. Keys are not turned early for that: it would kill the SURBs that are out.
+//! next key, before it does any work for them. Keys are not turned early for that: it would kill the SURBs that are out.
 //!
 //! Remembered are the first eight bytes of each tag (a keyed hash that nobody can choose): no replay passes, and of 2²³ honest packets one in
 //! 2⁴¹ is taken for one.
@@ -11,7 +11,7 @@ use super::limits::Rate;
 use crate::epoch::KEY_LIFE;
 use std::collections::HashSet;
 
-/// Tags of one key at most, whatever the rate: 7/8 of 2²³ slots of 9 bytes, 75 MB when full, 2,000 packets a second for a key's two hours.
+/// Tags of one key at most, whatever the rate: 7/8 of 2²³ slots of 9 bytes, 75 MB when full, 1,000 packets a second for a key's two hours.
 const MOST_TAGS: usize = 7 << 20;
 
 /// What became of a tag.
@@ -45,12 +45,23 @@ impl ReplayTags {
         Self { seen: HashSet::new(), limit }
     }
 
+    /// Makes room for more. Never for less: what came at a higher rate is in the set, and packets that come at the lower one don't exceed it.
+    pub(crate) fn raise(&mut self, limit: usize) {
+        self.limit = self.limit.max(limit);
+    }
+
+    /// Whether a further tag finds no room.
+    pub(crate) fn full(&self) -> bool {
+        self.seen.len() >= self.limit
+    }
+
+    /// Whether a tag came before; else it is remembered.
     pub(crate) fn check(&mut self, tag: [u8; 16]) -> Seen {
         let [a, b, c, d, e, f, g, h, ..] = tag;
         let tag = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         if self.seen.contains(&tag) {
             Seen::Before
-        } else if self.seen.len() >= self.limit {
+        } else if self.full() {
             Seen::Full
         } else {
             self.seen.insert(tag);
@@ -71,6 +82,10 @@ mod tests {
         assert_eq!(tags.check([2; 16]), Seen::New);
         assert_eq!(tags.check([3; 16]), Seen::Full);
         assert_eq!(tags.check([2; 16]), Seen::Before);
+        tags.raise(1);
+        assert!(tags.full(), "what is remembered stays");
+        tags.raise(3);
+        assert_eq!((tags.check([2; 16]), tags.check([3; 16]), tags.full()), (Seen::Before, Seen::New, true));
     }
 
     #[test]

@@ -251,6 +251,44 @@ fn a_way_that_was_dead_for_a_while_is_used_again_at_once() {
     }
 }
 
+/// Six pictures over a way of 25 datagrams a second: the first is there long before the last, and what has no end yet gets its share.
+#[test]
+fn what_is_short_is_whole_first_and_what_is_long_goes_on() {
+    let narrow = Some((Duration::from_millis(40), 40));
+    let mut world = World::over(1, Way { loss: 0.0, doubled: 0.0, delay_ms: 300.0, narrow });
+    let began = world.now;
+    let ids: Vec<u32> = (0..7).map(|_| world.ends[0].open().unwrap()).collect();
+    for id in &ids {
+        world.ends[0].streams.get_mut(id).unwrap().outgoing.write(b"?");
+    }
+    while world.ends[1].accepted.len() < ids.len() {
+        assert!(world.step());
+    }
+    let (endless, pictures) = ids.split_first().unwrap();
+    world.ends[1].streams.get_mut(endless).unwrap().outgoing.write(&vec![1; 800_000]);
+    for id in pictures {
+        let stream = world.ends[1].streams.get_mut(id).unwrap();
+        stream.outgoing.write(&vec![2; 50_000]);
+        stream.outgoing.finish();
+    }
+    let (mut whole, mut long, mut buffer) = (Vec::new(), 0, vec![0; 64 << 10]);
+    while whole.len() < pictures.len() {
+        for id in &ids {
+            while let count @ 1.. = world.ends[0].streams.get_mut(id).unwrap().incoming.read(&mut buffer) {
+                world.ends[0].read(*id, count);
+                long += if id == endless { count } else { 0 };
+            }
+            if id != endless && !whole.iter().any(|(done, _)| done == id) && world.ends[0].streams[id].incoming.is_at_end() {
+                whole.push((*id, world.now - began));
+            }
+        }
+        assert!(world.step() && world.now - began < Duration::from_secs(60));
+    }
+    let (first, last) = (whole[0].1, whole[5].1);
+    assert!(first * 2 < last, "the first after {first:?}, the last after {last:?}");
+    assert!((60_000..200_000).contains(&long), "{long} bytes of the long one came meanwhile");
+}
+
 #[test]
 fn a_narrow_way_is_filled_and_not_flooded() {
     // 200 datagrams a second, and as many as a fifth of a second holds may wait: the way's own losses are not what limits it.

@@ -100,6 +100,11 @@ impl Outgoing {
     }
 
     /// Whether there is something to send, given so many bytes of the tunnel's credit.
+    /// Bytes still to be sent, for the first time or again.
+    pub(super) fn left(&self) -> u64 {
+        self.end() - self.next + self.again.iter().map(|(start, end)| end - start).sum::<u64>()
+    }
+
     pub(super) fn wants(&self, credit: u64) -> bool {
         if self.abandoned {
             return false;
