@@ -29,6 +29,7 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
         instances: 2,
         level: LevelDto::Fast,
         private: false,
+        direct: false,
     };
     let (id, onion) = node.publish(&publish).await?;
     node.serves(&onion, FRONT).await?;

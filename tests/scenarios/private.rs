@@ -32,6 +32,7 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
         instances: 2,
         level: LevelDto::Fast,
         private: true,
+        direct: false,
     };
     let (id, onion) = node.publish(&publish).await?;
     node.serves(&onion, FRONT).await?;

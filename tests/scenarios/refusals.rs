@@ -15,6 +15,7 @@ fn publish(folder: &Path, requirements: Amounts, instances: u8) -> ControlReques
         instances,
         level: LevelDto::Fast,
         private: false,
+        direct: false,
     }
 }
 
@@ -98,7 +99,7 @@ async fn tickets_keys_and_profiles_that_are_not_taken() -> Result<()> {
     let wrong = other.ticket(&[RoleDto::Contribute]).await?;
     other.end().await?;
     refused(&newcomer, ControlRequest::Join { ticket: wrong }, &["allocator"]).await;
-    refused(&newcomer, ControlRequest::Lend { on: true }, &["no fog"]).await;
+    refused(&newcomer, ControlRequest::Lend { on: true, direct: false }, &["no fog"]).await;
     assert!(newcomer.status().await?.fog.is_none(), "a refused join left a membership");
     newcomer.ask(ControlRequest::Join { ticket: whole }).await?;
     assert!(newcomer.status().await?.fog.unwrap().connected);

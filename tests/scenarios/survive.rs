@@ -58,7 +58,7 @@ async fn lane(first: usize) -> Result<usize> {
     for n in 0..DEVICES {
         let device = Process::start(root, &format!("device-{n}"), false).await?;
         join(&device, &allocator, RoleDto::Contribute).await?;
-        device.ask(ControlRequest::Lend { on: true }).await?;
+        device.ask(ControlRequest::Lend { on: true, direct: false }).await?;
         device.ask(ControlRequest::Relay { on: true }).await?;
         devices.push(device);
     }
@@ -84,6 +84,7 @@ async fn lane(first: usize) -> Result<usize> {
             instances: COPIES,
             level: LevelDto::Fast,
             private: false,
+            direct: false,
         };
         // The allocator may die before it answers; the publisher then asks again under the same id.
         let (published, died) = tokio::join!(publisher.ask(request), async {

@@ -6,7 +6,7 @@
 
 use crate::{
     address::Blinded,
-    proof::{DescriptorSigner, PeriodRecord, ProofError, SignedRecord},
+    proof::{DescriptorSigner, PeriodRecord, ProofError, SignedRecord, Terms},
 };
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305,
@@ -77,7 +77,7 @@ impl Descriptor {
         if count == 0 || count > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
         }
-        if self.seal.is_some() != signer.record.sealed {
+        if self.seal.is_some() != signer.record.terms.sealed {
             return Err(ProofError::Other { what: "seal" });
         }
         let mut nonce = [0; NONCE_BYTES];
@@ -101,14 +101,14 @@ impl Descriptor {
     /// # Errors
     /// When a link of the chain does not hold.
     pub fn open(bytes: &[u8], blinded: &Blinded, now: UnixMs) -> Result<Self, ProofError> {
-        Self::open_revision(bytes, blinded, now).map(|(descriptor, _)| descriptor)
+        Self::open_revision(bytes, blinded, now).map(|(descriptor, ..)| descriptor)
     }
 
-    /// As [`Self::open`], with the revision: of several copies the highest counts.
+    /// As [`Self::open`], with the revision (of several copies the highest counts) and what the publisher says of the service.
     ///
     /// # Errors
     /// When a link of the chain does not hold.
-    pub fn open_revision(bytes: &[u8], blinded: &Blinded, now: UnixMs) -> Result<(Self, u64), ProofError> {
+    pub fn open_revision(bytes: &[u8], blinded: &Blinded, now: UnixMs) -> Result<(Self, u64, Terms), ProofError> {
         let (envelope, record, sealed) = unseal(bytes, now)?;
         envelope.record.open_for(blinded, now)?;
         debug_assert_eq!(record.blinded, blinded.key);
@@ -119,10 +119,10 @@ impl Descriptor {
         if count == 0 || count > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
         }
-        if descriptor.seal.is_some() != record.sealed {
+        if descriptor.seal.is_some() != record.terms.sealed {
             return Err(ProofError::Other { what: "seal" });
         }
-        Ok((descriptor, sealed.revision))
+        Ok((descriptor, sealed.revision, record.terms))
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
         // A dishonest one signs it all the same.
         for (proof, seal) in [(&sealed, &None), (&plain, &sealed.seal)] {
             let mut lying = signer(proof);
-            lying.record.sealed = !lying.record.sealed;
+            lying.record.terms.sealed = !lying.record.terms.sealed;
             let bytes = make(&lying, seal).unwrap();
             assert!(check_outside(&bytes, NOW).is_ok(), "a mix can't tell");
             let refused = Descriptor::open(&bytes, &lying.blinded, NOW);

@@ -14,7 +14,7 @@
 use crate::{
     address::{Blinded, Period},
     descriptor::MAX_INTRODUCTION_POINTS,
-    proof::{DescriptorSigner, PeriodRecord, ProofError, SignedRecord},
+    proof::{DescriptorSigner, PeriodRecord, ProofError, SignedRecord, Terms},
 };
 use fogbank_model::{ContainerSpec, DurationMs, InstanceId, MixId, UnixMs};
 use fogbank_wire::{Signed, decode, encode};
@@ -83,6 +83,15 @@ pub struct Under<T> {
     pub lock: Option<[u8; 16]>,
     /// The statement as signed, fit to be handed on.
     pub public: Vec<u8>,
+}
+
+/// On what an instance takes visitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Conditions {
+    /// What visitors of a private service must know; `None` when it is open to all.
+    pub(crate) door: Option<[u8; 32]>,
+    /// Whether its publisher lets them come directly.
+    pub(crate) direct: bool,
 }
 
 type Share = [u8; 16];
@@ -186,9 +195,13 @@ impl Lease {
         Ok(under)
     }
 
-    /// What visitors of a private service must know; `None` when it is open to all.
-    pub(crate) fn door(issued: &[u8]) -> Result<Option<[u8; 32]>, ProofError> {
-        bounded::<Issued>(issued).map(|issued| issued.door)
+    /// On what an instance takes visitors under an issued lease, which was checked before.
+    pub(crate) fn conditions(issued: &[u8]) -> Result<Conditions, ProofError> {
+        let Issued { public, door, .. } = bounded(issued)?;
+        let envelope: Envelope<Granting> = decode(&public).map_err(|_| ProofError::Malformed { what: LEASE })?;
+        let Terms { direct, .. } = envelope.record.terms_unchecked()?;
+        // What only some may find is not offered without mixes.
+        Ok(Conditions { direct: direct && door.is_none(), door })
     }
 
     fn unseal(public: &[u8], now: UnixMs) -> Result<(Under<Self>, SignedRecord, Vec<Share>), ProofError> {
@@ -307,6 +320,7 @@ fn unseal<T: Serialize + DeserializeOwned>(
 mod tests {
     use super::*;
     use crate::proof::ContainerIdentity;
+    use fogbank_wire::ServiceProof;
     use proptest::prelude::*;
 
     const NOW: UnixMs = UnixMs(1_790_000_000_000);
@@ -361,6 +375,28 @@ mod tests {
         }
         assert!(matches!(Lease::open_at(&mine, MixId([1; 16]), NOW), Err(ProofError::Other { .. })));
         assert!(Lease::open_at(&public, POINT, NOW).is_err() && Lease::present(&public, POINT).is_err());
+    }
+
+    #[test]
+    fn a_publisher_alone_lets_visitors_come_directly() {
+        let issued = |direct: bool, access: Option<[u8; 32]>| {
+            let identity = ContainerIdentity::from_seed([1; 32]).unwrap().offering_direct(direct);
+            let proof = ServiceProof { access, ..identity.pre_sign(NOW, 2, &mut rand::rng()).unwrap() };
+            lease().issue(&DescriptorSigner::of(&proof, Period::at(NOW), NOW).unwrap()).unwrap()
+        };
+        let direct = |issued: &[u8]| Lease::conditions(issued).unwrap().direct;
+        assert!(direct(&issued(true, None)));
+        assert!(!direct(&issued(false, None)), "not unless it is said");
+        let private = Lease::conditions(&issued(true, Some([7; 32]))).unwrap();
+        assert!(!private.direct && private.door.is_some(), "what is private is not offered without mixes");
+        // Who issues leases can't say so in the publisher's place: the record's signature does not hold any more.
+        let mut forged: Issued = bounded(&issued(false, None)).unwrap();
+        let mut envelope: Envelope<Granting> = decode(&forged.public).unwrap();
+        envelope.record = envelope.record.with_terms(Terms { sealed: false, direct: true });
+        forged.public = encode(&envelope).unwrap();
+        let lying = encode(&forged).unwrap();
+        assert!(direct(&lying));
+        assert!(Lease::open_own(&lying, lease().instance, &lease().introduction_key, NOW).is_err(), "a host takes no such lease");
     }
 
     #[test]

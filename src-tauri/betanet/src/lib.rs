@@ -11,6 +11,7 @@ pub mod address;
 pub mod client;
 pub mod clock;
 pub mod descriptor;
+pub mod direct;
 pub mod directory;
 pub mod epoch;
 pub mod lease;

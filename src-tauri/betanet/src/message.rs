@@ -168,6 +168,24 @@ pub struct Meeting {
     pub host: MailboxId,
     /// The delay that the visitor uses.
     pub level: Level,
+    /// When the visitor asks to come directly, without mixes: the fresh key by which it will. As long on the wire when it does not, so that
+    /// nobody on the way sees which.
+    #[serde(with = "as_long")]
+    pub direct: Option<[u8; 32]>,
+}
+
+/// A key or none, alike in length: none is all zeros.
+mod as_long {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(key: &Option<[u8; 32]>, to: S) -> Result<S::Ok, S::Error> {
+        key.unwrap_or_default().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 32]>, D::Error> {
+        let key = <[u8; 32]>::deserialize(from)?;
+        Ok((key != <[u8; 32]>::default()).then_some(key))
+    }
 }
 
 /// Why bytes are no message.

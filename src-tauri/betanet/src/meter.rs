@@ -32,6 +32,10 @@ pub enum Grade {
     Good,
 }
 
+/// Of a direct visit ([`crate::direct`]), whoever looks: the host has the visitor's address, the visitor the host's, and both ends' lines show
+/// whom they are with.
+pub const DIRECT: Grade = Grade::None;
+
 /// Who might look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adversary {

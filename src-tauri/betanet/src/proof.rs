@@ -49,8 +49,33 @@ pub struct PeriodRecord {
     pub descriptor_key: [u8; 32],
     /// Nothing signed by the descriptor key is believed after this.
     pub expires: UnixMs,
-    /// Whether the service is a sealed site: then a descriptor without its seal is not believed. Mixes see it, and so tell sites from apps.
+    /// What the publisher alone can say of the service.
+    pub terms: Terms,
+}
+
+/// What a publisher says of its service in each record, so that neither allocator nor host can say otherwise. Mixes see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub struct Terms {
+    /// The service is a sealed site: a descriptor without its seal is not believed.
     pub sealed: bool,
+    /// Visitors who ask for it may come to a copy without mixes, where its host's owner agrees: both then see each other's address.
+    pub direct: bool,
+}
+
+impl From<Terms> for u8 {
+    fn from(terms: Terms) -> Self {
+        Self::from(terms.sealed) | Self::from(terms.direct) << 1
+    }
+}
+
+impl TryFrom<u8> for Terms {
+    type Error = &'static str;
+
+    /// A term that this version does not know is not ignored.
+    fn try_from(bits: u8) -> Result<Self, Self::Error> {
+        if bits > 3 { Err("unknown terms") } else { Ok(Self { sealed: bits & 1 != 0, direct: bits & 2 != 0 }) }
+    }
 }
 
 /// Why a proof, a record or what hangs on it is not believed.
@@ -113,6 +138,20 @@ pub struct SignedRecord {
 }
 
 impl SignedRecord {
+    /// What the publisher says of the service; nothing is checked.
+    pub(crate) fn terms_unchecked(&self) -> Result<Terms, ProofError> {
+        decode::<PeriodRecord>(&self.bytes)
+            .map(|record| record.terms)
+            .map_err(|_| ProofError::Malformed { what: "period record" })
+    }
+
+    /// The same signature under a record that says something else: a lie.
+    #[cfg(test)]
+    pub(crate) fn with_terms(&self, terms: Terms) -> Self {
+        let record: PeriodRecord = decode(&self.bytes).unwrap();
+        Self { bytes: encode(&PeriodRecord { terms, ..record }).unwrap(), signature: self.signature }
+    }
+
     /// The record, when its own blinded key signed it and it holds now. Whether that blinded key is the wanted one, the caller checks
     /// (or uses [`Self::open_for`]).
     ///
@@ -156,6 +195,7 @@ fn signed_bytes(record: &[u8]) -> [u8; 32] {
 pub struct ContainerIdentity {
     seed: Zeroizing<[u8; 32]>,
     address: Address,
+    direct: bool,
 }
 
 impl ContainerIdentity {
@@ -176,7 +216,18 @@ impl ContainerIdentity {
     pub fn from_seed(seed: [u8; 32]) -> Result<Self, ProofError> {
         let seed = Zeroizing::new(seed);
         let public = Keypair::from_bytes(&seed).verifying_key().to_bytes();
-        Ok(Self { address: Address::from_public(public).map_err(ProofError::Address)?, seed })
+        Ok(Self { address: Address::from_public(public).map_err(ProofError::Address)?, seed, direct: false })
+    }
+
+    /// Whether what it signs from now on offers a direct connection ([`Terms::direct`]); not, unless it is said here.
+    #[must_use]
+    pub fn offering_direct(self, direct: bool) -> Self {
+        Self { direct, ..self }
+    }
+
+    /// Whether it offers a direct connection.
+    pub fn offers_direct(&self) -> bool {
+        self.direct
     }
 
     /// The seed, to be kept in the publisher's profile or keyring and nowhere else.
@@ -243,11 +294,12 @@ impl ContainerIdentity {
         }
         let last = Period::at(now.plus(DurationMs::from_s(i64::from(days) * 86_400)).plus(RECORD_SLACK));
         let keypair = HsIdKeypair::from(ExpandedKeypair::from(&Keypair::from_bytes(&self.seed)));
+        let terms = Terms { sealed, direct: self.direct };
         let mut periods = Vec::new();
         for period in (first.0..=last.0).map(Period) {
             let mut secret = [0; 32];
             rng.fill_bytes(&mut secret);
-            periods.push((self.sign_period(&keypair, period, &secret, sealed)?, secret));
+            periods.push((self.sign_period(&keypair, period, &secret, terms)?, secret));
         }
         Ok(ServiceProof { onion: self.onion().clone(), periods, access: None, seal: None })
     }
@@ -257,7 +309,7 @@ impl ContainerIdentity {
         keypair: &HsIdKeypair,
         period: Period,
         descriptor: &[u8; 32],
-        sealed: bool,
+        terms: Terms,
     ) -> Result<Vec<u8>, ProofError> {
         const WHAT: &str = "period record";
         let (public, blinded, _) =
@@ -268,7 +320,7 @@ impl ContainerIdentity {
             blinded: *public.id().as_ref(),
             descriptor_key: *SecretKey::from_bytes(descriptor).public().as_bytes(),
             expires: period.end().plus(RECORD_SLACK),
-            sealed,
+            terms,
         };
         let bytes = encode(&record).map_err(|_| ProofError::Malformed { what: WHAT })?;
         let signature = Signature::from_bytes(&blinded.sign(&signed_bytes(&bytes)).to_bytes());
@@ -346,7 +398,7 @@ pub(crate) fn check_period(address: &Address, bytes: &[u8], secret: &[u8; 32], s
     let blinded = address.blinded(period).map_err(ProofError::Address)?;
     // Each is checked as of the start of its own period: most are for later.
     let record = signed.open_for(&blinded, period.start())?;
-    if record.sealed != sealed {
+    if record.terms.sealed != sealed {
         return Err(ProofError::Other { what: "seal" });
     }
     if SecretKey::from_bytes(secret).public().as_bytes() == &record.descriptor_key {

@@ -127,3 +127,26 @@ proptest! {
         prop_assert!(check(&proof, NOW).is_err());
     }
 }
+
+#[test]
+fn terms_are_one_byte_and_unknown_ones_are_refused() {
+    for (bits, sealed, direct) in [(0, false, false), (1, true, false), (2, false, true), (3, true, true)] {
+        let terms = Terms { sealed, direct };
+        assert_eq!(encode(&terms).unwrap(), [bits]);
+        assert_eq!(decode::<Terms>(&[bits]).unwrap(), terms);
+    }
+    assert!(decode::<Terms>(&[4]).is_err() && decode::<Terms>(&[255]).is_err());
+}
+
+#[test]
+fn nobody_but_the_publisher_offers_a_direct_connection() {
+    let now = NOW;
+    let record = |direct| {
+        let proof = identity().offering_direct(direct).pre_sign(now, 0, &mut rand::rng()).unwrap();
+        DescriptorSigner::of(&proof, Period::at(now), now).unwrap().signed
+    };
+    assert!(record(true).open(now).unwrap().terms.direct);
+    assert!(!record(false).open(now).unwrap().terms.direct);
+    let lie = record(false).with_terms(Terms { sealed: false, direct: true });
+    assert!(matches!(lie.open(now), Err(ProofError::Signature { .. })));
+}

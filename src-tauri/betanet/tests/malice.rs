@@ -86,15 +86,15 @@ async fn crafted_meetings_lead_a_host_nowhere() {
     let before = contacts(&instance.uplink);
     let [visitor, host] = [MailboxId([1; 16]), MailboxId([2; 16])];
     for rendezvous in trap.ids() {
-        let meeting = Meeting { rendezvous, visitor, host, level: Level::Fast };
+        let meeting = Meeting { rendezvous, visitor, host, level: Level::Fast, direct: None };
         introduce(&attacker, &container, &instance, hello(&container, &instance, &meeting)).await;
     }
     let listed = container.points[1];
-    let one_box = Meeting { rendezvous: listed, visitor, host: visitor, level: Level::Fast };
+    let one_box = Meeting { rendezvous: listed, visitor, host: visitor, level: Level::Fast, direct: None };
     introduce(&attacker, &container, &instance, hello(&container, &instance, &one_box)).await;
     introduce(&attacker, &container, &instance, vec![7; 200]).await;
     introduce(&attacker, &container, &instance, Vec::new()).await;
-    let good = Meeting { rendezvous: listed, visitor, host, level: Level::Fast };
+    let good = Meeting { rendezvous: listed, visitor, host, level: Level::Fast, direct: None };
     let mut garbled = hello(&container, &instance, &good);
     *garbled.last_mut().unwrap() ^= 1;
     introduce(&attacker, &container, &instance, garbled).await;

@@ -82,6 +82,10 @@ pub(crate) enum Command {
     Lend {
         /// on or off.
         switch: Switch,
+        /// Let visitors who ask for it come directly, to sites whose publishers offer it: they see this device's address, and it theirs.
+        /// Not, unless it is said each time.
+        #[arg(long)]
+        direct: bool,
     },
     /// How much the mix may take: kilobytes a second, and gigabytes a month in and out. A limit that is not named stays as it is.
     RelayLimits(LimitArgs),
@@ -119,6 +123,10 @@ pub(crate) enum Command {
         /// Only for those who have the link with its key (see `container`); the fog's allocator and the hosts can read it all the same.
         #[arg(long)]
         private: bool,
+        /// For development: visitors who ask for it may come without mixes, to hosts whose owners agree. Both then see each other's address, and
+        /// nothing of such a visit is private. It can't be taken back.
+        #[arg(long, conflicts_with = "private")]
+        direct: bool,
     },
     /// List my containers.
     Containers,
@@ -276,7 +284,7 @@ impl Command {
             Self::Join { ticket } => ControlRequest::Join { ticket: ticket.clone() },
             Self::Leave => ControlRequest::Leave,
             Self::Visit { link } => ControlRequest::Visit { link: link.clone() },
-            Self::Lend { switch } => ControlRequest::Lend { on: *switch == Switch::On },
+            Self::Lend { switch, direct } => ControlRequest::Lend { on: *switch == Switch::On, direct: *direct },
             Self::Relay(RelayArgs { switch: None, .. }) => bail!("the relay itself is no request"),
             Self::Relay(RelayArgs { switch: Some(switch), .. }) => ControlRequest::Relay { on: *switch == Switch::On },
             Self::RelayLimits(_) => bail!("the limits as they are have to be asked for first"),
@@ -285,7 +293,7 @@ impl Command {
             Self::Drain { undo } => ControlRequest::Drain { on: !undo },
             Self::Check { folder } => ControlRequest::Folder { path: whole(folder)? },
             Self::Fit(needs) => ControlRequest::Fit { requirements: needs.amounts(0), instances: needs.copies, bytes: 0 },
-            Self::Publish { folder, name, needs, level, private } => {
+            Self::Publish { folder, name, needs, level, private, direct } => {
                 let path = whole(folder)?;
                 let folder = PathBuf::from(&path);
                 let own_name = || folder.file_name().map_or_else(|| "site".into(), |n| n.to_string_lossy().into_owned());
@@ -295,6 +303,7 @@ impl Command {
                     instances: needs.copies,
                     level: level.dto(),
                     private: *private,
+                    direct: *direct,
                     folder: path,
                 }
             }

@@ -64,6 +64,12 @@ fn show_status(out: &mut String, status: &StatusDto) -> std::fmt::Result {
         None => writeln!(out, "lending  off")?,
         Some(lend) => {
             writeln!(out, "lending  {}: {}; {} instances", amounts(&lend.lent), lend.why, lend.instances.len())?;
+            if lend.direct {
+                writeln!(
+                    out,
+                    "DIRECT   visitors who ask for it see this device's address; `lend on` without --direct ends that"
+                )?;
+            }
         }
     }
     writeln!(out, "relaying {}", if status.relays { "on" } else { "off" })?;
@@ -76,6 +82,9 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
     writeln!(out, "why       {}", c.reason)?;
     writeln!(out, "address   {}", c.onion)?;
     writeln!(out, "link      {}", detail.link)?;
+    if c.direct {
+        writeln!(out, "DIRECT    visitors who ask for it come without mixes: they and the host see each other's address")?;
+    }
     writeln!(out, "needs     {}; {} files, {} bytes", amounts(&detail.requirements), detail.files, detail.bytes)?;
     writeln!(out, "held by   {} devices besides the publisher", detail.holders)?;
     writeln!(out, "placement {}", detail.placement)?;
@@ -111,6 +120,9 @@ fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {
             TrustDto::Broken => "; broken: no copy gives what the publisher signed",
         };
         writeln!(out, "visit    {}  {}{mark}", visit.onion, visit.words)?;
+        if visit.direct.is_some() {
+            writeln!(out, "         PRIVACY NONE: direct, you and the host see each other's address")?;
+        }
         if visit.caught > 0 {
             writeln!(out, "         {} lying copies were caught and left", visit.caught)?;
         }

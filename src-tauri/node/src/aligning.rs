@@ -42,7 +42,7 @@ impl Inner {
         let met_at = settings.membership.as_ref().and_then(|m| m.relay.clone());
         self.relay_switch.set(&self.endpoint, met_at.as_ref()).await;
         self.align_relay(roles.mixnode.then(|| settings.relay_limits.rate()), met_at.as_ref(), &mut background).await?;
-        self.align_lending(&settings, roles.agent, &mut background).await;
+        self.align_lending(&settings, roles.agent, &mut background).await?;
         self.show_part()?;
         self.align_membership(&settings);
         self.align_visiting(&settings).await;
@@ -165,7 +165,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn align_lending(&self, settings: &Settings, lends: bool, background: &mut Background) {
+    async fn align_lending(&self, settings: &Settings, lends: bool, background: &mut Background) -> Result<(), StartError> {
         let running = self.parts().lending;
         let fog = settings.membership.as_ref().map(|m| m.fog).filter(|_| lends);
         match (fog, running) {
@@ -196,6 +196,10 @@ impl Inner {
             }
             // What a lending that was cut off left.
             (None, None) => self.let_go_of_others().await,
+        }
+        match self.parts().lending {
+            Some(lending) => lending.let_come(&self.ground, settings.lend_direct).await,
+            None => Ok(()),
         }
     }
 

@@ -4,7 +4,11 @@ use crate::control::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto, RoleDto,
     StepDto, TrustDto,
 };
-use fogbank_betanet::{address::FogLink, client::Trust, link::Way};
+use fogbank_betanet::{
+    address::{AccessKey, FogLink},
+    client::Trust,
+    link::Way,
+};
 use fogbank_model::{Dimension, Image, Infeasible, Level, Resources};
 use fogbank_wire::{
     CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
@@ -77,13 +81,22 @@ pub(crate) fn role_dtos(roles: Roles) -> Vec<RoleDto> {
     list.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
 }
 
-/// `private`: whether this node has a key of it.
-pub(crate) fn container(c: ContainerSummary, private: bool) -> ContainerDto {
+/// What a node knows of a container that it published.
+pub(crate) struct Published {
+    /// The key of a private one.
+    pub(crate) access: Option<AccessKey>,
+    /// Whether visitors may come without mixes.
+    pub(crate) direct: bool,
+}
+
+/// A line of the list; `published`: if it was published here.
+pub(crate) fn container(c: ContainerSummary, published: Option<&Published>) -> ContainerDto {
     ContainerDto {
         id: c.id.to_string(),
         name: c.name,
         onion: c.onion.to_string(),
-        private,
+        private: published.is_some_and(|p| p.access.is_some()),
+        direct: published.is_some_and(|p| p.direct),
         state: c.state.name().to_owned(),
         reason: c.reason,
         ready: c.ready,
@@ -105,7 +118,7 @@ pub(crate) fn instance(view: &InstanceView) -> InstanceDto {
     }
 }
 
-pub(crate) fn detail(d: &ContainerDetail, link: &FogLink) -> ContainerDetailDto {
+pub(crate) fn detail(d: &ContainerDetail, link: &FogLink, published: Option<&Published>) -> ContainerDetailDto {
     let c = &d.container;
     let Image::Site { bytes, files, .. } = c.spec.image;
     let ready = d.instances.iter().filter(|v| v.instance.state == fogbank_model::InstanceState::Ready).count();
@@ -115,6 +128,7 @@ pub(crate) fn detail(d: &ContainerDetail, link: &FogLink) -> ContainerDetailDto 
             name: c.spec.name.to_string(),
             onion: c.onion.to_string(),
             private: link.access.is_some(),
+            direct: published.is_some_and(|p| p.direct),
             state: c.state.name().to_owned(),
             reason: c.reason.clone(),
             ready: u32::try_from(ready).unwrap_or(u32::MAX),

@@ -51,6 +51,9 @@ struct Kept {
     /// Base32 of the access key of a private one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     access: Option<String>,
+    /// Whether it offers a direct connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    direct: bool,
     /// The allocator was asked for it and has not answered (yet).
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -75,8 +78,9 @@ impl ContainerKeys {
         id: ContainerId,
         bundle: BundleId,
         access: Option<AccessKey>,
+        direct: bool,
     ) -> Result<ContainerIdentity, KeyError> {
-        let identity = ContainerIdentity::generate(&mut rand::rng()).map_err(KeyError::Key)?;
+        let identity = ContainerIdentity::generate(&mut rand::rng()).map_err(KeyError::Key)?.offering_direct(direct);
         let path = self.file(id);
         let failed = |source| KeyError::File { path: path.clone(), source };
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
@@ -85,7 +89,7 @@ impl ContainerKeys {
         }
         let seed = BASE32_NOPAD.encode(identity.seed().as_slice()).to_lowercase();
         let access = access.map(|key| key.to_string());
-        write(&path, &Kept { version: VERSION, seed, bundle, access, unanswered: true }).map_err(failed)?;
+        write(&path, &Kept { version: VERSION, seed, bundle, access, direct, unanswered: true }).map_err(failed)?;
         Ok(identity)
     }
 
@@ -132,6 +136,7 @@ impl ContainerKeys {
         let kept = read(&self.file(id))?;
         let seed = Zeroizing::new(BASE32_NOPAD.decode(kept.seed.to_uppercase().as_bytes()).ok()?);
         let identity = ContainerIdentity::from_seed(seed.as_slice().try_into().ok()?).ok()?;
+        let identity = identity.offering_direct(kept.direct);
         let access = kept.access.as_ref().and_then(|key| key.parse().ok());
         Some((identity, access))
     }
@@ -186,11 +191,15 @@ mod tests {
         let profile = Profile::open(folder.path()).unwrap();
         let keys = ContainerKeys::of(&profile, FogId([2; 32]));
         let (one, two) = (ContainerId([1; 16]), ContainerId([2; 16]));
-        let identity = keys.create(one, BUNDLE, None).unwrap();
-        keys.create(two, BUNDLE, Some(AccessKey([3; 32]))).unwrap();
+        let identity = keys.create(one, BUNDLE, None, true).unwrap();
+        keys.create(two, BUNDLE, Some(AccessKey([3; 32])), false).unwrap();
         let (restored, access) = keys.load(one).unwrap();
         assert_eq!((restored.onion(), access), (identity.onion(), None), "the file restores the address");
         assert_eq!(keys.load(two).unwrap().1, Some(AccessKey([3; 32])));
+        assert!(
+            restored.offers_direct() && !keys.load(two).unwrap().0.offers_direct(),
+            "what is signed further ahead says the same"
+        );
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

@@ -153,7 +153,7 @@ impl Inner {
         self.change(|s| {
             s.fog = None;
             s.membership = None;
-            (s.lend, s.relay, s.paused, s.draining) = (false, false, false, false);
+            (s.lend, s.lend_direct, s.relay, s.paused, s.draining) = (false, false, false, false, false);
         })
         .await?;
         // Nothing of this fog is there for the next one to see: neither others' content nor what was published here.

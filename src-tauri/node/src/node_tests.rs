@@ -47,6 +47,7 @@ fn publish(site: &Path, private: bool) -> Ask {
         instances: 1,
         level: LevelDto::Fast,
         private,
+        direct: false,
     }
 }
 
@@ -66,7 +67,7 @@ async fn two(folder: &Path) -> (Node, Node) {
     let (publisher, lender) = (node(&folder.join("a")).await, node(&folder.join("b")).await);
     start_fog(&publisher).await;
     done(&lender, Ask::Join { ticket: invite(&publisher, RoleDto::Contribute).await }).await;
-    done(&lender, Ask::Lend { on: true }).await;
+    done(&lender, Ask::Lend { on: true, direct: false }).await;
     (publisher, lender)
 }
 
@@ -78,7 +79,7 @@ async fn who_stops_lending_keeps_nothing_of_others() {
     until("it is published", async || matches!(publisher.call(ask.clone()).await, ControlReply::Created { .. })).await;
     let held = lender.inner.bundles.held();
     until("it is fetched", async || held.borrow().values().any(fogbank_agent::bundle::Held::for_others)).await;
-    done(&lender, Ask::Lend { on: false }).await;
+    done(&lender, Ask::Lend { on: false, direct: false }).await;
     until("it is let go", async || held.borrow().is_empty()).await;
     assert!(publisher.inner.bundles.held().borrow().values().all(|h| h.own), "its own is nobody else's");
     lender.shutdown().await;
@@ -157,7 +158,7 @@ async fn what_was_never_created_leaves_neither_address_nor_content() {
     // One whose allocator never answered, and one of which a crash left only the content.
     let import = async || publisher.inner.bundles.import(&site, &Limits::default(), |_| ()).await.unwrap().id;
     let (unanswered, orphan) = (import().await, import().await);
-    publisher.inner.keys(fog).create(ContainerId([3; 16]), unanswered, None).unwrap();
+    publisher.inner.keys(fog).create(ContainerId([3; 16]), unanswered, None, false).unwrap();
     assert!(renewing::look(&publisher.inner, publisher.inner.ground.clock.now()).await.unwrap());
     assert!(publisher.inner.keys(fog).load(ContainerId([3; 16])).is_none());
     let own = |node: &Node| node.inner.bundles.held().borrow().keys().copied().collect::<Vec<_>>();

@@ -13,7 +13,9 @@ use fogbank_agent::{Agent, AgentConfig, Share, bundle::Bundles};
 use fogbank_betanet::{
     client::Visitor,
     clock::FogClock,
+    direct::Entrance,
     directory::DirectoryHub,
+    link,
     mixnode::{MixConfig, Mixnode, Rate},
     schedule::MIX_LOOP_MEAN,
     service::Host,
@@ -21,7 +23,7 @@ use fogbank_betanet::{
 };
 use fogbank_model::{FogId, MixId, Resources};
 use fogbank_wire::{FrameError, MixInfo, Offer, Power, RelayHint, Report};
-use iroh::Endpoint;
+use iroh::{Endpoint, SecretKey};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -117,7 +119,29 @@ impl Lending {
         Self { agent, uplink, host, keeping }
     }
 
+    /// Lets visitors come directly, or no longer: see betanet's `direct`.
+    pub(crate) async fn let_come(&self, ground: &Ground, on: bool) -> Result<(), StartError> {
+        match (on, self.host.entrance()) {
+            (true, None) => {
+                // A key of its own: nothing ties the entrance to this device's other keys.
+                let bound = link::bind(SecretKey::generate(), SocketAddr::new(ground.listen, 0), None).await;
+                let endpoint = bound.map_err(StartError::Entrance)?;
+                let addrs = crate::net::reachable(&endpoint);
+                self.host.set_entrance(Some(Entrance::open(endpoint, addrs)));
+            }
+            (false, Some(entrance)) => {
+                self.host.set_entrance(None);
+                entrance.close().await;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+        Ok(())
+    }
+
     pub(crate) async fn shutdown(&self) {
+        if let Some(entrance) = self.host.set_entrance(None) {
+            entrance.close().await;
+        }
         self.agent.shutdown().await;
         self.uplink.shutdown().await;
         self.keeping.abort();

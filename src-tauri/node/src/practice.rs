@@ -62,7 +62,7 @@ async fn one(folder: &std::path::Path, n: usize, ticket: &str) -> Result<Node, S
     let node = Box::pin(Node::start(profile, options)).await.map_err(|e| e.to_string())?;
     let wishes = [
         ControlRequest::Join { ticket: ticket.to_owned() },
-        ControlRequest::Lend { on: true },
+        ControlRequest::Lend { on: true, direct: false },
         // They talk with each other on this computer only: no line to spare.
         ControlRequest::RelayLimits { rate_kb_s: None, month_gb: None },
         ControlRequest::Relay { on: true },

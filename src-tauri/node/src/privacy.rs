@@ -52,13 +52,16 @@ fn view(view: &View) -> ViewDto {
         Adversary::Owner => AdversaryDto::Owner,
         Adversary::Global => AdversaryDto::Global,
     };
-    let grade = match view.grade {
+    ViewDto { adversary, grade: grade(view.grade), words: view.words.clone() }
+}
+
+pub(crate) fn grade(grade: Grade) -> GradeDto {
+    match grade {
         Grade::None => GradeDto::None,
         Grade::Weak => GradeDto::Weak,
         Grade::Fair => GradeDto::Fair,
         Grade::Good => GradeDto::Good,
-    };
-    ViewDto { adversary, grade, words: view.words.clone() }
+    }
 }
 
 fn count(n: usize) -> u32 {

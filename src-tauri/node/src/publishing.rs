@@ -36,6 +36,8 @@ pub(crate) struct Wish {
     pub(crate) level: LevelDto,
     /// Only for those who have the link's key.
     pub(crate) private: bool,
+    /// Whether visitors may come without mixes.
+    pub(crate) direct: bool,
 }
 
 /// How far the folder that is being put online is. One at a time: two would only slow each other.
@@ -114,6 +116,10 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
     if !membership.granted.publisher {
         return Err(not_a_publisher());
     }
+    if wish.private && wish.direct {
+        let todo = "Choose one: only people with the link's key, or visitors who come directly.";
+        return Err(answers::invalid("what is private can't be offered without mixes", todo));
+    }
     let name: ContainerName = wish.name.parse().map_err(|e| answers::invalid(format!("{e}"), "Choose another name."))?;
     let folder = absolute(&wish.folder)?;
     let (files, bytes) = look(folder.clone()).await?;
@@ -145,7 +151,7 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
     on_its_way.step("asking the allocator", imported.bytes, imported.bytes);
     let spec = spec(Image::Site { bundle: imported.id, bytes: imported.bytes, files: imported.files });
     let access = wish.private.then(|| AccessKey::generate(&mut rand::rng()));
-    match create(inner, membership.fog, spec, &imported, access).await {
+    match create(inner, membership.fog, spec, &imported, access, wish.direct).await {
         Ok(created) => Ok(created),
         // It may have been created: the address stays until the list shows whether it was, when the allocator is back.
         Err((error, _)) if error.kind == ControlErrorKind::AllocatorAway => Err(error),
@@ -164,10 +170,11 @@ async fn create(
     spec: ContainerSpec,
     imported: &ImportedBundle,
     access: Option<AccessKey>,
+    direct: bool,
 ) -> Result<ControlReply, (ControlError, ContainerId)> {
     let id = ContainerId(rand::random());
     let failed = |error: String| (answers::failed(error, "Nothing was put online."), id);
-    let identity = inner.keys(fog).create(id, imported.id, access).map_err(|error| failed(error.to_string()))?;
+    let identity = inner.keys(fog).create(id, imported.id, access, direct).map_err(|error| failed(error.to_string()))?;
     // By the own clock: the allocator does not choose for which days it may sign.
     let now = clock();
     // What visitors hold every host to. The time makes a revision that rises.

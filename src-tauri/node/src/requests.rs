@@ -1,7 +1,7 @@
 //! What the window and the command line ask, answered.
 
 use crate::{
-    answers,
+    answers::{self, Published},
     control::{
         ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, StatusDto,
     },
@@ -13,7 +13,7 @@ use crate::{
     visits,
 };
 use fogbank_betanet::{
-    address::{AccessKey, FogLink, Via},
+    address::{FogLink, Via},
     directory::{Directory, MixEntry, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
@@ -58,9 +58,9 @@ impl Inner {
                 let link: FogLink = link.parse().map_err(|e| answers::invalid(format!("{e}"), "Copy the whole link."))?;
                 self.visit(link).await.map(done)
             }
-            Ask::Lend { on } => {
+            Ask::Lend { on, direct } => {
                 self.contributor(on)?;
-                self.change(|s| s.lend = on).await.map(done)
+                self.change(|s| (s.lend, s.lend_direct) = (on, on && direct)).await.map(done)
             }
             Ask::Relay { on } => {
                 self.contributor(on)?;
@@ -99,15 +99,15 @@ impl Inner {
                     other => Err(unexpected(&other)),
                 }
             }
-            Ask::Publish { folder, name, requirements, instances, level, private } => {
-                publishing::publish(self, Wish { folder, name, requirements, instances, level, private }).await
+            Ask::Publish { folder, name, requirements, instances, level, private, direct } => {
+                publishing::publish(self, Wish { folder, name, requirements, instances, level, private, direct }).await
             }
             Ask::Progress => Ok(ControlReply::Progress(self.progress.now())),
             Ask::Containers => match self.ask(&NodeRequest::Containers).await? {
                 NodeReply::Containers(list) => {
                     let line = |c: ContainerSummary| {
-                        let private = self.access(c.id).is_some();
-                        answers::container(c, private)
+                        let published = self.published(c.id);
+                        answers::container(c, published.as_ref())
                     };
                     Ok(ControlReply::Containers(list.into_iter().map(line).collect()))
                 }
@@ -115,8 +115,9 @@ impl Inner {
             },
             Ask::Container { id } => match self.ask(&NodeRequest::Container(container_id(&id)?)).await? {
                 NodeReply::Container(detail) => {
-                    let link = self.link(&detail.container);
-                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, &link))))
+                    let published = self.published(detail.container.id);
+                    let link = self.link(&detail.container, published.as_ref());
+                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, &link, published.as_ref()))))
                 }
                 other => Err(unexpected(&other)),
             },
@@ -157,8 +158,8 @@ impl Inner {
     }
 
     /// A link to share: the address, mixes with which a newcomer can begin, and the key of a private one that was published here.
-    fn link(&self, container: &Container) -> FogLink {
-        let access = self.access(container.id);
+    fn link(&self, container: &Container, published: Option<&Published>) -> FogLink {
+        let access = published.and_then(|p| p.access);
         let directory = self.hub.current().map(|known| known.directory);
         // A newcomer has no relay yet: mixes that it reaches without one come first.
         let mut mixes: Vec<&MixEntry> = directory.iter().flat_map(|d| &d.mixes).collect();
@@ -168,9 +169,10 @@ impl Inner {
         FogLink { onion: container.onion.clone(), via, fog: directory.as_ref().map(|d| d.fog), access }
     }
 
-    /// The key of a private container that was published here.
-    fn access(&self, id: ContainerId) -> Option<AccessKey> {
-        self.settings().membership.and_then(|m| self.keys(m.fog).load(id)?.1)
+    /// What this node knows of a container that was published here.
+    fn published(&self, id: ContainerId) -> Option<Published> {
+        let (identity, access) = self.settings().membership.and_then(|m| self.keys(m.fog).load(id))?;
+        Some(Published { access, direct: identity.offers_direct() })
     }
 
     pub(crate) async fn status(&self) -> StatusDto {
@@ -223,6 +225,7 @@ impl Inner {
             why: report.offer.why,
             paused: settings.paused,
             draining: report.drain.is_some(),
+            direct: settings.lend_direct,
             lent: answers::amounts(&report.offer.lent),
             instances: listed.into_iter().map(instance).collect(),
         }

@@ -21,6 +21,9 @@ pub(crate) struct Settings {
     pub membership: Option<Membership>,
     /// Whether it lends.
     pub lend: bool,
+    /// Whether its owner lets visitors come directly, to sites that offer it, while it lends: they see this device's address.
+    #[serde(default)]
+    pub lend_direct: bool,
     /// Whether it relays.
     pub relay: bool,
     /// What the owner lets the mix take.
@@ -133,6 +136,7 @@ impl Settings {
             fog: None,
             membership: None,
             lend: false,
+            lend_direct: false,
             relay: false,
             relay_limits,
             paused: false,

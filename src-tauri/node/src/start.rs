@@ -82,6 +82,9 @@ pub enum StartError {
     /// Its mix.
     #[error("the mix can't listen: {0}")]
     Mix(#[source] LinkBindError),
+    /// The entrance of visitors who come directly.
+    #[error("visitors can't be let in directly: {0}")]
+    Entrance(#[source] LinkBindError),
     /// Its mix's statement about itself.
     #[error("the mix can't say whose it is: {0}")]
     MixStatement(#[source] FrameError),

@@ -5,20 +5,24 @@
 use crate::{
     answers,
     control::{TrustDto, VisitDto},
+    privacy,
 };
-use fogbank_betanet::client::{Visit, VisitState};
+use fogbank_betanet::{
+    client::{Visit, VisitState},
+    meter::DIRECT,
+};
 use std::collections::BTreeMap;
 
-/// The addresses in order. `waiting`: why none can be opened now, empty when they can.
+/// The addresses in order, each once for the visits by mixes and once for direct ones. `waiting`: why none can be opened now, empty when they can.
 pub(crate) fn shown(visits: Vec<Visit>, waiting: &str) -> Vec<VisitDto> {
-    let mut addresses: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
+    let mut addresses: BTreeMap<(String, bool), Vec<Visit>> = BTreeMap::new();
     for visit in visits {
-        addresses.entry(visit.onion.to_string()).or_default().push(visit);
+        addresses.entry((visit.onion.to_string(), visit.direct)).or_default().push(visit);
     }
-    addresses.into_iter().filter_map(|(onion, visits)| one(onion, visits, waiting)).collect()
+    addresses.into_iter().filter_map(|((onion, direct), visits)| one(onion, direct, visits, waiting)).collect()
 }
 
-fn one(onion: String, visits: Vec<Visit>, waiting: &str) -> Option<VisitDto> {
+fn one(onion: String, direct: bool, visits: Vec<Visit>, waiting: &str) -> Option<VisitDto> {
     let trust = visits.iter().map(|v| answers::trust(v.trust)).max_by_key(|trust| badness(*trust))?;
     let caught = visits.iter().fold(0, |sum: u32, v| sum.saturating_add(v.caught));
     let best = visits.into_iter().min_by_key(|v| (distance(&v.state), v.round_trip))?;
@@ -29,7 +33,7 @@ fn one(onion: String, visits: Vec<Visit>, waiting: &str) -> Option<VisitDto> {
         (VisitState::Open, None) => "open".to_owned(),
         (VisitState::Failed { why }, _) => why,
     };
-    Some(VisitDto { onion, words, trust, caught })
+    Some(VisitDto { onion, words, trust, caught, direct: direct.then(|| privacy::grade(DIRECT)) })
 }
 
 /// What is not known yet says nothing against what is.
@@ -54,6 +58,7 @@ fn distance(state: &VisitState) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::GradeDto;
     use fogbank_betanet::client::Trust;
     use std::time::Duration;
 
@@ -61,7 +66,7 @@ mod tests {
 
     fn visit(state: VisitState, trust: Trust, caught: u32) -> Visit {
         let round_trip = matches!(state, VisitState::Open).then(|| Duration::from_millis(200));
-        Visit { onion: ONE.parse().unwrap(), state, round_trip, trust, caught }
+        Visit { onion: ONE.parse().unwrap(), direct: false, state, round_trip, trust, caught }
     }
 
     #[test]
@@ -73,11 +78,17 @@ mod tests {
             visit(VisitState::Opening, Trust::Unknown, 0),
         ];
         let words = "open, 200 ms there and back".to_owned();
-        let line = VisitDto { onion: ONE.to_owned(), words, trust: TrustDto::Broken, caught: 3 };
+        let line = VisitDto { onion: ONE.to_owned(), words, trust: TrustDto::Broken, caught: 3, direct: None };
         assert_eq!(shown(visits, ""), [line]);
         let new = vec![visit(VisitState::Opening, Trust::Unknown, 0), visit(VisitState::Open, Trust::Checked, 0)];
         assert_eq!(shown(new.clone(), "")[0].trust, TrustDto::Verified, "nothing was seen in the other yet");
         assert_eq!(shown(new, "3 of 4 mixes")[0].words, "3 of 4 mixes");
         assert_eq!(shown(vec![visit(failed, Trust::Unknown, 0)], "")[0].words, "no copy answers");
+    }
+    #[test]
+    fn a_direct_visit_is_a_line_of_its_own_and_gives_no_privacy() {
+        let direct = Visit { direct: true, ..visit(VisitState::Open, Trust::Checked, 0) };
+        let lines = shown(vec![direct, visit(VisitState::Open, Trust::Checked, 0)], "");
+        assert_eq!(lines.iter().map(|line| line.direct).collect::<Vec<_>>(), [None, Some(GradeDto::None)]);
     }
 }

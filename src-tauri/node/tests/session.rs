@@ -47,7 +47,7 @@ async fn requests_side_by_side_do_not_undo_each_other() {
     node.call(ControlRequest::StartFog { name: "Ours".to_owned(), test: true, relay: None }).await;
     for on in [true, false, true] {
         let answers = tokio::join!(
-            node.call(ControlRequest::Lend { on }),
+            node.call(ControlRequest::Lend { on, direct: false }),
             node.call(ControlRequest::Pause { on }),
             node.call(ControlRequest::Relay { on }),
         );

@@ -5,7 +5,7 @@
 //! can be had from a page.
 
 use crate::{
-    isolation::{self, ANONYMOUS},
+    isolation::{self, Asker},
     page::{self, Trouble},
     pipe,
     port::Shared,
@@ -43,8 +43,8 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>, later: Later) -
         return closing(page::of(&Trouble::NotAProxyRequest, head));
     };
     let Some(onion) = target::onion(name) else { return closing(page::of(&Trouble::NotAnOnion, head)) };
-    let Some(isolation) = isolation_of(request.headers()) else { return closing(page::of(&Trouble::BadUser, head)) };
-    let way = Way::new(shared, onion, isolation);
+    let Some(asker) = asker(request.headers()) else { return closing(page::of(&Trouble::BadUser, head)) };
+    let way = Way::new(shared, onion, asker);
     if connect { connected(request, way, &later).await } else { absolute(request, way, &later).await }
 }
 
@@ -54,11 +54,11 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// The isolation of a request; `None` when a user name is given that can't be read: it must not pass for none, or what was to be apart would be
+/// Who asks; `None` when a user name is given that can't be read: it must not pass for none, or what was to be apart would be
 /// together.
-fn isolation_of(headers: &HeaderMap) -> Option<String> {
+fn asker(headers: &HeaderMap) -> Option<Asker> {
     let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Some(ANONYMOUS.to_owned()) };
+    let Some(value) = values.next() else { return Some(Asker::default()) };
     if values.next().is_some() {
         return None;
     }
@@ -68,7 +68,7 @@ fn isolation_of(headers: &HeaderMap) -> Option<String> {
     }
     let decoded = String::from_utf8(BASE64.decode(coded.trim().as_bytes()).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
-    (user.len() <= isolation::MAX_BYTES && password.len() <= isolation::MAX_BYTES).then(|| isolation::of(user, password))
+    (user.len() <= isolation::MAX_BYTES && password.len() <= isolation::MAX_BYTES).then(|| Asker::new(user, password))
 }
 
 /// `http://name/path`: this connection may ask for another address next.
@@ -128,11 +128,11 @@ mod tests {
         let of = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_static(value));
-            isolation_of(&headers)
+            asker(&headers)
         };
-        assert_eq!(isolation_of(&HeaderMap::new()).as_deref(), Some(ANONYMOUS));
-        assert_eq!(of("Basic YWxpY2U6c2VjcmV0"), Some(isolation::of("alice", "secret")));
-        assert_eq!(of("basic YWxpY2U6"), Some(isolation::of("alice", "")));
+        assert_eq!(asker(&HeaderMap::new()), Some(Asker::default()));
+        assert_eq!(of("Basic YWxpY2U6c2VjcmV0"), Some(Asker::new("alice", "secret")));
+        assert_eq!(of("basic YWxpY2U6"), Some(Asker::new("alice", "")));
         for bad in ["Basic", "Basic !!!", "Basic YWxpY2U=", "Bearer YWxpY2U6", ""] {
             assert_eq!(of(bad), None, "{bad}");
         }

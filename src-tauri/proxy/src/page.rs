@@ -170,6 +170,11 @@ fn connect(error: &ConnectError) -> Words {
             "This site is private",
             "Open the link that its publisher gave you: it has the key. An address alone does not open it.",
         ),
+        ConnectError::NotDirect => (
+            S::FORBIDDEN,
+            "This site offers no direct connection",
+            "Load it without the user name that asks for one: it then goes through mixes, as it should.",
+        ),
         ConnectError::NoAnswer { .. } => {
             (S::SERVICE_UNAVAILABLE, "No copy of this site answers", "Load the page again in a minute: copies are replaced.")
         }

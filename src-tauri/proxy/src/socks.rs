@@ -4,7 +4,7 @@
 //! a browser shows no more of a refusal than that there was one.
 
 use crate::{
-    isolation::{self, ANONYMOUS},
+    isolation::Asker,
     pipe,
     port::{REQUEST_DEADLINE, Shared},
     target::{self, SITE_PORT},
@@ -26,12 +26,12 @@ use tokio::{net::TcpStream, time::timeout};
 
 pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> Result<(), SocksServerError> {
     let request = async {
-        let (protocol, isolation) = authenticate(socket).await?;
+        let (protocol, asker) = authenticate(socket).await?;
         let (protocol, command, target) = protocol.read_command().await?;
-        Ok::<_, SocksServerError>((protocol, command, target, isolation))
+        Ok::<_, SocksServerError>((protocol, command, target, asker))
     };
     let Ok(request) = timeout(REQUEST_DEADLINE, request).await else { return Ok(()) };
-    let (protocol, command, target, isolation) = request?;
+    let (protocol, command, target, asker) = request?;
     if !matches!(command, Socks5Command::TCPConnect) {
         return protocol.reply_error(&ReplyError::CommandNotSupported).await;
     }
@@ -41,7 +41,7 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> Result<(), 
     let Some(onion) = target::onion(name) else {
         return protocol.reply_error(&ReplyError::ConnectionNotAllowed).await;
     };
-    let way = Way::new(shared, onion, isolation);
+    let way = Way::new(shared, onion, asker);
     let site_port = *port == SITE_PORT;
     let first = way.first().await;
     let refusal = match &first {
@@ -65,22 +65,20 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) -> Result<(), 
 }
 
 /// Takes a user name and a password if the program offers them, whatever they are.
-async fn authenticate(socket: TcpStream) -> Result<(Socks5ServerProtocol<TcpStream, Authenticated>, String), SocksServerError> {
+async fn authenticate(socket: TcpStream) -> Result<(Socks5ServerProtocol<TcpStream, Authenticated>, Asker), SocksServerError> {
     let methods = StandardAuthentication::allow_no_auth(true);
     match Socks5ServerProtocol::start(socket).negotiate_auth(methods).await? {
-        StandardAuthenticationStarted::NoAuthentication(auth) => {
-            Ok((Socks5ServerProtocol::finish_auth(auth), ANONYMOUS.to_owned()))
-        }
+        StandardAuthenticationStarted::NoAuthentication(auth) => Ok((Socks5ServerProtocol::finish_auth(auth), Asker::default())),
         StandardAuthenticationStarted::PasswordAuthentication(auth) => {
             let (user, password, auth) = auth.read_username_password().await?;
-            Ok((Socks5ServerProtocol::finish_auth(auth.accept().await?), isolation::of(&user, &password)))
+            Ok((Socks5ServerProtocol::finish_auth(auth.accept().await?), Asker::new(&user, &password)))
         }
     }
 }
 
 fn reply(error: &ConnectError) -> ReplyError {
     match error {
-        ConnectError::Address(_) => ReplyError::ConnectionNotAllowed,
+        ConnectError::Address(_) | ConnectError::NotDirect => ReplyError::ConnectionNotAllowed,
         ConnectError::NotPrivate { .. } => ReplyError::NetworkUnreachable,
         ConnectError::NotFound | ConnectError::Locked => ReplyError::HostUnreachable,
         ConnectError::NoAnswer { .. } | ConnectError::NoHonest => ReplyError::ConnectionRefused,

@@ -3,6 +3,7 @@
 use crate::{
     app,
     cache::{Key, View},
+    isolation::Asker,
     page::{self, Trouble},
     port::Shared,
     sealed,
@@ -63,6 +64,8 @@ impl Later {
 pub(crate) struct Way {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: Key,
+    /// `None` while no fog is known; opens addresses as they were asked for.
+    visitor: Option<Visitor>,
 }
 
 /// What is known of an address before the first request to it.
@@ -78,8 +81,10 @@ pub(crate) enum First {
 }
 
 impl Way {
-    pub(crate) fn new(shared: Arc<Shared>, onion: Onion, isolation: String) -> Self {
-        Self { shared, key: Key { onion, isolation } }
+    pub(crate) fn new(shared: Arc<Shared>, onion: Onion, Asker { isolation, direct }: Asker) -> Self {
+        let visitor = shared.visitor.as_ref().map(|visitor| if direct { visitor.directly() } else { visitor.clone() });
+        // Who asks to come directly has an isolation of its own by its user name.
+        Self { shared, key: Key { onion, isolation }, visitor }
     }
 
     /// Looks whether the address can be opened.
@@ -96,12 +101,12 @@ impl Way {
 
     /// What is kept of a sealed site, while a tunnel to it stands.
     fn kept(&self) -> Option<Arc<View>> {
-        let open = self.shared.visitor.as_ref().is_some_and(|v| v.is_open(&self.key.onion, &self.key.isolation));
+        let open = self.visitor.as_ref().is_some_and(|v| v.is_open(&self.key.onion, &self.key.isolation));
         if open { self.shared.cache.view(&self.key) } else { None }
     }
 
     fn visitor(&self) -> Result<&Visitor, Trouble> {
-        self.shared.visitor.as_ref().ok_or(Trouble::NoFog)
+        self.visitor.as_ref().ok_or(Trouble::NoFog)
     }
 
     /// A fresh stream to a copy.

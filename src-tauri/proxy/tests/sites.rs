@@ -11,12 +11,13 @@ use fogbank_agent::{
     bundle::{Bundles, Limits},
     site::Site,
 };
-use fogbank_betanet::{client::Trust, tunnel::Stream};
+use fogbank_betanet::{client::Trust, direct::Entrance, link, tunnel::Stream};
 use fogbank_model::Level;
 use fogbank_site::{
     Root,
     ask::{Ask, NOT_HERE, OTHER_VERSION},
 };
+use iroh::SecretKey;
 use net::{Container, Instance, Net, noise};
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -245,6 +246,38 @@ async fn a_lie_is_caught_shown_and_left() {
         assert_eq!((visit.trust, visit.caught), (Trust::Checked, 1), "{lie:?}");
         assert_eq!((liar.service.open_tunnels(), honest.service.open_tunnels()), (0, 1), "{lie:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_by_name_comes_directly_and_gets_what_is_checked_alike() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let net = Net::start(5).await;
+    let kept = published("1").await;
+    let Root(root) = kept.site.root();
+    let container = Container::publish_direct(&net, Level::Fast, root);
+    let liar = liar(&container, &net, 1, &kept, &kept, Lie::Bit).await;
+    let endpoint = link::bind(SecretKey::generate(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+    let entrance = Entrance::open(endpoint.clone(), endpoint.bound_sockets());
+    liar.host.set_entrance(Some(entrance.clone()));
+    let side = Side::start(&net).await;
+    let (onion, addr) = (container.onion(), side.addr().to_string());
+    for door in ["--socks5-hostname", "--proxy"] {
+        let front = side.curl(&[door, &addr, "--proxy-user", "fogbank-direct:"], onion, "/").await;
+        assert_eq!((front.status, front.text().as_str()), (200, "<p>version 1"), "{front:?}");
+    }
+    assert_eq!((entrance.let_in(), liar.service.open_tunnels()), (1, 1), "one user name, one way");
+    assert!(side.visit().direct);
+    let cut = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "fogbank-direct:"], onion, "/large.bin").await;
+    assert!(cut.exit == 18 && noise(LARGE).starts_with(&cut.body), "{}", cut.exit);
+    assert_eq!((side.visit().trust, side.visit().caught), (Trust::Broken, 1));
+
+    // Nobody else comes so, and where it is not offered the page says why.
+    let other = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "direct:"], onion, "/").await;
+    assert_eq!((other.status, entrance.let_in()), (200, 1));
+    let shut = sealed(&net, &kept);
+    let _instance = honest(&shut, &net, 2, &kept).await;
+    let refused = side.curl(&["--proxy", &addr, "--proxy-user", "fogbank-direct:"], shut.onion(), "/").await;
+    assert_eq!((refused.status, refused.text().contains("no direct connection")), (403, true), "{}", refused.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,8 @@ pub enum Purpose {
     Blobs(Signed<BundlePermit>),
     /// Packets, between mixes or from a client to its guard.
     Mix,
+    /// A visitor that a host expects, without mixes between them (betanet's `direct`).
+    Direct,
 }
 
 /// The answer to a hello.

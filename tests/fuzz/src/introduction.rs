@@ -45,7 +45,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         FromMix::Restock { stock: 1 },
         FromMix::Puzzle(Puzzle { seed: [5; 16], effort: 30 }),
     ];
-    let meeting = Meeting { rendezvous: MixId([1; 16]), visitor: mine, host: peer, level: Level::Balanced }.encode().unwrap();
+    let meeting =
+        Meeting { rendezvous: MixId([1; 16]), visitor: mine, host: peer, level: Level::Balanced, direct: None }.encode().unwrap();
     let (_, hello) = initiate(&KEY.public(), PROLOGUE, &meeting).unwrap();
     let mut seeds: Vec<Vec<u8>> = asks.iter().map(|ask| mode(0, &ask.encode().unwrap()[1..])).collect();
     seeds.extend(answers.iter().map(|answer| mode(1, &answer.encode().unwrap()[1..])));

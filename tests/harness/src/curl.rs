@@ -16,6 +16,7 @@ pub struct Curl {
     onion: String,
     max_time: Duration,
     rate: Option<u32>,
+    user: Option<String>,
     namespace: Option<String>,
 }
 
@@ -37,12 +38,18 @@ pub struct Fetched {
 impl Curl {
     /// Through this proxy, from this address.
     pub fn new(proxy: SocketAddr, onion: &str) -> Self {
-        Self { proxy, onion: onion.to_owned(), max_time: Duration::from_secs(60), rate: None, namespace: None }
+        Self { proxy, onion: onion.to_owned(), max_time: Duration::from_secs(60), rate: None, user: None, namespace: None }
     }
 
     /// Gives up after this long.
     pub fn max_time(mut self, max_time: Duration) -> Self {
         self.max_time = max_time;
+        self
+    }
+
+    /// Gives the proxy this user name, without a password.
+    pub fn user(mut self, user: &str) -> Self {
+        self.user = Some(format!("{user}:"));
         self
     }
 
@@ -53,10 +60,12 @@ impl Curl {
     }
 
     fn program(&self) -> Command {
-        match &self.namespace {
+        let mut command = match &self.namespace {
             Some(namespace) => program_in(namespace, Path::new("curl")),
             None => Command::new("curl"),
-        }
+        };
+        command.args(self.user.iter().flat_map(|user| ["--proxy-user", user]));
+        command
     }
 
     /// Reads at most so many bytes a second.

@@ -56,7 +56,7 @@ impl Fog {
         for n in 1..=plan.devices {
             let device = Process::start(fog.folder.path(), &format!("device-{n}"), false).await?;
             device.ask(ControlRequest::Join { ticket: contribute.clone() }).await?;
-            device.ask(ControlRequest::Lend { on: true }).await?;
+            device.ask(ControlRequest::Lend { on: true, direct: false }).await?;
             if !plan.default_limits {
                 device.ask(ControlRequest::RelayLimits { rate_kb_s: None, month_gb: None }).await?;
             }
@@ -128,6 +128,7 @@ impl Fog {
             instances: copies,
             level: LevelDto::Fast,
             private: false,
+            direct: false,
         };
         match publisher.ask(request).await? {
             ControlReply::Created { id, onion } => Ok((id, onion)),

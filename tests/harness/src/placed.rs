@@ -63,7 +63,7 @@ impl PlacedFog {
         let member = Process::start_at(at, self.folder.path(), name, false).await?;
         member.ask(ControlRequest::Join { ticket: self.ticket.clone() }).await?;
         if does.lends {
-            member.ask(ControlRequest::Lend { on: true }).await?;
+            member.ask(ControlRequest::Lend { on: true, direct: false }).await?;
         }
         if does.relays {
             member.ask(ControlRequest::Relay { on: true }).await?;
@@ -107,6 +107,7 @@ impl PlacedFog {
             instances: 1,
             level,
             private: false,
+            direct: false,
         };
         let ControlReply::Created { id, .. } = self.allocator.ask(request).await? else { bail!("nothing was created") };
         wait_for("the container runs", RUN_DEADLINE, async || {

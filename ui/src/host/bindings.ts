@@ -92,6 +92,10 @@ onion: string,
  */
 private: boolean, 
 /**
+ * Whether it was published here as one that visitors may come to directly: host and visitor then see each other's address.
+ */
+direct: boolean, 
+/**
  * State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
  */
 state: string, 
@@ -175,7 +179,12 @@ link: string, } | { "ask": "lend",
 /**
  * Which.
  */
-on: boolean, } | { "ask": "relay_limits", 
+on: boolean, 
+/**
+ * Whether visitors who ask for it may come directly, to sites whose publishers offer it: they see this device's address. Not, unless it
+ * is said each time lending is switched.
+ */
+direct?: boolean, } | { "ask": "relay_limits", 
 /**
  * Kilobytes a second; absent: as many as come.
  */
@@ -243,7 +252,12 @@ level: LevelDto,
 /**
  * Only for those who have the link with its key.
  */
-private?: boolean, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
+private?: boolean, 
+/**
+ * Whether visitors who ask for it may come without mixes, to hosts whose owners agree: both then see each other's address. For
+ * development. It can't be taken back, and nothing private offers it.
+ */
+direct?: boolean, } | { "ask": "progress" } | { "ask": "containers" } | { "ask": "container", 
 /**
  * Which.
  */
@@ -447,6 +461,10 @@ paused: boolean,
  * Whether it is being drained.
  */
 draining: boolean, 
+/**
+ * Whether visitors who ask for it come directly, and so see this device's address.
+ */
+direct: boolean, 
 /**
  * What it lends.
  */
@@ -747,4 +765,9 @@ trust: TrustDto,
 /**
  * Copies that were caught giving something else than the publisher signed, and left.
  */
-caught: number, };
+caught: number, 
+/**
+ * Of a visit that was asked for without mixes, so that its host and this computer see each other's address: what the meter says of it,
+ * whoever looks. Absent of all others: they are as private as their level.
+ */
+direct?: GradeDto, };

@@ -112,6 +112,7 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
     case 'lend':
       inFog(world);
       world.lends = request.on;
+      world.lendsDirectly = request.on && (request.direct ?? false);
       return DONE;
     case 'relay':
       inFog(world);
@@ -148,7 +149,8 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       }
       world.progress = null;
       const { name, requirements, instances: copies, level } = request;
-      const made = create(world, { name, requirements, copies, level, bytes, files, private: request.private });
+      const { private: locked, direct } = request;
+      const made = create(world, { name, requirements, copies, level, bytes, files, private: locked, direct });
       return { reply: 'created', value: { id: made.container.id, onion: made.container.onion } };
     }
     case 'progress':
@@ -221,7 +223,8 @@ function lend(world: World): LendDto | null {
   const here = world.devices[0];
   const all = world.containers.flatMap((c) => c.instances);
   const instances = all.filter((i) => i.device === here?.id && i.state !== 'ended' && i.state !== 'lost');
-  return { open, why, paused, draining, lent: paused ? NOTHING : (here?.lent ?? NOTHING), instances };
+  const lent = paused ? NOTHING : (here?.lent ?? NOTHING);
+  return { open, why, paused, draining, direct: world.lendsDirectly, lent, instances };
 }
 
 function network(world: World) {

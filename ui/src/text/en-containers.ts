@@ -14,6 +14,7 @@ export const containers = {
   copyOnion: (name: string) => `Copy the address of ${name}`,
   copyShort: 'Copy address',
   private: 'Private: share its link',
+  direct: 'Offers direct connections',
   emptyTitle: 'Nothing is online yet',
   empty:
     'Choose a folder with an index.html, and get an address that anyone in the mix network can open. You can also drop the folder here.',
@@ -57,6 +58,11 @@ export const make = {
   privateSwitch: 'Only people with the link’s key',
   privateHint:
     'The address alone opens nothing then: give people the whole link, which holds the key. The fog’s coordinator and the devices that host it can read it all the same.',
+  directSwitch: 'Let visitors come directly (for development)',
+  directHint: 'Off, unless you are trying something out. Visitors who ask for it then come without mixes, to hosts whose owners agree.',
+  directTitle: 'A direct visit is not private',
+  directBody:
+    'The visitor and the device that hosts the site see each other’s network address, and so does whoever watches either line. It can’t be taken back: whoever has the address may ask for it for as long as the site is there.',
   fitWaiting: 'Asking the fog…',
   useLargest: 'Use the largest that fits',
   noDevices: 'No device lends anything now.',
@@ -84,6 +90,9 @@ export const detail = {
     'This site is private. Give people this whole link: it holds the key without which the address opens for nobody.',
   privateOnion: 'Onion address (opens only for who has the link’s key)',
   copyLink: 'Copy link',
+  direct: 'Direct: visitors who ask for it and the host see each other’s address',
+  directBody:
+    'You published it so. Only visitors who ask for it come directly, and only to devices whose owners agree; all others go through mixes. A program asks for it by giving the proxy the user name fogbank-direct.',
   history: 'History',
   instances: 'Copies',
   noInstances: 'No copy runs now.',

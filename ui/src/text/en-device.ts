@@ -13,6 +13,9 @@ const consent = {
     'It uses your network connection. The fog’s coordinator and the relays next to you see your network address; visitors do not.',
     'The sites get no access to your files, your network or other programs: they are only files that are sent out.',
   ],
+  direct: 'Also let visitors come directly (for development)',
+  directHint:
+    'Off, unless you are trying something out. Visitors of sites that offer it then see this device’s network address when they ask for it.',
   agree: 'I have read this and want to lend this device',
 };
 
@@ -23,6 +26,8 @@ export const lend = {
   consent,
   lendSwitch: 'Lend this device',
   lendHint: 'Runs copies of other people’s sites with what is free here.',
+  direct: 'Direct: visitors who ask for it see this device’s address',
+  directBody: 'Only of sites whose publishers offer it; all others go through mixes. To end it, stop lending and begin again without it.',
   mayNot: 'The ticket with which this device joined does not allow that. Ask for one with the role Contribute.',
   relaySwitch: 'Relay packets',
   relayHint: 'Passes on encrypted packets of others. More relays mean more privacy for everyone.',
@@ -111,6 +116,7 @@ export const network = {
     verified: { name: 'Verified', means: 'What you see is what its publisher signed.' },
     broken: { name: 'Broken', means: 'No copy gives what its publisher signed, so nothing is shown.' },
   } as Record<TrustDto, { name: string; means: string }>,
+  direct: 'Direct: you and the host see each other’s address. Privacy:',
   caught: (copies: number) =>
     `${n(copies, 'copy was', 'copies were')} caught giving something else than the publisher signed, and left.`,
   guards: 'Guards',

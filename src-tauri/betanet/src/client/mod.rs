@@ -5,10 +5,12 @@
 //! ```
 //!
 //! Invariants: every link of the proof chain is checked here; nothing is asked about an address while the uplink is not ready (fail
-//! closed); tunnels are shared only within one isolation; a tunnel whose host leaves or dies is replaced by one to another instance.
+//! closed); tunnels are shared only within one isolation; a tunnel whose host leaves or dies is replaced by one to another instance; a visit
+//! without mixes is one that was asked for as such ([`Visitor::directly`]), and no visit turns from the one into the other.
 //! Deliberately absent: what is said in a stream, and who asks for it (the proxy, the window).
 
 mod hedge;
+mod introducing;
 mod reach;
 mod site;
 mod trust;
@@ -63,6 +65,9 @@ pub enum ConnectError {
     /// Something is published there, but for those with a key.
     #[error("this address is private: open it once by its whole link, which holds the key")]
     Locked,
+    /// A direct connection was asked for, and the publisher's record does not offer one.
+    #[error("this site's publisher does not let visitors come directly: open it without asking for that")]
+    NotDirect,
     /// There is a descriptor, but no instance answers.
     #[error("the site is published, but none of its copies answers: {why}")]
     NoAnswer {
@@ -106,6 +111,8 @@ pub enum VisitState {
 pub struct Visit {
     /// Which.
     pub onion: Onion,
+    /// Whether it was asked for without mixes: the host and this computer see each other's address, and nothing of it is private.
+    pub direct: bool,
     /// How it stands.
     pub state: VisitState,
     /// From the introduction to its answer, the last time.
@@ -166,13 +173,19 @@ impl fmt::Debug for Visit {
     }
 }
 
-/// An address in one isolation.
-type Visited = (Onion, String);
+/// An address in one isolation, by mixes or directly: which of them is remembered nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Visited {
+    onion: Onion,
+    isolation: String,
+    direct: bool,
+}
 
 /// Opens addresses over one uplink.
 #[derive(Clone)]
 pub struct Visitor {
     uplink: Uplink,
+    direct: bool,
     sites: Arc<Mutex<HashMap<Visited, Site>>>,
     keys: Arc<Mutex<HashMap<Onion, AccessKey>>>,
     memories: Arc<Mutex<HashMap<Visited, Arc<Memory>>>>,
@@ -187,13 +200,20 @@ impl fmt::Debug for Visitor {
 impl Visitor {
     /// Visits over this uplink, which should be for visiting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink, sites: Arc::default(), keys: Arc::default(), memories: Arc::default() }
+        Self { uplink, direct: false, sites: Arc::default(), keys: Arc::default(), memories: Arc::default() }
+    }
+
+    /// The same visitor, opening addresses without mixes between it and their hosts: both see each other's address. For services whose publisher
+    /// offers it, at hosts whose owner agrees; all others are refused. The way to them is asked for by mixes as ever.
+    #[must_use]
+    pub fn directly(&self) -> Self {
+        Self { direct: true, ..self.clone() }
     }
 
     /// Takes the access keys of private addresses, in place of those known before. What is open with another key is opened anew.
     pub fn unlock(&self, keys: HashMap<Onion, AccessKey>) {
         let before = std::mem::replace(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner), keys.clone());
-        self.sites(|sites| sites.retain(|(onion, _), _| before.get(onion) == keys.get(onion)));
+        self.sites(|sites| sites.retain(|visited, _| before.get(&visited.onion) == keys.get(&visited.onion)));
     }
 
     /// A stream to an address. Those of one `isolation` share a tunnel.
@@ -245,18 +265,22 @@ impl Visitor {
     /// Whether a tunnel to the address stands now and may be used: what was kept of a site is shown only while the site itself could be.
     pub fn is_open(&self, onion: &Onion, isolation: &str) -> bool {
         let ready = matches!(*self.uplink.status().borrow(), UplinkStatus::Ready { .. });
-        ready && self.sites(|sites| sites.get(&(onion.clone(), isolation.to_owned())).is_some_and(Site::open))
+        ready && self.sites(|sites| sites.get(&self.visited(onion, isolation)).is_some_and(Site::open))
     }
 
     /// The addresses that are open or were lately, for display.
     pub fn visits(&self) -> Vec<Visit> {
-        self.sites(|sites| sites.iter().map(|((onion, _), site)| site.visit(onion.clone())).collect())
+        self.sites(|sites| sites.iter().map(|(visited, site)| site.visit(visited)).collect())
+    }
+
+    fn visited(&self, onion: &Onion, isolation: &str) -> Visited {
+        Visited { onion: onion.clone(), isolation: isolation.to_owned(), direct: self.direct }
     }
 
     fn site(&self, address: &Address, isolation: &str) -> Result<Site, ConnectError> {
         self.sites(|sites| {
             sites.retain(|_, site| !site.ended());
-            let key = (address.onion().clone(), isolation.to_owned());
+            let key = self.visited(address.onion(), isolation);
             if let Some(site) = sites.get(&key) {
                 return Ok(site.clone());
             }
@@ -265,7 +289,7 @@ impl Visitor {
             }
             let access = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(address.onion()).copied();
             let memory = self.memory(&key)?;
-            let site = Site::start(Reach::new(self.uplink.clone(), address.clone(), access, memory));
+            let site = Site::start(Reach::new(self.uplink.clone(), self.direct, address.clone(), access, memory));
             sites.insert(key, site.clone());
             Ok(site)
         })

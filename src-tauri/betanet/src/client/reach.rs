@@ -1,5 +1,7 @@
 //! The way to one instance of a service: descriptor, leases, choice, introduction. Every step is tried at another mix or instance when it
 //! fails, until the deadline.
+//!
+//! Deliberately absent: the introduction itself ([`super::introducing`]).
 
 use super::{
     ConnectError, Trust,
@@ -11,18 +13,14 @@ use crate::{
     descriptor::Descriptor,
     directory::{self, Directory},
     lease::Lease,
-    message::{FromMix, MailboxId, Meeting, ToMix},
+    message::{FromMix, ToMix},
     proof::ProofError,
-    puzzle::{Puzzle, Work},
-    rendezvous::{Place, meet},
-    schedule::patience,
     seal::SiteSeal,
-    service::{Word, prologue},
-    tunnel::{self, Side, Tunnel, TunnelConfig},
-    uplink::{AskError, Uplink, UplinkStatus},
+    tunnel::Tunnel,
+    uplink::{Uplink, UplinkStatus},
 };
 use fogbank_model::{ContainerSpec, InstanceId, Level, MixId, UnixMs};
-use rand::{Rng as _, RngExt as _, seq::SliceRandom as _};
+use rand::{RngExt as _, seq::SliceRandom as _};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{
@@ -44,8 +42,6 @@ const PATIENCE: Duration = Duration::from_millis(800);
 const BOTH: How = How { at_once: 3, enough: 2, patience: PATIENCE, linger: Duration::from_millis(400) };
 /// A descriptor is looked up again after this, so that new introduction points are learned of before the old ones have all gone.
 const KNOWN_LIFE: Duration = Duration::from_secs(600);
-/// Puzzles solved in one introduction: the price may rise while one is at work.
-const MAX_PUZZLES: u32 = 4;
 /// An instance or a point that failed is left alone this long, when there are others.
 const AVOID: Duration = Duration::from_secs(30);
 /// When all have failed, one is tried again after this.
@@ -54,15 +50,17 @@ const AGAIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(400);
 /// Looks at the leases that find none but copies that lied: a replacement registers within seconds, and a point may know of others.
 const LIARS_LOOKS: usize = 4;
-/// Introductions in one opening at most: all of OPEN_WAIT at [`answer_wait`] each, and as many quick refusals.
+/// Introductions in one opening at most: all of OPEN_WAIT at what one waits for an answer each, and as many quick refusals.
 const MAX_INTRODUCTIONS: usize = 14;
 
 /// What is known of the service in a period.
-struct Known {
-    blinded: Blinded,
-    descriptor: Descriptor,
+pub(super) struct Known {
+    pub(super) blinded: Blinded,
+    pub(super) descriptor: Descriptor,
     /// Checked against the address.
     seal: Option<SiteSeal>,
+    /// Whether its publisher lets visitors come directly.
+    direct: bool,
     since: Moment,
 }
 
@@ -74,7 +72,9 @@ struct Listed {
 
 /// Finds the way, and remembers what failed.
 pub(super) struct Reach {
-    uplink: Uplink,
+    pub(super) uplink: Uplink,
+    /// Whether the visitor asks to come directly, without mixes. It is one or the other: neither is fallen back to.
+    pub(super) direct: bool,
     address: Address,
     access: Option<AccessKey>,
     known: Option<Arc<Known>>,
@@ -97,37 +97,12 @@ pub(super) struct Reached {
     pub(super) round_trip: Duration,
 }
 
-/// What went wrong with one introduction, and who is left alone for a while.
-struct Missed {
-    copy: bool,
-    points: Vec<MixId>,
-    why: String,
-}
-
-impl Missed {
-    fn copy(why: impl Into<String>) -> Self {
-        Self { copy: true, ..Self::nobody(why) }
-    }
-
-    fn point(point: MixId, why: impl Into<String>) -> Self {
-        Self { points: vec![point], ..Self::nobody(why) }
-    }
-
-    fn nobody(why: impl Into<String>) -> Self {
-        Self { copy: false, points: Vec::new(), why: why.into() }
-    }
-}
-
-/// From introduction to answer: two hosts' round trips, and one more of each end for what is lost.
-fn answer_wait(level: Level) -> Duration {
-    Duration::from_millis(1_500) + 3 * patience(level)
-}
-
 impl Reach {
-    pub(super) fn new(uplink: Uplink, address: Address, access: Option<AccessKey>, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(uplink: Uplink, direct: bool, address: Address, access: Option<AccessKey>, memory: Arc<Memory>) -> Self {
         let (failed_instances, failed_points) = (HashMap::new(), HashMap::new());
         Self {
             uplink,
+            direct,
             address,
             access,
             known: None,
@@ -171,6 +146,9 @@ impl Reach {
                     continue;
                 };
                 published = true;
+                if self.direct && !known.direct {
+                    return Err(ConnectError::NotDirect);
+                }
                 if let Err(error) = self.uplink.prepare(known.descriptor.level).await {
                     why = error.to_string();
                     sleep(PAUSE).await;
@@ -286,8 +264,9 @@ impl Reach {
             })
             .await;
             self.locked |= locked.load(Relaxed);
-            if let Some((descriptor, seal, _)) = found.into_iter().max_by_key(|(_, _, revision)| *revision) {
-                let known = Arc::new(Known { blinded, descriptor, seal, since: Moment::now() });
+            if let Some(found) = found.into_iter().max_by_key(|found| found.revision) {
+                let Found { descriptor, seal, direct, .. } = found;
+                let known = Arc::new(Known { blinded, descriptor, seal, direct, since: Moment::now() });
                 self.level = Some(known.descriptor.level);
                 self.known = Some(known.clone());
                 return Some(known);
@@ -336,103 +315,24 @@ impl Reach {
         points.sort_by_key(|id| self.failed_points.contains_key(id));
         Some((&chosen.lease, points))
     }
-
-    /// Introduces itself at the points in turn, again at the next one when nobody answers: a host takes one first message once, however often
-    /// and by whom it is brought.
-    async fn introduce(&self, known: &Known, directory: &Directory, points: &[MixId], lease: &Lease) -> Result<Tunnel, Missed> {
-        let nowhere = || Missed::nobody("there is no mix to meet at");
-        let at = points.first().and_then(|point| self.uplink.rendezvous(directory, *point)).ok_or_else(nowhere)?;
-        let level = known.descriptor.level;
-        let [visitor, host] = [mailbox(), mailbox()];
-        let meeting = Meeting { rendezvous: at, visitor, host, level };
-        let bad_key = |error: &dyn std::fmt::Display| Missed::copy(format!("its introduction key can't be used: {error}"));
-        let payload = meeting.encode().map_err(|e| bad_key(&e))?;
-        let prologue = prologue(&known.blinded.key, lease.instance, known.blinded.door.as_ref());
-        let (initiation, hello) = tunnel::initiate(&lease.introduction_key, &prologue, &payload).map_err(|e| bad_key(&e))?;
-        let mut pipe = meet(&self.uplink, Place { at, mine: visitor, peer: host, level }, None);
-        let mut turns = points.iter().copied().cycle();
-        let mut point = at;
-        let mut silent = Missed::copy("a copy of the site does not answer");
-        let mut deadline = Instant::now() + answer_wait(level);
-        let (blinded, instance) = (known.blinded.key, lease.instance);
-        let mut work: Option<Work> = None;
-        let (mut paid, mut puzzles) = (0_u32, 0);
-        let answer = loop {
-            if work.is_none() {
-                point = turns.next().unwrap_or(point);
-            }
-            let until = deadline.min(Instant::now() + 2 * patience(level));
-            let introduction = |surb| ToMix::Introduce { blinded, instance, hello: hello.clone(), work, surb };
-            let passed = timeout_at(until, self.uplink.ask(point, level, introduction));
-            // The host's answer may come before the point's.
-            let passed = tokio::select! {
-                answer = pipe.recv.recv() => break answer,
-                passed = passed => passed,
-            };
-            work = None;
-            match passed {
-                Ok(Ok(FromMix::Introduced)) => {
-                    if let Ok(answer) = timeout_at(until, pipe.recv.recv()).await {
-                        break answer;
-                    }
-                    // Of one point alone it can't be told whether it or the copy is mute.
-                    if points.len() == 1 {
-                        silent.points.push(point);
-                    }
-                }
-                Ok(Ok(FromMix::Puzzle(puzzle))) => {
-                    puzzles += 1;
-                    let busy = || Missed::point(point, "an introduction point is busy and asks for more work than is reasonable");
-                    if puzzles > MAX_PUZZLES {
-                        return Err(busy());
-                    }
-                    // Who paid and was outbid bids twice as much.
-                    let effort = paid.saturating_mul(2).max(puzzle.effort);
-                    let task = ToMix::introduction_task(&blinded, instance, &hello);
-                    let solved = Puzzle { effort, ..puzzle }.solved(task).await.ok_or_else(busy)?;
-                    (paid, work) = (solved.effort, Some(solved));
-                    deadline = Instant::now() + answer_wait(level);
-                }
-                Ok(Ok(FromMix::Refused(why))) => return Err(Missed::copy(format!("an introduction point refused: {why}"))),
-                Ok(Ok(_)) => return Err(Missed::point(point, "an introduction point answered something else")),
-                Ok(Err(AskError::Send(error))) => return Err(Missed::nobody(error.to_string())),
-                Ok(Err(AskError::Silent)) | Err(_) => silent.points.push(point),
-            }
-            if Instant::now() >= deadline {
-                return Err(silent);
-            }
-        };
-        let answer = answer.ok_or_else(|| Missed::nobody("the way to the place to meet has ended"))?;
-        let (keys, word) = initiation.finish(&answer).map_err(|_| Missed::copy("a copy of the site answered garbage"))?;
-        match Word::of(&word) {
-            Some(Word::Come) => Ok(Tunnel::spawn(keys, Side::Visitor, pipe, TunnelConfig::default())),
-            Some(Word::Leaving) => Err(Missed::copy("a copy of the site is leaving")),
-            Some(Word::Full) => Err(Missed::copy("a copy of the site has too many visitors")),
-            None => Err(Missed::copy("a copy of the site answered garbage")),
-        }
-    }
 }
 
-/// A descriptor, its seal and its revision, when the whole chain holds and no newer seal was seen before.
-fn open(
-    bytes: &[u8],
-    blinded: &Blinded,
-    address: &Address,
-    memory: &Memory,
-    now: UnixMs,
-) -> Result<(Descriptor, Option<SiteSeal>, u64), ProofError> {
-    let (descriptor, revision) = Descriptor::open_revision(bytes, blinded, now)?;
+/// A descriptor that was found.
+struct Found {
+    descriptor: Descriptor,
+    seal: Option<SiteSeal>,
+    direct: bool,
+    revision: u64,
+}
+
+/// A descriptor and what goes with it, when the whole chain holds and no newer seal was seen before.
+fn open(bytes: &[u8], blinded: &Blinded, address: &Address, memory: &Memory, now: UnixMs) -> Result<Found, ProofError> {
+    let (descriptor, revision, terms) = Descriptor::open_revision(bytes, blinded, now)?;
     let seal = descriptor.seal.as_deref().map(|seal| SiteSeal::open(seal, address)).transpose()?;
     match &seal {
         Some(seal) if !memory.admit(seal) => Err(ProofError::Expired { what: "seal" }),
-        _ => Ok((descriptor, seal, revision)),
+        _ => Ok(Found { descriptor, seal, direct: terms.direct, revision }),
     }
-}
-
-fn mailbox() -> MailboxId {
-    let mut id = [0; 16];
-    rand::rng().fill_bytes(&mut id);
-    MailboxId(id)
 }
 
 /// One lease an instance, the one that holds longest, with the points that list one of the instance.

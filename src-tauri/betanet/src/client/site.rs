@@ -1,7 +1,7 @@
 //! One address in one isolation: a task that owns its tunnel. Requests queue here, so that ten pictures open one tunnel, not ten.
 
 use super::{
-    ConnectError, CopyOf, OPEN_WAIT, Opened, Visit, VisitState,
+    ConnectError, CopyOf, OPEN_WAIT, Opened, Visit, VisitState, Visited,
     reach::{Reach, Reached},
     trust::Memory,
 };
@@ -10,7 +10,6 @@ use crate::{
     seal::SiteSeal,
     tunnel::{Stream, Tunnel},
 };
-use fogbank_model::Onion;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -85,10 +84,10 @@ impl Site {
         self.view.borrow().tunnel.as_ref().is_some_and(|tunnel| !tunnel.has_ended() && !tunnel.going_away())
     }
 
-    pub(super) fn visit(&self, onion: Onion) -> Visit {
+    pub(super) fn visit(&self, visited: &Visited) -> Visit {
         let View { state, round_trip, .. } = self.view.borrow().clone();
         let (trust, caught) = self.memory.view();
-        Visit { onion, state, round_trip, trust, caught }
+        Visit { onion: visited.onion.clone(), direct: visited.direct, state, round_trip, trust, caught }
     }
 }
 

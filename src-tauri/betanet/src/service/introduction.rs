@@ -1,13 +1,16 @@
 //! The desk at which visitors introduce themselves: checks a first message, answers it at the rendezvous, and runs the tunnel.
 
-use super::replay::Seen;
+use super::{OpenEntrance, replay::Seen};
 use crate::{
+    direct::{self, Expected},
+    lease::Conditions,
     message::{Meeting, STREAM_OPENS},
     rendezvous::{Place, meet},
-    tunnel::{self, IntroductionKey, Side, Stream, Tunnel, TunnelConfig, TunnelCounters},
+    tunnel::{self, DatagramPipe, IntroductionKey, Keys, Side, Stream, Tunnel, TunnelConfig, TunnelCounters},
     uplink::Uplink,
 };
 use fogbank_model::{InstanceId, Level};
+use serde::{Deserialize, Serialize};
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -32,24 +35,34 @@ const IDLE_LOOK: Duration = Duration::from_secs(90);
 const OPENING: Duration = Duration::from_secs(10);
 
 /// What an instance answers inside the handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Word {
     /// Come in.
-    Come = 0,
+    Come,
     /// This instance is going away: take another.
-    Leaving = 1,
+    Leaving,
     /// Too many visitors: take another.
-    Full = 2,
+    Full,
+    /// To who asks to come directly: not here, take another.
+    NotDirect,
+    /// To who asks to come directly: come here.
+    Directly(direct::Place),
 }
 
 impl Word {
-    pub(crate) fn of(payload: &[u8]) -> Option<Self> {
-        match payload {
-            [0] => Some(Self::Come),
-            [1] => Some(Self::Leaving),
-            [2] => Some(Self::Full),
-            _ => None,
+    fn encode(&self) -> Vec<u8> {
+        // None is longer than its few addresses, and all of them serialise.
+        fogbank_wire::encode(self).unwrap_or_default()
+    }
+
+    /// What was answered to a visitor that asked to come directly, or did not: each gets an answer to what it asked, or it is none. A host that
+    /// names an address unasked is not gone to, and one that was asked for it is not met otherwise.
+    pub(crate) fn to(direct: bool, payload: &[u8]) -> Option<Self> {
+        match fogbank_wire::decode(payload).ok()? {
+            Self::Come if direct => None,
+            Self::NotDirect | Self::Directly(_) if !direct => None,
+            Self::Directly(place) if !place.is_sound() => None,
+            word => Some(word),
         }
     }
 }
@@ -65,6 +78,7 @@ pub(super) struct Desk {
     instance: InstanceId,
     key: IntroductionKey,
     level: Level,
+    entrance: OpenEntrance,
     accept: mpsc::Sender<Stream>,
     end: CancellationToken,
     draining: watch::Sender<bool>,
@@ -83,12 +97,13 @@ impl Desk {
         instance: InstanceId,
         key: IntroductionKey,
         level: Level,
+        entrance: OpenEntrance,
         accept: mpsc::Sender<Stream>,
         end: CancellationToken,
     ) -> Self {
         let inside = Mutex::new(Inside { seen: Seen::new(), tunnels: Vec::new() });
         let draining = watch::Sender::new(false);
-        Self { uplink, instance, key, level, accept, end, draining, inside, count: AtomicU64::new(0) }
+        Self { uplink, instance, key, level, entrance, accept, end, draining, inside, count: AtomicU64::new(0) }
     }
 
     fn inside<T>(&self, act: impl FnOnce(&mut Inside) -> T) -> T {
@@ -131,8 +146,9 @@ impl Desk {
 
     /// Somebody introduces themself under a blinded key of ours. Whatever is wrong with it, nothing is said: an introduction point that
     /// makes some up learns nothing.
-    pub(super) fn introduction(self: &Arc<Self>, blinded: [u8; 32], door: Option<&[u8; 32]>, hello: Vec<u8>) {
-        let Ok((response, payload)) = tunnel::respond(&self.key, &prologue(&blinded, self.instance, door), &hello) else {
+    pub(super) fn introduction(self: &Arc<Self>, blinded: [u8; 32], conditions: Conditions, hello: Vec<u8>) {
+        let prologue = prologue(&blinded, self.instance, conditions.door.as_ref());
+        let Ok((response, payload)) = tunnel::respond(&self.key, &prologue, &hello) else {
             tracing::debug!("a first message is not for this instance");
             return;
         };
@@ -150,14 +166,8 @@ impl Desk {
             tracing::debug!("a first message names a place that is not in the directory");
             return;
         }
-        let word = if *self.draining.borrow() {
-            Word::Leaving
-        } else if self.tunnels() >= MAX_TUNNELS {
-            Word::Full
-        } else {
-            Word::Come
-        };
-        let (keys, answer) = match response.answer(&[word as u8]) {
+        let (word, expected) = self.word(conditions.direct, meeting.direct);
+        let (keys, answer) = match response.answer(&word.encode()) {
             Ok(answered) => answered,
             Err(error) => {
                 tracing::debug!(%error, "a first message could not be answered");
@@ -167,14 +177,47 @@ impl Desk {
         let level = slower(self.level, meeting.level);
         let place = Place { at: meeting.rendezvous, mine: meeting.host, peer: meeting.visitor, level };
         let pipe = meet(&self.uplink, place, Some(answer));
-        if word != Word::Come {
+        match (word, expected) {
+            (Word::Come, _) => self.welcome(keys, pipe),
+            (_, Some(expected)) => {
+                let (desk, end) = (self.clone(), self.end.clone());
+                tokio::spawn(end.run_until_cancelled_owned(async move {
+                    let direct = expected.come().await;
+                    // Until they have come the word is said again, as it may be lost.
+                    drop(pipe);
+                    if let Some(direct) = direct.filter(|_| desk.tunnels() < MAX_TUNNELS) {
+                        desk.welcome(keys, direct);
+                    }
+                }));
+            }
             // Dropping the pipe after a while closes the mailbox; the word is said again until then, as it may be lost.
-            tokio::spawn(async move {
+            _ => drop(tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 drop(pipe);
-            });
-            return;
+            })),
         }
+    }
+
+    /// What is answered to who asks to come directly by this key, or does not ask; and who is then expected at the entrance.
+    fn word(&self, offered: bool, asked: Option<[u8; 32]>) -> (Word, Option<Expected>) {
+        if *self.draining.borrow() {
+            return (Word::Leaving, None);
+        }
+        if self.tunnels() >= MAX_TUNNELS {
+            return (Word::Full, None);
+        }
+        let Some(visitor) = asked else { return (Word::Come, None) };
+        // The publisher and the owner of this device must both have said so.
+        let entrance = self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(entrance) = entrance.filter(|_| offered) else { return (Word::NotDirect, None) };
+        match entrance.expect(visitor) {
+            Some((place, expected)) => (Word::Directly(place), Some(expected)),
+            None => (Word::Full, None),
+        }
+    }
+
+    /// Runs the tunnel to somebody who comes in by this pipe.
+    fn welcome(self: &Arc<Self>, keys: Keys, pipe: DatagramPipe) {
         let tunnel = Tunnel::spawn(keys, Side::Host, pipe, TunnelConfig::default());
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         self.inside(|inside| inside.tunnels.push((number, tunnel.clone())));
@@ -223,5 +266,32 @@ fn slower(a: Level, b: Level) -> Level {
         (Level::Strict, _) | (_, Level::Strict) => Level::Strict,
         (Level::Balanced, _) | (_, Level::Balanced) => Level::Balanced,
         (Level::Fast, Level::Fast) => Level::Fast,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(addrs: usize) -> Vec<u8> {
+        let addrs: Vec<std::net::SocketAddr> = vec![([127, 0, 0, 1], 1).into(); addrs];
+        let mut word = vec![4];
+        word.extend(fogbank_wire::encode(&([7_u8; 32], addrs)).unwrap());
+        word
+    }
+
+    #[test]
+    fn each_visitor_gets_an_answer_to_what_it_asked_or_none() {
+        assert_eq!([0, 1, 2].map(|n| Word::to(false, &[n])), [Some(Word::Come), Some(Word::Leaving), Some(Word::Full)]);
+        assert_eq!(Word::to(true, &[0]), None, "who asked to come directly is not met at mixes");
+        assert_eq!(Word::to(true, &[3]), Some(Word::NotDirect));
+        assert!(matches!(Word::to(true, &place(1)), Some(Word::Directly(_))));
+        assert_eq!(Word::to(false, &place(1)), None, "an address that nobody asked for is not gone to");
+        assert_eq!(Word::to(false, &[3]), None);
+        for addrs in [0, direct::MAX_ADDRS + 1] {
+            assert_eq!(Word::to(true, &place(addrs)), None, "{addrs} addresses");
+        }
+        assert_eq!(Word::to(true, &[]), None);
+        assert_eq!(Word::to(false, &[0, 0]), None);
     }
 }

@@ -13,6 +13,7 @@ mod registration;
 mod replay;
 
 use crate::{
+    direct::Entrance,
     lease::Lease,
     tunnel::{IntroductionKey, Stream, TunnelCounters},
     uplink::Uplink,
@@ -36,10 +37,14 @@ const LEASE_CHECK: Duration = Duration::from_secs(20);
 /// Leases of one instance that are taken: current and neighbour period, twice over.
 pub const MAX_LEASES: usize = 4;
 
+/// The entrance of a device whose owner lets visitors come directly.
+type OpenEntrance = Arc<Mutex<Option<Entrance>>>;
+
 /// Hosts instances over one uplink.
 #[derive(Clone)]
 pub struct Host {
     uplink: Uplink,
+    entrance: OpenEntrance,
     desks: Arc<Mutex<Vec<Weak<Desk>>>>,
 }
 
@@ -74,7 +79,18 @@ impl fmt::Debug for ServiceHandle {
 impl Host {
     /// Hosts over this uplink, which should be for hosting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink, desks: Arc::default() }
+        Self { uplink, entrance: Arc::default(), desks: Arc::default() }
+    }
+
+    /// Lets visitors who ask for it come by this entrance, to instances whose publishers offer it; `None`: to none, as at the start. Gives back
+    /// the entrance that was there.
+    pub fn set_entrance(&self, entrance: Option<Entrance>) -> Option<Entrance> {
+        std::mem::replace(&mut *self.entrance.lock().unwrap_or_else(PoisonError::into_inner), entrance)
+    }
+
+    /// The entrance by which visitors may come.
+    pub fn entrance(&self) -> Option<Entrance> {
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What visitors have open now.
@@ -98,7 +114,8 @@ impl Host {
     ) -> ServiceHandle {
         let end = CancellationToken::new();
         let public = key.public();
-        let desk = Arc::new(Desk::new(self.uplink.clone(), instance, key, level, accept, end.clone()));
+        let entrance = self.entrance.clone();
+        let desk = Arc::new(Desk::new(self.uplink.clone(), instance, key, level, entrance, accept, end.clone()));
         {
             let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
             desks.retain(|desk| desk.strong_count() > 0);

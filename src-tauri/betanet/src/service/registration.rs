@@ -147,8 +147,8 @@ impl Keeper {
                         }
                         Ok(FromMix::Introduction { hello, stock }) => {
                             // Leases were checked before they came here.
-                            let door = Lease::door(&self.lease.borrow()).ok().flatten();
-                            self.desk.introduction(self.blinded, door.as_ref(), hello);
+                            let conditions = Lease::conditions(&self.lease.borrow()).unwrap_or_default();
+                            self.desk.introduction(self.blinded, conditions, hello);
                             if stock <= LOW && refilled.elapsed() >= PAUSE {
                                 refilled = Instant::now();
                                 self.register(false, None).await;

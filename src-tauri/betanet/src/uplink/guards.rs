@@ -55,7 +55,7 @@ impl GuardLink {
 
 /// The links of an uplink.
 pub(super) struct GuardLinks {
-    bind: IpAddr,
+    pub(super) bind: IpAddr,
     links: Mutex<HashMap<MixId, GuardLink>>,
 }
 

@@ -280,6 +280,11 @@ impl Uplink {
         self.shared.guards.subscribe()
     }
 
+    /// The address that its sockets are bound to.
+    pub(crate) fn bound_to(&self) -> IpAddr {
+        self.shared.links.bind
+    }
+
     /// The guards and the links to them.
     pub fn guard_views(&self) -> Vec<GuardView> {
         self.shared.links.views(self.shared.strict.shaped())

@@ -294,6 +294,13 @@ impl Container {
         Self::publish_proof(net, level, identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap(), None)
     }
 
+    /// The same, whose publisher lets visitors come directly.
+    pub(crate) fn publish_direct(net: &Net, level: Level, root: [u8; 32]) -> Self {
+        let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap().offering_direct(true);
+        let seal = SiteSeal { root, revision: 1 };
+        Self::publish_proof(net, level, identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap(), None)
+    }
+
     fn publish_proof(net: &Net, level: Level, proof: ServiceProof, access: Option<AccessKey>) -> Self {
         let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
         let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
@@ -376,9 +383,10 @@ impl Container {
         let id = InstanceId([number; 16]);
         let (leases, watch) = watch::channel(vec![self.lease(id, &key)]);
         let mine = key.clone();
-        let service = Host::start(uplink.clone()).serve(id, key, watch, self.level, accept);
+        let host = Host::start(uplink.clone());
+        let service = host.serve(id, key, watch, self.level, accept);
         tokio::time::timeout(Duration::from_secs(10), service.wait_registered()).await.expect("it registers");
-        Instance { id, key: mine, uplink, service, leases }
+        Instance { id, key: mine, uplink, host, service, leases }
     }
 
     /// What the allocator does when it has lost an instance.
@@ -396,6 +404,7 @@ impl Container {
 pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) uplink: Uplink,
+    pub(crate) host: Host,
     pub(crate) service: ServiceHandle,
     pub(crate) key: IntroductionKey,
     pub(crate) leases: watch::Sender<Vec<Vec<u8>>>,

@@ -81,6 +81,11 @@ pub struct VisitDto {
     pub trust: TrustDto,
     /// Copies that were caught giving something else than the publisher signed, and left.
     pub caught: u32,
+    /// Of a visit that was asked for without mixes, so that its host and this computer see each other's address: what the meter says of it,
+    /// whoever looks. Absent of all others: they are as private as their level.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<GradeDto>,
 }
 
 /// Whether what an address shows is its publisher's.

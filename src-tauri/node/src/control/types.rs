@@ -40,6 +40,11 @@ pub enum ControlRequest {
     Lend {
         /// Which.
         on: bool,
+        /// Whether visitors who ask for it may come directly, to sites whose publishers offer it: they see this device's address. Not, unless it
+        /// is said each time lending is switched.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        direct: bool,
     },
     /// What the mix may take. Answer: `done`.
     RelayLimits {
@@ -101,6 +106,11 @@ pub enum ControlRequest {
         #[serde(default)]
         #[ts(optional, as = "Option<bool>")]
         private: bool,
+        /// Whether visitors who ask for it may come without mixes, to hosts whose owners agree: both then see each other's address. For
+        /// development. It can't be taken back, and nothing private offers it.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        direct: bool,
     },
     /// How far is the folder that is being put online? Answer: `progress`.
     Progress,
@@ -290,6 +300,8 @@ pub struct LendDto {
     pub paused: bool,
     /// Whether it is being drained.
     pub draining: bool,
+    /// Whether visitors who ask for it come directly, and so see this device's address.
+    pub direct: bool,
     /// What it lends.
     pub lent: Amounts,
     /// Instances that it runs.
@@ -349,6 +361,8 @@ pub struct ContainerDto {
     pub onion: String,
     /// Whether the address opens only with the key, which its link holds.
     pub private: bool,
+    /// Whether it was published here as one that visitors may come to directly: host and visitor then see each other's address.
+    pub direct: bool,
     /// State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
     pub state: String,
     /// Why, for people.

@@ -82,7 +82,7 @@ async fn spare_hosts(ours: &mut OurSide) -> Result<Vec<Process>> {
     let (hosting, victims): (Vec<_>, Vec<_>) = ours.fog.devices.drain(..).partition(|d| hosts.contains(&d.device));
     ours.fog.devices = hosting;
     for victim in &victims {
-        victim.ask(ControlRequest::Lend { on: false }).await?;
+        victim.ask(ControlRequest::Lend { on: false, direct: false }).await?;
     }
     Ok(victims)
 }

@@ -72,6 +72,7 @@ async fn publish(publisher: &Process, level: LevelDto, content: &Content) -> Res
         instances: COPIES,
         level,
         private: false,
+        direct: false,
     };
     match publisher.ask(request).await? {
         ControlReply::Created { id, onion } => Ok((id, onion)),

@@ -25,7 +25,7 @@ pub(crate) fn run(input: &[u8]) -> bool {
     let read = |bytes: &[u8]| {
         let outside = check_outside(bytes, now);
         let inside = Descriptor::open_revision(bytes, &CONTAINER.blinded, now);
-        if let Ok((descriptor, revision)) = &inside {
+        if let Ok((descriptor, revision, _)) = &inside {
             assert!((1..=3).contains(&descriptor.introduction_points.len()));
             assert_eq!(outside.as_ref().map(|o| o.revision).ok(), Some(*revision), "a visitor reads what no mix would keep");
         }

@@ -45,6 +45,7 @@ export interface Wish {
   bytes: number;
   files: number;
   private?: boolean;
+  direct?: boolean;
 }
 
 /** A new container that is placed and then comes up by itself. */
@@ -61,6 +62,7 @@ export function create(world: World, wish: Wish): ContainerDetailDto {
       name: wish.name,
       onion,
       private: wish.private ?? false,
+      direct: wish.direct ?? false,
       state: 'pending',
       reason: 'created',
       ready: 0,

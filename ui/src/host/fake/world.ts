@@ -14,6 +14,7 @@ import type {
 export interface World {
   fog: FogDto | null;
   lends: boolean;
+  lendsDirectly: boolean;
   /** The owner's wish, limits, and what was relayed this month. */
   relay: RelayDto;
   paused: boolean;
@@ -37,6 +38,7 @@ export function emptyWorld(): World {
   return {
     fog: null,
     lends: false,
+    lendsDirectly: false,
     relay: { on: false, rate_kb_s: 1000, month_gb: 50, month_used_mb: 0, rests: false },
     paused: false,
     draining: false,

@@ -23,9 +23,30 @@ it('lends only after consent, and stops by one click', async () => {
   await click('lend');
   expect(on('lend')).toBe(false);
   expect(asked(fake, 'lend')).toEqual([
-    { ask: 'lend', on: true },
+    { ask: 'lend', on: true, direct: false },
     { ask: 'lend', on: false },
   ]);
+});
+
+it('lets visitors come directly only when that is said, each time, and shows it in red', async () => {
+  const fake = await given('practice');
+  await open(Page, '/lend');
+  await click('lend');
+  await pass(100);
+  await click('consent-direct');
+  await click('consent');
+  await click('confirm-consent');
+  await pass(100);
+  expect(words('lends-directly')).toContain('see this device’s address');
+  await click('lend');
+  await click('lend');
+  await pass(100);
+  expect(screen.getByTestId<HTMLInputElement>('consent-direct').checked).toBe(false);
+  await click('consent');
+  await click('confirm-consent');
+  await pass(100);
+  expect(shows('lends-directly')).toBe(false);
+  expect(asked(fake, 'lend').at(-1)).toEqual({ ask: 'lend', on: true, direct: false });
 });
 
 it('pauses, resumes and drains, and says why it is closed', async () => {

@@ -58,6 +58,18 @@ it('marks what is verified, and tells of copies that were caught', async () => {
   expect(words('visits')).toContain('No copy gives what its publisher signed');
 });
 
+it('shows in red a visit that is direct, beside one by mixes of the same address', async () => {
+  const fake = await given('community');
+  await open(Page, '/network');
+  expect(shows('direct')).toBe(false);
+  const [first] = fake.world.visits;
+  if (first) fake.world.visits.push({ ...first, direct: 'none' });
+  await pass(2_100);
+  expect(screen.getAllByTestId('direct')).toHaveLength(1);
+  expect(words('direct')).toMatch(/you and the host see each other’s address.*None/s);
+  expect(screen.getByTestId('direct').className).toContain('text-danger');
+});
+
 it('gives the proxy and a command to copy', async () => {
   const fake = await given('community');
   await open(Page, '/network');

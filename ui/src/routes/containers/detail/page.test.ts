@@ -56,6 +56,16 @@ it('offers the link of a private site first, and no copy of its address alone', 
   expect(fake.copied.at(-1)).toMatch(/&key=/);
 });
 
+it('says in red that a container offers direct connections', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  expect(shows('direct')).toBe(false);
+  const known = fake.world.containers.find((c) => c.container.id === 'c3');
+  if (known) known.container.direct = true;
+  await pass(1_100);
+  expect(words('direct')).toContain('see each other’s address');
+});
+
 it('stops and starts again', async () => {
   await given('community');
   await open(Page, '/containers/detail?id=c3');

@@ -37,6 +37,8 @@ export class Draft {
   level = $state<LevelDto>('balanced');
   /** Only for people who have the link with its key. */
   private = $state(false);
+  /** Visitors may come without mixes; nothing private offers that. */
+  direct = $state(false);
   amounts = $state<Amounts>({ cpu_cores: 0.1, memory_mb: 64, storage_mb: storageFor(0, 2), bandwidth_mbps: 1 });
   fit = $state.raw<Remote<FitDto>>(WAITING);
   readonly publishing = new Deed();
@@ -131,10 +133,11 @@ export class Draft {
     let id: string | null = null;
     await this.publishing.run(async () => {
       const { path, name, copies, level, private: locked } = this;
+      const direct = this.direct && !locked;
       const requirements = { ...this.amounts };
       const folder = path.trim();
       const made = await ask(
-        { ask: 'publish', folder, name: name.trim(), requirements, instances: copies, level, private: locked },
+        { ask: 'publish', folder, name: name.trim(), requirements, instances: copies, level, private: locked, direct },
         'created',
       );
       id = made.id;

@@ -110,6 +110,26 @@ it('locks a site by its link’s key when asked to', async () => {
   expect(asked(fake, 'publish')).toMatchObject([{ level: 'balanced', private: true }]);
 });
 
+it('offers a direct connection only when asked to, in red, and never of what is private', async () => {
+  const fake = await given('practice');
+  await open(Page, '/containers/new?folder=%2Fhome%2Fyou%2Fmy-site');
+  await pass(1_000);
+  expect(shows('direct-warning')).toBe(false);
+  await click('direct');
+  expect(words('direct-warning')).toContain('not private');
+  await click('private');
+  expect([shows('direct'), shows('direct-warning')]).toEqual([false, false]);
+  await click('publish');
+  await pass(10);
+  await click('private');
+  await click('publish');
+  await pass(10);
+  expect(asked(fake, 'publish')).toMatchObject([
+    { private: true, direct: false },
+    { private: false, direct: true },
+  ]);
+});
+
 it('publishes what was asked for, shows progress, and goes to its page', async () => {
   const fake = await given('practice', 20);
   fake.world.strict = true;
@@ -133,6 +153,7 @@ it('publishes what was asked for, shows progress, and goes to its page', async (
       instances: 3,
       level: 'strict',
       private: false,
+      direct: false,
     },
   ]);
   expect(goto).toHaveBeenLastCalledWith('/containers/detail?id=c1');
