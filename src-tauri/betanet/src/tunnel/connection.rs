@@ -14,10 +14,9 @@ use std::{
 };
 
 /// An acknowledgement is sent after so many datagrams that ask for one: each costs a whole packet, whose room then carries as many reply
-/// blocks as were used up by what it acknowledges, so that neither travels alone. A twelfth of the window, so it never stops the sender ...
+/// blocks as were used up by what it acknowledges, so that neither travels alone. A twelfth of the window, so it never stops the sender. Fewer
+/// are acknowledged after [`Recovery::ack_delay`].
 const ACK_EVERY: u32 = 20;
-/// ... or so long after the first.
-const ACK_DELAY: Duration = Duration::from_millis(10);
 /// See [`Connection::first`].
 const IN_TURN: u32 = 4;
 /// Ranges of seen numbers kept; older gaps count as seen.
@@ -324,7 +323,7 @@ impl Connection {
         if self.closed.is_some() {
             return std::mem::take(&mut self.close_to_send).then(|| self.seal(now, &[Frame::Close], Vec::new())).flatten();
         }
-        let ack_due = self.unacked >= ACK_EVERY || self.ack_since.is_some_and(|since| now >= since + ACK_DELAY);
+        let ack_due = self.unacked >= ACK_EVERY || self.ack_since.is_some_and(|since| now >= since + self.recovery.ack_delay());
         let may_send = self.recovery.has_room(now);
         let has_data = may_send && (!self.control.is_empty() || self.wants_to_send());
         let keep_alive = self.recovery.is_idle() && !self.streams.is_empty() && now >= self.last_sent + KEEP_ALIVE;
@@ -454,7 +453,7 @@ impl Connection {
         }
         // While something is under way, probes show that we are there.
         let keep_alive = (!self.streams.is_empty() && self.recovery.is_idle()).then(|| self.last_sent + KEEP_ALIVE);
-        let ack = self.ack_since.map(|since| since + ACK_DELAY);
+        let ack = self.ack_since.map(|since| since + self.recovery.ack_delay());
         let silence = self.waiting_since.map(|since| since + SILENCE);
         let stuck = self.stuck_since.map(|since| since + NO_PROGRESS);
         [self.recovery.deadline(), keep_alive, ack, silence, stuck].into_iter().flatten().min()

@@ -11,6 +11,9 @@ use std::{
 const FIRST_RTT: Duration = Duration::from_millis(250);
 /// Timers run at this grain.
 const GRAIN: Duration = Duration::from_millis(20);
+/// Bounds of [`Recovery::ack_delay`].
+const LEAST_ACK_DELAY: Duration = Duration::from_millis(10);
+const MOST_ACK_DELAY: Duration = Duration::from_millis(250);
 /// Mean deviations above the mean that a datagram may take, as in QUIC. Of those with twelve drawn delays, four in a thousand take longer and
 /// are sent again for nothing, which costs as many packets and no window; more patience would hold up every stream that has lost one.
 const PATIENCE: u32 = 4;
@@ -79,6 +82,12 @@ impl Recovery {
         self.under_way.is_empty()
     }
 
+    /// How long an acknowledgement waits for more to acknowledge: a quarter of a round trip. At level strict a datagram comes each 41 ms; with
+    /// an answer of its own to each, the slots of the way back would be full of them, and questions wait behind.
+    pub(super) fn ack_delay(&self) -> Duration {
+        (self.srtt() / 4).clamp(LEAST_ACK_DELAY, MOST_ACK_DELAY)
+    }
+
     pub(super) fn srtt(&self) -> Duration {
         self.srtt.unwrap_or(FIRST_RTT)
     }
@@ -126,7 +135,7 @@ impl Recovery {
     }
 
     fn probe_after(&self) -> Duration {
-        let base = self.srtt() + (self.variance * 4).max(GRAIN) + GRAIN;
+        let base = self.srtt() + (self.variance * 4).max(GRAIN) + self.ack_delay() + GRAIN;
         (base * 2u32.saturating_pow(self.probes.min(MOST_DOUBLED))).min(LONGEST_PROBE)
     }
 

@@ -229,7 +229,7 @@ fn mixes_that_lose_double_and_reorder_slow_it_down_and_no_more() {
 }
 
 /// The host's way is dead for a while in the middle of a download, so that its whole window is lost and the visitor's answers still come. What
-/// follows costs about as long as the outage, not the patience of a tunnel; and nobody wakes up for nothing meanwhile.
+/// follows costs two waits for a probe and a new start, not the patience of a tunnel; and nobody wakes up for nothing meanwhile.
 #[test]
 fn a_way_that_was_dead_for_a_while_is_used_again_at_once() {
     for (seed, delay_ms) in [(1, 5.0), (2, 90.0)] {
@@ -245,7 +245,7 @@ fn a_way_that_was_dead_for_a_while_is_used_again_at_once() {
         for outage_ms in [500, 1_500, 3_000] {
             let (took, more) = whole(outage_ms);
             let after = took.saturating_sub(quiet + Duration::from_millis(outage_ms));
-            assert!(after < Duration::from_millis(2_000), "{delay_ms} ms, dead for {outage_ms} ms: {after:?} more than that");
+            assert!(after < Duration::from_millis(2_500), "{delay_ms} ms, dead for {outage_ms} ms: {after:?} more than that");
             assert!(more < steps + 3_000, "{more} steps instead of {steps}");
         }
     }
