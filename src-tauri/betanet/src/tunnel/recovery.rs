@@ -17,7 +17,8 @@ const MOST_ACK_DELAY: Duration = Duration::from_millis(250);
 /// Mean deviations above the mean that a datagram may take, as in QUIC. Of those with twelve drawn delays, four in a thousand take longer and
 /// are sent again for nothing, which costs as many packets and no window; more patience would hold up every stream that has lost one.
 const PATIENCE: u32 = 4;
-/// The longest wait before something is sent again, well below what counts as silence.
+/// The longest wait before something is sent again, well below what counts as silence; where a round trip takes longer, that. Probes before it
+/// would send again what is on its way, and at level strict, where each takes a slot, be in the way of what is new.
 const LONGEST_PROBE: Duration = Duration::from_millis(1_200);
 
 /// Datagrams of a probe.
@@ -136,7 +137,7 @@ impl Recovery {
 
     fn probe_after(&self) -> Duration {
         let base = self.srtt() + (self.variance * 4).max(GRAIN) + self.ack_delay() + GRAIN;
-        (base * 2u32.saturating_pow(self.probes.min(MOST_DOUBLED))).min(LONGEST_PROBE)
+        (base * 2u32.saturating_pow(self.probes.min(MOST_DOUBLED))).min(LONGEST_PROBE.max(base))
     }
 
     /// When something has to be done although nothing comes.
