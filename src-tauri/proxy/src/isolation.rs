@@ -6,7 +6,7 @@ pub(crate) const ANONYMOUS: &str = "";
 /// The longest user name and the longest password (RFC 1929).
 pub(crate) const MAX_BYTES: usize = 255;
 /// Who asks by this user name wants a direct connection, where it is offered: this computer and the host see each other's address. A name that
-/// nobody has by chance, and that fits SOCKS and HTTP alike. The password keeps such visits apart.
+/// nobody has by chance, and that fits SOCKS and HTTP alike. The password, which SOCKS wants, keeps such visits apart.
 pub(crate) const DIRECT: &str = "fogbank-direct";
 
 /// As whom a program asks.

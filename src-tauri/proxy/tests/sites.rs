@@ -262,21 +262,21 @@ async fn who_asks_by_name_comes_directly_and_gets_what_is_checked_alike() {
     let side = Side::start(&net).await;
     let (onion, addr) = (container.onion(), side.addr().to_string());
     for door in ["--socks5-hostname", "--proxy"] {
-        let front = side.curl(&[door, &addr, "--proxy-user", "fogbank-direct:"], onion, "/").await;
+        let front = side.curl(&[door, &addr, "--proxy-user", "fogbank-direct:x"], onion, "/").await;
         assert_eq!((front.status, front.text().as_str()), (200, "<p>version 1"), "{front:?}");
     }
     assert_eq!((entrance.let_in(), liar.service.open_tunnels()), (1, 1), "one user name, one way");
     assert!(side.visit().direct);
-    let cut = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "fogbank-direct:"], onion, "/large.bin").await;
+    let cut = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "fogbank-direct:x"], onion, "/large.bin").await;
     assert!(cut.exit == 18 && noise(LARGE).starts_with(&cut.body), "{}", cut.exit);
     assert_eq!((side.visit().trust, side.visit().caught), (Trust::Broken, 1));
 
     // Nobody else comes so, and where it is not offered the page says why.
-    let other = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "direct:"], onion, "/").await;
+    let other = side.curl(&["--socks5-hostname", &addr, "--proxy-user", "direct:x"], onion, "/").await;
     assert_eq!((other.status, entrance.let_in()), (200, 1));
     let shut = sealed(&net, &kept);
     let _instance = honest(&shut, &net, 2, &kept).await;
-    let refused = side.curl(&["--proxy", &addr, "--proxy-user", "fogbank-direct:"], shut.onion(), "/").await;
+    let refused = side.curl(&["--proxy", &addr, "--proxy-user", "fogbank-direct:x"], shut.onion(), "/").await;
     assert_eq!((refused.status, refused.text().contains("no direct connection")), (403, true), "{}", refused.text());
 }
 

@@ -47,9 +47,9 @@ impl Curl {
         self
     }
 
-    /// Gives the proxy this user name, without a password.
+    /// Gives the proxy this user name and some password (SOCKS wants one).
     pub fn user(mut self, user: &str) -> Self {
-        self.user = Some(format!("{user}:"));
+        self.user = Some(format!("{user}:x"));
         self
     }
 

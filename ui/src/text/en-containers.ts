@@ -92,7 +92,7 @@ export const detail = {
   copyLink: 'Copy link',
   direct: 'Direct: visitors who ask for it and the host see each other’s address',
   directBody:
-    'You published it so. Only visitors who ask for it come directly, and only to devices whose owners agree; all others go through mixes. A program asks for it by giving the proxy the user name fogbank-direct.',
+    'You published it so. Only visitors who ask for it come directly, and only to devices whose owners agree; all others go through mixes. A program asks for it by giving the proxy the user name fogbank-direct and any password.',
   history: 'History',
   instances: 'Copies',
   noInstances: 'No copy runs now.',
