@@ -5,7 +5,8 @@
 mod net;
 
 use fogbank_betanet::{
-    directory::{MixEntry, UNMEASURED, clock, mix_id},
+    clock::FogClock,
+    directory::{BROKEN, MixEntry, UNMEASURED, clock, mix_id},
     link,
     message::ToMix,
     mixnode::{Mixnode, Rate},
@@ -15,37 +16,49 @@ use fogbank_sphinx::MixSecret;
 use fogbank_wire::{Greeting, PacketKeys, Purpose, receive_hello, write_frame};
 use iroh::{Endpoint, SecretKey};
 use net::{Net, ready};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// Ten loops a second of each mix.
 const QUICK: Duration = Duration::from_millis(100);
 /// Lost loops count after 4 s, and each mix's share is told after 12 loops through it.
 const JUDGED: Duration = Duration::from_secs(60);
 
-/// Greets as a mix does, takes every frame, and drops it.
-async fn swallow(endpoint: Endpoint) {
+/// The first byte of a frame that holds a packet.
+const PACKET: u8 = 1;
+
+/// Greets as a mix does, takes every frame, and drops it; packets are counted.
+async fn swallow(endpoint: Endpoint, packets: Arc<AtomicU64>) {
     while let Some(incoming) = endpoint.accept().await {
+        let packets = packets.clone();
         tokio::spawn(async move {
             let Ok(accepting) = incoming.accept() else { return };
             let Ok(connection) = accepting.await else { return };
             let Ok((Purpose::Mix, mut reply)) = receive_hello(&connection).await else { return };
             let welcomed = write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok();
             while let (true, Ok(mut stream)) = (welcomed, connection.accept_uni().await) {
-                let _ = stream.read_to_end(link::LINK_FRAME_BYTES).await;
+                let frame = stream.read_to_end(link::LINK_FRAME_BYTES).await;
+                packets.fetch_add(u64::from(frame.is_ok_and(|frame| frame.first() == Some(&PACKET))), Relaxed);
             }
         });
     }
 }
 
-/// A mix as the directory lists it that relays nothing.
-async fn swallower(number: u8) -> MixEntry {
+/// A mix as the directory lists it that relays nothing, and how many packets it has swallowed.
+async fn swallower(number: u8) -> (MixEntry, Arc<AtomicU64>) {
     let endpoint = link::bind(SecretKey::generate(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
     let key = *endpoint.id().as_bytes();
     let first = fogbank_betanet::epoch::at(clock()).0.saturating_sub(1);
     let keys = (0..14).map(|_| MixSecret::generate(&mut rand::rng()).public().0).collect();
     let addrs = endpoint.bound_sockets();
-    tokio::spawn(swallow(endpoint));
-    MixEntry {
+    let packets = Arc::<AtomicU64>::default();
+    tokio::spawn(swallow(endpoint, packets.clone()));
+    let entry = MixEntry {
         id: mix_id(&key),
         key,
         life: [1; 8],
@@ -55,7 +68,8 @@ async fn swallower(number: u8) -> MixEntry {
         relay: None,
         since: clock(),
         reliability: UNMEASURED,
-    }
+    };
+    (entry, packets)
 }
 
 fn share(of: &Mixnode, mix: MixId) -> Option<u16> {
@@ -65,7 +79,7 @@ fn share(of: &Mixnode, mix: MixId) -> Option<u16> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_that_swallows_everything_stands_out_in_what_all_others_measure() {
     let mut net = Net::start_with(6, QUICK, Rate::UNLIMITED).await;
-    let bad = swallower(100).await;
+    let (bad, _) = swallower(100).await;
     net.others.push(bad.clone());
     net.publish();
     let judged = || {
@@ -87,10 +101,42 @@ async fn a_mix_that_swallows_everything_stands_out_in_what_all_others_measure() 
         assert!(counters.cover_back > 0 && counters.cover_back < counters.cover_sent, "{counters:?}");
         assert_eq!(counters.refused, 0);
     }
-    // The allocator says so in the directory, and nobody sends anything there any more.
-    let mut listed = bad.clone();
-    listed.reliability = share(&net.mixes[0].1, bad.id).unwrap();
-    assert!(!listed.works());
+    // What the allocator then says in the directory is that it does not work.
+    assert!(!MixEntry { reliability: share(&net.mixes[0].1, bad.id).unwrap(), ..bad }.works());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_sends_by_a_mix_that_the_directory_says_does_not_work() {
+    /// So many draws pass by one mix of the six that can be in the middle with probability 10⁻⁸.
+    const PACKETS: u64 = 100;
+    // No loops of mixes, which are to meet it again.
+    let mut net = Net::start_with(7, Duration::from_secs(3_600), Rate::UNLIMITED).await;
+    let (bad, swallowed) = swallower(100).await;
+    net.others.push(bad);
+    net.publish();
+    let guards: Vec<MixId> = net.mixes[..3].iter().map(|(entry, _)| entry.id).collect();
+    let client = net.member_with(&guards, FogClock::default());
+    ready(&client).await;
+    let mut sent = 0;
+    for (reliability, used) in [(UNMEASURED, true), (BROKEN - 1, false)] {
+        net.others[0].reliability = reliability;
+        net.publish();
+        let before = swallowed.load(Relaxed);
+        for _ in 0..PACKETS {
+            client.send(net.mixes[3].0.id, Level::Fast, &ToMix::Drop).await.unwrap();
+            sent += 1;
+            // A packet is at its end or was swallowed before the next goes, so no queue drops any.
+            let there = || net.mixes.iter().map(|(_, mix)| mix.counters().arrived).sum::<u64>() + swallowed.load(Relaxed);
+            let settled = async {
+                while there() < sent {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(10), settled).await.is_ok(), "{} of {sent}", there());
+        }
+        let packets = swallowed.load(Relaxed) - before;
+        assert_eq!(packets > 0, used, "{packets} packets went there at reliability {reliability}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,124 @@
 
 mod net;
 
-use fogbank_betanet::directory::{DirectoryHub, clock};
+use fogbank_betanet::{
+    directory::{Directory, DirectoryHub, MixEntry, UNMEASURED, clock, mix_id},
+    epoch,
+    link::{self, LINK_FRAME_BYTES, PART_BYTES},
+    uplink::UplinkStatus,
+};
+use fogbank_model::OwnerId;
+use fogbank_sphinx::MixSecret;
+use fogbank_wire::{ALPN, Greeting, PacketKeys, Purpose, greet, receive_hello, write_frame};
+use iroh::{Endpoint, EndpointAddr, SecretKey, endpoint::Connection};
 use net::{Net, ready};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// Kinds of frames, as the table of frames numbers them.
+const HAVE: u8 = 3;
+const WANT: u8 = 4;
+const PART: u8 = 5;
+/// Far above every serial of these tests.
+const FORGED: u64 = 1_000;
+
+/// A mix of the directory that the test plays: it says to whoever links with it that it has the directory of a serial, and gives these bytes to
+/// who asks for it.
+#[derive(Clone)]
+struct Peer {
+    endpoint: Endpoint,
+    entry: MixEntry,
+    says: Arc<Mutex<(u64, Vec<u8>)>>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Peer {
+    async fn new() -> Self {
+        let endpoint = link::bind(SecretKey::generate(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let key = *endpoint.id().as_bytes();
+        let keys = (0..14).map(|_| MixSecret::generate(&mut rand::rng()).public().0).collect();
+        let entry = MixEntry {
+            id: mix_id(&key),
+            key,
+            life: [1; 8],
+            packet_keys: PacketKeys { first: epoch::at(clock()).0.saturating_sub(1), keys },
+            owner: OwnerId([100; 32]),
+            addrs: endpoint.bound_sockets(),
+            relay: None,
+            since: clock(),
+            reliability: UNMEASURED,
+        };
+        let peer = Self { endpoint, entry, says: Arc::default(), asked: Arc::default() };
+        tokio::spawn(peer.clone().accept());
+        peer
+    }
+
+    async fn accept(self) {
+        while let Some(incoming) = self.endpoint.accept().await {
+            let peer = self.clone();
+            tokio::spawn(async move {
+                let connection = incoming.accept().unwrap().await.ok()?;
+                let (_, mut reply) = receive_hello(&connection).await.ok()?;
+                write_frame(&mut reply, &Greeting::Welcome(None)).await.ok()?;
+                reply.finish().ok()?;
+                peer.talk(connection).await
+            });
+        }
+    }
+
+    /// Links with a mix, as mixes do.
+    async fn link(&self, to: &MixEntry) -> Connection {
+        let id = iroh::PublicKey::from_bytes(&to.key).unwrap();
+        let target = to.addrs.iter().fold(EndpointAddr::new(id), |target, addr| target.with_ip_addr(*addr));
+        let connection = self.endpoint.connect(target, ALPN).await.unwrap();
+        greet(&connection, Purpose::Mix).await.unwrap();
+        let (peer, talking) = (self.clone(), connection.clone());
+        tokio::spawn(async move { peer.talk(talking).await });
+        connection
+    }
+
+    /// Says which it has, and gives it to who asks.
+    async fn talk(self, connection: Connection) -> Option<()> {
+        let says = || self.says.lock().unwrap().clone();
+        say(&connection, HAVE, &[says().0.to_be_bytes(), clock().0.to_be_bytes()].concat()).await?;
+        loop {
+            let frame = connection.accept_uni().await.ok()?.read_to_end(LINK_FRAME_BYTES).await.ok()?;
+            if frame.first() == Some(&WANT) {
+                self.asked.fetch_add(1, Relaxed);
+                let (serial, bytes) = says();
+                let count = bytes.chunks(PART_BYTES).count() as u16;
+                for (index, piece) in (0..).zip(bytes.chunks(PART_BYTES)) {
+                    let numbers = [index, count, piece.len() as u16].map(u16::to_be_bytes).concat();
+                    say(&connection, PART, &[&serial.to_be_bytes()[..], &numbers, piece].concat()).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn say(connection: &Connection, kind: u8, front: &[u8]) -> Option<()> {
+    let mut frame = [&[kind], front].concat();
+    frame.resize(LINK_FRAME_BYTES, 0);
+    let mut stream = connection.open_uni().await.ok()?;
+    stream.write_all(&frame).await.ok()?;
+    stream.finish().ok()
+}
+
+/// The fog's directory as another key signs it, with a serial above all.
+fn forged(net: &Net) -> Vec<u8> {
+    let directory = net.directory();
+    let forger = SecretKey::generate();
+    let made = Directory::new(net.fog(), true, FORGED, clock(), [7; 32], directory.mixes.clone());
+    made.seal(&forger).unwrap()
+}
+
+/// One fog at a time: what is waited for are answers within seconds.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn serial(hub: &DirectoryHub) -> u64 {
     hub.current().map_or(0, |known| known.directory.serial)
@@ -23,6 +138,7 @@ async fn until(what: &str, seen: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_mix_hears_of_it_and_all_have_it_and_clients_too() {
+    let _alone = ALONE.lock().await;
     let mut net = Net::start(12).await;
     let client = net.stranger();
     ready(&client).await;
@@ -37,4 +153,49 @@ async fn one_mix_hears_of_it_and_all_have_it_and_clients_too() {
         until("the client has it", || directory.borrow().as_ref().is_some_and(|d| d.serial == newest)).await;
         println!("12 mixes after {mixes:?}, the client after {:?}", began.elapsed());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_that_forges_one_is_believed_by_no_mix_and_asked_no_more() {
+    let _alone = ALONE.lock().await;
+    let mut net = Net::start(5).await;
+    let peer = Peer::new().await;
+    net.others.push(peer.entry.clone());
+    net.publish();
+    let serials = |net: &Net| net.hubs.iter().map(serial).collect::<Vec<_>>();
+    let before = serials(&net);
+    *peer.says.lock().unwrap() = (FORGED, forged(&net));
+    for (number, (entry, _)) in (1..).zip(&net.mixes) {
+        peer.link(entry).await;
+        until("it is asked for what it says it has", || peer.asked.load(Relaxed) >= number).await;
+    }
+    // It says so again on other links: who was given a forged one does not ask again, and the true one of another peer is what all have next.
+    for (entry, _) in &net.mixes {
+        peer.link(entry).await;
+    }
+    let signed = net.sign();
+    assert!(net.hubs[0].learn(&net.fog(), signed, clock()).unwrap());
+    let newest = serial(&net.hubs[0]);
+    assert!(before.iter().all(|serial| *serial < newest) && newest < FORGED);
+    until("all mixes have the true one", || net.hubs.iter().all(|hub| serial(hub) == newest)).await;
+    assert_eq!(peer.asked.load(Relaxed), net.mixes.len() as u32, "each mix asks a forger once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_whose_only_mix_forges_one_has_none_until_it_gives_the_true_one() {
+    let _alone = ALONE.lock().await;
+    let mut net = Net::start(5).await;
+    let peer = Peer::new().await;
+    net.others.push(peer.entry.clone());
+    net.publish();
+    *peer.says.lock().unwrap() = (FORGED, forged(&net));
+    let fooled = net.stranger_of(&peer.entry);
+    until("the stranger asks", || peer.asked.load(Relaxed) > 0).await;
+    // Another stranger who asks the same mix for the true one has it: what differs is the signature alone.
+    let signed = net.sign();
+    *peer.says.lock().unwrap() = (net.directory().serial + 1, signed);
+    let served = net.stranger_of(&peer.entry);
+    ready(&served).await;
+    assert!(served.directory().borrow().is_some());
+    assert!(fooled.directory().borrow().is_none() && !matches!(*fooled.status().borrow(), UplinkStatus::Ready { .. }));
 }

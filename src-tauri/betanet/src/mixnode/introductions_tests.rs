@@ -56,6 +56,89 @@ fn asked(answers: &[Answer]) -> Option<crate::puzzle::Puzzle> {
     answers.iter().find_map(|(_, a)| if let FromMix::Puzzle(puzzle) = a { Some(*puzzle) } else { None })
 }
 
+/// Whatever happens, all tables stay within what is said of them.
+fn within_bounds(point: &Introductions) {
+    let of = |count: fn(&Service) -> usize| point.services.values().map(count).collect::<Vec<_>>();
+    let (instances, waiting) = (of(|s| s.instances.len()), of(|s| s.waiting.len()));
+    assert_eq!((instances.iter().sum::<usize>(), waiting.iter().sum::<usize>()), (point.registrations, point.waiting));
+    assert!(
+        point.registrations <= MAX_REGISTRATIONS && instances.iter().all(|n| (1..=MAX_OF_SERVICE).contains(n)),
+        "{instances:?}"
+    );
+    assert!(point.waiting <= MAX_WAITING_IN_ALL && waiting.iter().all(|n| *n <= MAX_WAITING), "{waiting:?}");
+    let stocks = point.services.values().flat_map(|s| s.instances.values()).map(|r| r.stock.len());
+    assert!(stocks.max() <= Some(MAX_STOCK));
+    assert!(point.used.iter().all(|used| used.len() <= MAX_USED));
+}
+
+#[test]
+fn a_flood_that_works_at_many_services_fills_no_table_beyond_its_bound() {
+    let began = Instant::now();
+    let mut point = Introductions::new(POINT, began);
+    let flooded = registered(&mut point, began, 1);
+    for _ in 0..5 {
+        point.register(began, NOW, &lease(&signer(1), id(1)), surbs(MAX_STOCK), false, None);
+        within_bounds(&point);
+    }
+    // Who works, at a service whose introductions are not fetched: some pass, some wait, the others are told to work more.
+    let knocks = |point: &mut Introductions, hellos: std::ops::Range<u32>| {
+        let mut puzzles = 0;
+        for hello in hellos {
+            let task = ToMix::introduction_task(&flooded, id(1), &hello.to_le_bytes());
+            let work = point.seeds.puzzle(&flooded, LEAST_EFFORT, began).solve(&task, 0).unwrap();
+            puzzles += usize::from(asked(&point.introduce(began, NOW, knock(flooded, hello, Some(work)))).is_some());
+            within_bounds(point);
+        }
+        puzzles
+    };
+    assert!(knocks(&mut point, 0..2 * MAX_WAITING as u32) > 0);
+    assert_eq!(point.waiting, MAX_WAITING);
+    // The others are as full, by hand: solving takes long. One place is left in all.
+    let filled = |tasks: std::ops::Range<u32>| {
+        let waits = |n: u32| Waiting {
+            effort: 1,
+            since: began,
+            task: ToMix::introduction_task(&[0; 32], id(2), &n.to_le_bytes()),
+            instance: id(2),
+            hello: vec![],
+            surb: vec![],
+        };
+        tasks.map(waits).collect::<Vec<_>>()
+    };
+    for seed in (2..).take(MAX_WAITING_IN_ALL / MAX_WAITING - 1) {
+        let service = registered(&mut point, began, seed);
+        let room = if seed == 2 { MAX_WAITING - 1 } else { MAX_WAITING };
+        point.services.get_mut(&service).unwrap().waiting = filled(0..room as u32);
+        point.waiting += room;
+    }
+    let empty = registered(&mut point, began, 200);
+    let into_empty = |point: &mut Introductions, hello: u32| {
+        let task = ToMix::introduction_task(&empty, id(1), &hello.to_le_bytes());
+        let work = point.seeds.puzzle(&empty, 4 * LEAST_EFFORT, began).solve(&task, 0).unwrap();
+        let answers = point.introduce(began, NOW, knock(empty, hello, Some(work)));
+        within_bounds(point);
+        asked(&answers).is_some()
+    };
+    // All that its instance can be told passes; then one waits, and the next is asked for work whatever it spent.
+    point.services.get_mut(&empty).unwrap().instances.get_mut(&id(1)).unwrap().stock.truncate(RESERVE);
+    assert!(!into_empty(&mut point, 1), "the last place");
+    assert_eq!(point.waiting, MAX_WAITING_IN_ALL);
+    assert!(into_empty(&mut point, 2), "there is none");
+    // The same of what is remembered of tasks.
+    let waits = point.services.remove(&empty).unwrap().waiting.len();
+    (point.waiting, point.registrations) = (point.waiting - waits, point.registrations - 1);
+    registered(&mut point, began, 200);
+    point.services.get_mut(&empty).unwrap().instances.get_mut(&id(1)).unwrap().stock.truncate(RESERVE);
+    point.used[0] = filled(0..MAX_USED as u32).into_iter().map(|w| w.task).collect();
+    assert!(into_empty(&mut point, 3), "no more is remembered");
+    point.turn(began + SEED_LIFE);
+    assert!(point.used[0].is_empty() && point.used[1].len() == MAX_USED, "a seed's life later there is room again");
+    point.drain(began + WAIT);
+    point.sweep(NOW.plus(crate::lease::LEASE_LIFE));
+    within_bounds(&point);
+    assert_eq!((point.registrations, point.waiting), (0, 0), "nothing stays of it");
+}
+
 #[test]
 fn a_flood_at_one_service_starves_that_one_and_there_who_works_gets_through() {
     let began = Instant::now();

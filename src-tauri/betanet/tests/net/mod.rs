@@ -224,6 +224,11 @@ impl Net {
         Uplink::start(UplinkConfig { clock, ..self.config(DirectoryHub::new(), vec![(entry.key, entry.addrs.clone())]) })
     }
 
+    /// A client that knows one mix from a link, one that the test plays.
+    pub(crate) fn stranger_of(&self, entry: &MixEntry) -> Uplink {
+        Uplink::start(self.config(DirectoryHub::new(), vec![(entry.key, entry.addrs.clone())]))
+    }
+
     /// A client with the directory from its allocator, these guards and this clock.
     pub(crate) fn member_with(&self, guards: &[MixId], clock: FogClock) -> Uplink {
         let now = self.clock.now();
