@@ -59,7 +59,8 @@ export const make = {
   privateHint:
     'The address alone opens nothing then: give people the whole link, which holds the key. The fog’s coordinator and the devices that host it can read it all the same.',
   directSwitch: 'Let visitors come directly (for development)',
-  directHint: 'Off, unless you are trying something out. Visitors who ask for it then come without mixes, to hosts whose owners agree.',
+  directHint:
+    'Off, unless you are trying something out. Visitors who ask for it then come without mixes, to hosts whose owners agree.',
   directTitle: 'A direct visit is not private',
   directBody:
     'The visitor and the device that hosts the site see each other’s network address, and so does whoever watches either line. It can’t be taken back: whoever has the address may ask for it for as long as the site is there.',

@@ -27,7 +27,8 @@ export const lend = {
   lendSwitch: 'Lend this device',
   lendHint: 'Runs copies of other people’s sites with what is free here.',
   direct: 'Direct: visitors who ask for it see this device’s address',
-  directBody: 'Only of sites whose publishers offer it; all others go through mixes. To end it, stop lending and begin again without it.',
+  directBody:
+    'Only of sites whose publishers offer it; all others go through mixes. To end it, stop lending and begin again without it.',
   mayNot: 'The ticket with which this device joined does not allow that. Ask for one with the role Contribute.',
   relaySwitch: 'Relay packets',
   relayHint: 'Passes on encrypted packets of others. More relays mean more privacy for everyone.',
