@@ -1,6 +1,6 @@
 //! What goes over the wire while somebody browses: one namespace for each node, and a capture of every link.
 //!
-//! Needs root and network namespaces; elsewhere it says so and passes.
+//! Needs root and network namespaces; elsewhere it says so and passes, or fails if `$FOGBANK_NAMESPACES` is set.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
@@ -13,12 +13,14 @@ use fogbank_harness::{
     capture::{Capture, Datagram, Transport},
     in_namespace,
     two_sample::{ALPHA, Verdict, Window, compare, power},
+    wait_for,
 };
 use fogbank_node::control::LevelDto;
 use rand::{Rng, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    ops::ControlFlow::{Break, Continue},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use watched::{MARKER, MARKER_PATH, Watched};
@@ -33,6 +35,8 @@ const WINDOW: Duration = Duration::from_millis(700);
 const SETTLE: Duration = Duration::from_millis(500);
 /// With this probability at least the difference of [`plan`] is found.
 const POWER: f64 = 0.9;
+/// Draws by which it is estimated, to a hundredth and a quarter: the plans have a twentieth to spare.
+const TRIALS: usize = 300;
 /// Loads after which QUIC has found the longest datagram that passes.
 const WARM_LOADS: usize = 4;
 /// UDP payload of a full datagram once QUIC has tried longer ones: what an Ethernet of 1,500 bytes takes over IPv4.
@@ -43,16 +47,22 @@ const FULL_SHARE: f64 = 0.7;
 const ACK_BYTES: usize = 100;
 /// Four bytes of an address come up by chance in encrypted bytes: 10 MB hold one of them with probability 0.2 %, three with 10⁻⁹.
 const BY_CHANCE: usize = 2;
+/// Names are looked up there: plainly, by TLS or QUIC, and by multicast.
+const DNS_PORTS: [u16; 3] = [53, 853, 5353];
+/// A query for `a.`, as the shell's printf takes it.
+const DNS_QUERY: &str = r"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
+/// A datagram that was sent is in the capture by then.
+const SEEN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_show_neither_content_nor_the_other_side() -> Result<()> {
-    let Some(nets) = nets()? else { return Ok(()) };
+    let Some(nets) = Nets::unless_missing()? else { return Ok(()) };
     tokio::time::timeout(WHOLE, shows_nothing(nets)).await.context("the scenario took too long")?
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn timing_at_fast_shows_that_a_page_is_loading() -> Result<()> {
-    let Some(nets) = nets()? else { return Ok(()) };
+    let Some(nets) = Nets::unless_missing()? else { return Ok(()) };
     let seen = tokio::time::timeout(WHOLE, timing(nets, LevelDto::Fast)).await.context("the scenario took too long")??;
     ensure!(seen.outward.differs() && seen.inward.differs(), "the positive control found nothing: {seen:?}");
     Ok(())
@@ -60,19 +70,11 @@ async fn timing_at_fast_shows_that_a_page_is_loading() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn timing_at_strict_does_not_depend_on_loading() -> Result<()> {
-    let Some(nets) = nets()? else { return Ok(()) };
+    let Some(nets) = Nets::unless_missing()? else { return Ok(()) };
     let seen =
         tokio::time::timeout(WHOLE_AT_STRICT, timing(nets, LevelDto::Strict)).await.context("the scenario took too long")??;
     ensure!(!seen.outward.differs() && !seen.inward.differs(), "a watcher sees that a page is loading: {seen:?}");
     Ok(())
-}
-
-fn nets() -> Result<Option<Nets>> {
-    if let Some(why) = Nets::missing() {
-        eprintln!("SKIPPED, nothing was tested: {why}");
-        return Ok(None);
-    }
-    Nets::new().map(Some)
 }
 
 async fn shows_nothing(mut nets: Nets) -> Result<()> {
@@ -106,8 +108,10 @@ async fn shows_nothing(mut nets: Nets) -> Result<()> {
         ensure!(link.occurrences(other.to_string().as_bytes()) == 0, "the other side's address as text on the link of {name}");
         let binary = link.occurrences(&other.octets());
         ensure!(binary <= BY_CHANCE, "the other side's address {binary} times in {} bytes of {name}", link.payload_bytes());
-        let peers: BTreeSet<Ipv4Addr> = link.datagrams.iter().flat_map(|d| [d.from.0, d.to.0]).collect();
-        eprintln!("{name}: {} packets, {} bytes, peers {peers:?}", link.datagrams.len(), link.payload_bytes());
+        let elsewhere = elsewhere(link, &fog.places);
+        ensure!(elsewhere.is_empty(), "the link of {name} leads out of the fog: {elsewhere:?}");
+        ensure!(link.over_ipv6 == 0, "{} IPv6 packets on the link of {name}: nobody has such an address", link.over_ipv6);
+        eprintln!("{name}: {} packets, {} bytes", link.datagrams.len(), link.payload_bytes());
     }
 
     // Sizes on the visitor's link. A frame of a link is one QUIC stream of one length; QUIC cuts it into datagrams.
@@ -133,20 +137,30 @@ async fn shows_nothing(mut nets: Nets) -> Result<()> {
     let tap = fog.tap_again(&fog.visitor_place).await?;
     let plain = format!("exec 3<>/dev/udp/{host}/9; echo {MARKER} {host} >&3");
     in_namespace(&fog.visitor_place.namespace, "bash", &["-c", &plain])?;
-    let seen = wait_for_one(&tap, host, visitor).await?;
+    // And a name is looked up, of a stranger and of a computer of the fog.
+    let IpAddr::V4(middle) = fog.middle_place.ip else { unreachable!("all addresses here are IPv4") };
+    let servers = [Ipv4Addr::new(203, 0, 113, 53), middle];
+    for server in servers {
+        in_namespace(&fog.visitor_place.namespace, "bash", &["-c", &format!("printf '{DNS_QUERY}' > /dev/udp/{server}/53")])?;
+    }
+    let seen = wait_for("what was sent in plain is seen", SEEN, async || {
+        let seen = tap.so_far()?;
+        let plain = seen.between(host, visitor).any(|d| d.transport == Transport::Udp);
+        // A router may say besides that it knows no way to the stranger.
+        let asked = elsewhere(&seen, &fog.places);
+        let all = plain && servers.iter().all(|server| asked.contains(&(*server, 53)));
+        Ok(if all { Break(seen) } else { Continue(format!("{asked:?}, in plain: {plain}")) })
+    })
+    .await?;
     ensure!(seen.occurrences(MARKER.as_bytes()) > 0, "the marker in plain was missed");
     ensure!(seen.occurrences(host.to_string().as_bytes()) > 0, "the other side's address in plain was missed");
     fog.end().await
 }
 
-async fn wait_for_one(tap: &fogbank_harness::capture::Tap, host: IpAddr, visitor: IpAddr) -> Result<Capture> {
-    use std::ops::ControlFlow::{Break, Continue};
-    fogbank_harness::wait_for("the plain datagram is seen", Duration::from_secs(5), async || {
-        let seen = tap.so_far()?;
-        let found = seen.between(host, visitor).any(|d| d.transport == Transport::Udp);
-        Ok(if found { Break(seen) } else { Continue("nothing".to_owned()) })
-    })
-    .await
+/// Where packets went to or came from that is no computer of the fog, or where names are looked up, in order.
+fn elsewhere(link: &Capture, places: &BTreeSet<Ipv4Addr>) -> Vec<(Ipv4Addr, u16)> {
+    let ends = link.datagrams.iter().flat_map(|d| [d.from, d.to]);
+    ends.filter(|(ip, port)| !places.contains(ip) || DNS_PORTS.contains(port)).collect()
 }
 
 /// How many UDP datagrams have which length.
@@ -167,9 +181,9 @@ struct Timing {
 }
 
 /// How many windows of each kind, and the difference, in standard deviations of packets a window, that so many find. The positive control
-/// needs few; more make `strict` the stricter test, within the time that a scenario may take.
+/// needs few; more make `strict` the stricter test, within the time that a scenario may take: sixteen of each find 1.7 with probability 0.95.
 fn plan(level: LevelDto) -> (usize, f64) {
-    if level == LevelDto::Strict { (20, 1.7) } else { (12, 2.5) }
+    if level == LevelDto::Strict { (16, 1.7) } else { (12, 2.5) }
 }
 
 /// Windows with an open tunnel, idle or loading in random order, as whoever watches the visitor's link sees them.
@@ -213,7 +227,7 @@ async fn timing(mut nets: Nets, level: LevelDto) -> Result<Timing> {
     };
     let mut verdict = |outward| compare(&seen(outward, false), &seen(outward, true), &mut rng);
     let (outward, inward) = (verdict(true), verdict(false));
-    let power = power(each, effect, 40, &mut rng);
+    let power = power(each, effect, TRIALS, &mut rng);
     eprintln!(
         "{level:?}, {each} windows of {WINDOW:?} of each kind, error {ALPHA}, power {power:.2} at {effect} standard deviations, seed {seed}:\n\
          outward {outward:?}\ninward {inward:?}"

@@ -8,10 +8,15 @@ mod net;
 
 use common::{Side, curl};
 use fast_socks5::client::{Config, Socks5Stream};
+use fogbank_betanet::tunnel::Stream;
 use fogbank_model::Level;
 use fogbank_proxy::{Proxy, ProxyError};
 use net::{Container, Net};
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -28,6 +33,18 @@ async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
     let (_, read) = tokio::join!(send, timeout(Duration::from_secs(20), from.read_to_end(&mut back)));
     let _ = read.expect("it is answered or closed");
     String::from_utf8_lossy(&back).into_owned()
+}
+
+/// A host that keeps all that it hears, and answers each head with nothing.
+async fn hear(mut stream: Stream, heard: Arc<Mutex<String>>) {
+    let (mut bytes, mut answered) = ([0; 4_096], false);
+    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+        heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+        if !answered && heard.lock().unwrap().contains("\r\n\r\n") {
+            answered = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_ok();
+            let _ = stream.flush().await;
+        }
+    }
 }
 
 async fn alone() -> Proxy {
@@ -86,7 +103,9 @@ async fn what_contradicts_itself_or_has_no_end_is_refused() {
     let _turn = common::ONE_AT_A_TIME.lock().await;
     let net = Net::start(5).await;
     let container = Container::publish(&net, Level::Fast);
-    let instance = container.instance(&net, 1).await;
+    let heard = Arc::<Mutex<String>>::default();
+    let hears = heard.clone();
+    let _instance = container.instance_of(&net, 1, move |stream| tokio::spawn(hear(stream, hears.clone()))).await;
     let side = Side::start(&net).await;
     let onion = container.onion();
     let two = format!(
@@ -100,7 +119,6 @@ async fn what_contradicts_itself_or_has_no_end_is_refused() {
     let endless = format!("GET http://{onion}/ HTTP/1.1\r\nX-A: {}", "a".repeat(200_000));
     let trace = format!("TRACE http://{onion}/ HTTP/1.1\r\nHost: {onion}\r\nConnection: close\r\n\r\n");
     for (what, request) in [
-        ("two framings", two),
         ("two lengths", lengths),
         ("a coding after chunked", coding),
         ("many headers", many),
@@ -119,9 +137,24 @@ async fn what_contradicts_itself_or_has_no_end_is_refused() {
         let back = raw(side.addr(), request.as_bytes()).await;
         let refused = back.is_empty() || back.starts_with("HTTP/1.1 4") || back.starts_with("HTTP/1.1 5");
         assert!(refused && back.matches("HTTP/1.1 ").count() <= 1, "{what}: {back}");
+        assert_eq!(*heard.lock().unwrap(), "", "{what}: the host heard of it");
     }
-    // The echo says back what it hears: nothing of these came to it as a response of two.
-    assert!(instance.service.open_tunnels() <= 1);
+    // Of two framings one holds (RFC 9112, 6.3): the host hears of that alone, and nothing of what follows it.
+    let back = raw(side.addr(), two.as_bytes()).await;
+    assert!(back.starts_with("HTTP/1.1 200") && back.matches("HTTP/1.1 ").count() == 1, "{back}");
+    let said = std::mem::take(&mut *heard.lock().unwrap()).to_lowercase();
+    assert!(said.contains("transfer-encoding: chunked") && !said.contains("content-length"), "{said}");
+    assert!(said.matches(" http/1.1\r\n").count() == 1 && !said.contains("get /"), "{said}");
+    // What is one request comes to the host as one, and nothing of the others with it.
+    let one = format!("POST http://{onion}/one HTTP/1.1\r\nHost: {onion}\r\nConnection: close\r\nContent-Length: 5\r\n\r\nGET /");
+    let back = raw(side.addr(), one.as_bytes()).await;
+    assert!(back.starts_with("HTTP/1.1 200"), "{back}");
+    let heard = heard.lock().unwrap().to_lowercase();
+    assert!(heard.starts_with("post /one http/1.1\r\n"), "{heard}");
+    let framings = heard.matches("content-length:").count() + heard.matches("transfer-encoding:").count();
+    assert_eq!((heard.matches(" http/1.1\r\n").count(), framings), (1, 1), "{heard}");
+    // Its body, in the proxy's own framing.
+    assert!(heard.ends_with("\r\n\r\n5\r\nget /\r\n0\r\n\r\n"), "{heard}");
 }
 
 #[tokio::test]

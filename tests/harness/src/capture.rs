@@ -1,7 +1,8 @@
 //! What went over a link: `tcpdump` writes it down, and this reads it: Ethernet, IPv4, UDP and TCP, of files that this computer wrote.
 //!
 //! Invariants: lengths are checked before anything is taken; a file that breaks off in the middle of a record (as one does while tcpdump
-//! still writes) ends there; nothing panics. Deliberately absent: fragments, IPv6 and everything else; such frames are counted.
+//! still writes) ends there; nothing panics. Deliberately absent: fragments, IPv6 and everything else; such frames are counted,
+//! those of IPv6 that carry UDP or TCP apart.
 
 use crate::nets::{INTERFACE, Place};
 use anyhow::{Context, Result, bail, ensure};
@@ -55,6 +56,8 @@ pub struct Datagram {
 pub struct Capture {
     /// IPv4 packets, in order.
     pub datagrams: Vec<Datagram>,
+    /// IPv6 packets that carry UDP or TCP, whatever is in them.
+    pub over_ipv6: usize,
     /// Frames of other kinds (ARP, IPv6 neighbour discovery).
     pub others: usize,
 }
@@ -177,6 +180,7 @@ pub fn parse(bytes: &[u8]) -> Result<Capture> {
         let at_us = i64::from(s) * 1_000_000 + i64::from(us);
         match datagram(frame, at_us) {
             Some(datagram) => capture.datagrams.push(datagram),
+            None if carries_over_ipv6(frame) => capture.over_ipv6 += 1,
             None => capture.others += 1,
         }
         rest = &rest[16 + length..];
@@ -190,6 +194,11 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn short(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// Whether it is an IPv6 packet whose first header is UDP's or TCP's.
+fn carries_over_ipv6(frame: &[u8]) -> bool {
+    short(frame, 12) == Some(0x86dd) && matches!(frame.get(20), Some(6 | 17))
 }
 
 /// An IPv4 packet in an Ethernet frame.
@@ -254,8 +263,12 @@ mod tests {
     fn datagrams_are_read_without_padding_and_the_rest_is_counted() {
         let mut arp = vec![0; 60];
         arp[12..14].copy_from_slice(&0x0806u16.to_be_bytes());
-        let capture = parse(&file(&[udp(b"marker"), arp])).unwrap();
-        assert_eq!(capture.others, 1);
+        let mut six = vec![0; 80];
+        six[12..14].copy_from_slice(&0x86ddu16.to_be_bytes());
+        let discovery = six.clone();
+        six[20] = 17;
+        let capture = parse(&file(&[udp(b"marker"), arp, six, discovery])).unwrap();
+        assert_eq!((capture.others, capture.over_ipv6), (2, 1));
         let (from, to) = ((Ipv4Addr::new(192, 0, 2, 1), 4000), (Ipv4Addr::new(192, 0, 2, 2), 5000));
         let want = Datagram { at_us: 7_250_000, transport: Transport::Udp, from, to, payload: b"marker".to_vec() };
         assert_eq!(capture.datagrams, [want]);

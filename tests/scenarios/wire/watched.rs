@@ -8,7 +8,8 @@ use fogbank_harness::{
 };
 use fogbank_node::control::{ControlRequest, LevelDto};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
     ops::ControlFlow::{Break, Continue},
     path::PathBuf,
     sync::Mutex,
@@ -22,8 +23,8 @@ pub(crate) const MARKER_PATH: &str = "marked-path-51d7/page.html";
 const MIXES: usize = 5;
 /// Guards answer, introductions are made, and a page is there by then.
 const PAGE: Duration = Duration::from_secs(30);
-/// A few packets: a load ends within a second or two at every level.
-const PICTURE: usize = 160_000;
+/// Just more than a visitor's proxy keeps, so that each load is one; it outlasts a window at `strict`, and ends within a second or two.
+const PICTURE: usize = 136_000;
 
 /// The fog.
 pub(crate) struct Watched {
@@ -31,7 +32,10 @@ pub(crate) struct Watched {
     pub(crate) visitor: Process,
     pub(crate) visitor_place: Place,
     pub(crate) host_place: Place,
+    pub(crate) middle_place: Place,
     pub(crate) onion: String,
+    /// The addresses of all computers of the fog.
+    pub(crate) places: BTreeSet<Ipv4Addr>,
     taps: Mutex<Vec<(String, Tap)>>,
     again: PathBuf,
 }
@@ -51,9 +55,11 @@ impl Watched {
         for folder in [&captures, &again] {
             std::fs::create_dir_all(folder)?;
         }
-        let mut taps = Vec::new();
+        let (mut taps, mut places) = (Vec::new(), BTreeSet::new());
         let mut computer = async |nets: &mut Nets, name: &str| {
             let place = nets.computer(name)?;
+            let IpAddr::V4(ip) = place.ip else { unreachable!("all addresses here are IPv4") };
+            places.insert(ip);
             taps.push((name.to_owned(), Tap::start(&place, &captures).await?));
             anyhow::Ok(place)
         };
@@ -83,7 +89,7 @@ impl Watched {
         let container = fog.publish(&site, level).await?;
         let visitor = fog.visitor(&visitor_place, &container.link).await?;
         let onion = container.container.onion.clone();
-        Ok(Self { fog, visitor, visitor_place, host_place, onion, taps: Mutex::new(taps), again })
+        Ok(Self { fog, visitor, visitor_place, host_place, middle_place: middle, onion, places, taps: Mutex::new(taps), again })
     }
 
     /// Loads a page, as often as it takes; says when the load that worked went on.

@@ -1,7 +1,7 @@
 //! What a mix takes: the owner's rate, shared fairly among peers. Pure: time comes in.
 //!
 //! Excess is refused before the key exchange, so a flood costs its sender more than the mix. While the mix is within its rate, nobody is held
-//! back; beyond it each peer that is busy has an equal share, so one that floods starves itself only.
+//! back; beyond it all who want little get it, and the others share the rest alike, so one that floods starves itself only.
 
 use fogbank_sphinx::PACKET_BYTES;
 use std::{
@@ -13,6 +13,9 @@ use std::{
 const MOST_OF_A_PEER: u32 = 10_000;
 /// Shares are counted anew this often; within it, a peer may take its share at once.
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// Shares hold until for so many windows no more was wanted than there is: else who floods each second second would find all of it free.
+const CALM: u32 = 10;
 
 /// How many packets a mix takes in a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +44,29 @@ impl Rate {
 /// The tag that a peer's key gives it.
 type Peer = [u8; 16];
 
+/// What one peer wanted and got in a window.
+#[derive(Default)]
+struct Wish {
+    wanted: u32,
+    taken: u32,
+}
+
 /// The account of the present window.
 pub(super) struct Intake {
     rate: Rate,
     reserved: u32,
     began: Instant,
     taken: u32,
-    of_peer: HashMap<Peer, u32>,
-    /// Peers that sent something in the window before, at least one.
-    busy: u32,
+    peers: HashMap<Peer, Wish>,
+    /// What each peer may have at most, since more was wanted than there is.
+    share: Option<u32>,
+    /// Windows since then.
+    calm: u32,
 }
 
 impl Intake {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, reserved: 0, began: now, taken: 0, of_peer: HashMap::new(), busy: 1 }
+        Self { rate, reserved: 0, began: now, taken: 0, peers: HashMap::new(), share: None, calm: 0 }
     }
 
     /// The owner changed the limit.
@@ -71,25 +83,47 @@ impl Intake {
         self.rate
     }
 
+    /// Packets a window that there is room for.
+    fn room(&self) -> Option<u32> {
+        self.rate.packets_s().map(|rate| rate.saturating_sub(self.reserved).max(1))
+    }
+
     /// Whether one more packet of a peer is taken. Peers are connected, so there are no more of them than connections.
     pub(super) fn take(&mut self, peer: Peer, now: Instant) -> bool {
+        let room = self.room();
         if now.duration_since(self.began) >= WINDOW {
-            self.busy = u32::try_from(self.of_peer.len()).unwrap_or(u32::MAX).max(1);
-            self.of_peer.clear();
+            let share = room.and_then(|room| fair_share(room, self.peers.values().map(|wish| wish.wanted).collect()));
+            self.calm = if share.is_some() { 0 } else { self.calm.saturating_add(1) };
+            if share.is_some() || self.calm >= CALM {
+                self.share = share;
+            }
+            self.peers.clear();
             (self.began, self.taken) = (now, 0);
         }
-        let of_peer = self.of_peer.entry(peer).or_default();
-        let within = *of_peer < MOST_OF_A_PEER
-            && self.rate.packets_s().map(|rate| rate.saturating_sub(self.reserved).max(1)).is_none_or(|rate| {
-                // Half of the rate is for whoever comes first, the other half is kept for shares.
-                self.taken < rate / 2 || (self.taken < rate && *of_peer < (rate / self.busy).max(1))
-            });
+        let wish = self.peers.entry(peer).or_default();
+        wish.wanted = wish.wanted.saturating_add(1);
+        let within = wish.taken < MOST_OF_A_PEER.min(self.share.unwrap_or(u32::MAX)) && room.is_none_or(|room| self.taken < room);
         if within {
-            *of_peer += 1;
+            wish.taken += 1;
             self.taken += 1;
         }
         within
     }
+}
+
+/// The largest share that all can have whose wishes are larger, when smaller wishes are met whole; `None` when there is room for all.
+fn fair_share(room: u32, mut wishes: Vec<u32>) -> Option<u32> {
+    wishes.sort_unstable();
+    let (mut left, mut peers) = (room, u32::try_from(wishes.len()).unwrap_or(u32::MAX));
+    for wish in wishes {
+        let share = left / peers.max(1);
+        if wish > share {
+            return Some(share.max(1));
+        }
+        left -= wish;
+        peers = peers.saturating_sub(1);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -118,6 +152,48 @@ mod tests {
         assert!(taken.values().sum::<u32>() >= 9_500, "what may be taken is: {taken:?}");
         let mut free = Intake::new(Rate::UNLIMITED, start);
         assert_eq!(run(&mut free, start, 1_000, &[([1; 16], 5)])[&[1; 16]], 5_000);
+    }
+
+    /// A client of constant rate and a page, at a mix that an owner lends by default: all of it is within the rate.
+    #[test]
+    fn within_the_rate_nobody_is_held_back() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::of_bytes_s(1_000_000), start);
+        intake.set_reserved(25);
+        for ms in 0..5_000_u64 {
+            let now = start + Duration::from_millis(ms);
+            if ms % 41 == 0 {
+                assert!(intake.take([1; 16], now), "a slot after {ms} ms");
+            }
+            if ms % 16 == 0 {
+                let other = 2 + (ms / 16 % 8) as u8;
+                assert!(intake.take([other; 16], now), "another's after {ms} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn who_floods_now_and_then_finds_nothing_free_for_it() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::of_packets_s(100), start);
+        let (mut taken, mut taken_by_flood) = (0, 0);
+        for second in 0..20_u64 {
+            let now = start + WINDOW * second as u32;
+            if second % 2 == 1 {
+                taken_by_flood += (0..10_000).filter(|_| intake.take([1; 16], now)).count();
+            }
+            taken += (0..40).filter(|_| intake.take([2; 16], now)).count();
+        }
+        assert!(taken >= 19 * 40, "{taken} of 800: all but those of the first flood");
+        assert!(taken_by_flood <= 100 + 9 * 60, "{taken_by_flood}");
+    }
+
+    #[test]
+    fn shares_are_fair() {
+        assert_eq!(fair_share(100, vec![50, 30, 20]), None);
+        assert_eq!(fair_share(100, vec![1_000, 10, 1_000]), Some(45));
+        assert_eq!(fair_share(1, vec![5; 9]), Some(1));
+        assert_eq!(fair_share(100, vec![]), None);
     }
 
     #[test]
