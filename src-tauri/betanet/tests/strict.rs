@@ -13,6 +13,7 @@ use fogbank_betanet::{
     uplink::{SendError, Uplink},
 };
 use fogbank_model::Level;
+use fogbank_sphinx::PACKET_BYTES;
 use net::{Container, Net, greeting, noise, ready, there_and_back};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const BEFORE_IT: u64 = 12;
 const MOST: f64 = 1.03;
 /// Times that the link is looked at while nothing happens and while a page loads, by turns, so that what else the computer does is the same.
 const TURNS: usize = 3;
+/// Bytes said and heard again.
+const PAGE: usize = 200_000;
 /// How far the rates of both may lie apart, of what the slots allow: a busy computer misses slots, though whichever they carry.
 const APART: f64 = 0.2;
 
@@ -71,7 +74,7 @@ async fn a_link_carries_the_same_whether_a_page_loads_or_not() {
         let add = |sum: &mut [f64; 2], rates: [f64; 2]| [0, 1].map(|way| sum[way] += rates[way] / TURNS as f64);
         add(&mut idle, rate(&client, tokio::time::sleep(Duration::from_secs(3))).await);
         let before = client.counters();
-        add(&mut busy, rate(&client, load(200_000)).await);
+        add(&mut busy, rate(&client, load(PAGE)).await);
         let after = client.counters();
         covered += after.slots_of_cover - before.slots_of_cover;
         pages += after.slots - before.slots;
@@ -87,7 +90,11 @@ async fn a_link_carries_the_same_whether_a_page_loads_or_not() {
     }
     assert!(host.iter().all(|rate| *rate > 0.1), "a host that nobody visits has its slots: {host:?}");
     assert!(counters.slots_of_cover > began.slots_of_cover && counters.dummies_in > began.dummies_in, "{counters:?}");
-    assert!(2 * covered < pages, "pages were in the slots: {covered} of {pages} were cover");
+    let least = (TURNS * PAGE).div_ceil(PACKET_BYTES) as u64;
+    assert!(
+        pages - covered >= least,
+        "pages were in the slots: {covered} of {pages} were cover, {least} packets they are at least"
+    );
     // Out went what was asked for the rate, and then slots and nothing beside them; in came the answer, and slots.
     let [out, _] = frames(&client);
     assert!(out.abs_diff(client.counters().slots) <= BEFORE_IT, "{out} frames in {} slots", client.counters().slots);
