@@ -30,7 +30,7 @@ const HOUSE: [(&str, &[&str]); 18] = [
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
     ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "node", "harness"]),
-    ("fogbank-fuzz", &["model", "sphinx", "wire", "betanet"]),
+    ("fogbank-fuzz", &["model", "sphinx", "wire", "betanet", "site", "proxy"]),
     ("fogbank-privacy", &["model", "sphinx", "wire", "betanet"]),
 ];
 
