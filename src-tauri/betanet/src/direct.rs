@@ -15,7 +15,8 @@ use crate::{
     tunnel::DatagramPipe,
 };
 use fogbank_wire::{
-    CallError, Greeting, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, greet, must_come_back, receive_hello, write_frame,
+    CallError, Greeting, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, goodbye, greet, must_come_back, receive_hello,
+    write_frame,
 };
 use iroh::{
     Endpoint, SecretKey,
@@ -118,7 +119,7 @@ impl Entrance {
 
     /// Ends it and every connection that came by it.
     pub async fn close(&self) {
-        self.endpoint.close().await;
+        goodbye(&self.endpoint).await;
     }
 
     /// Expects who will come by this key, and where they should; `None` when too many are expected, or that key is.
@@ -232,7 +233,7 @@ pub(crate) async fn connect(key: SecretKey, from: IpAddr, to: &Place) -> Result<
     match timeout(CONNECT_WAIT, connecting).await.unwrap_or(Err(DirectError::TimedOut)) {
         Ok(connection) => Ok(pipe(connection, Some(endpoint))),
         Err(error) => {
-            endpoint.close().await;
+            goodbye(&endpoint).await;
             Err(error)
         }
     }
@@ -260,7 +261,7 @@ fn pipe(connection: Connection, endpoint: Option<Endpoint>) -> DatagramPipe {
         connection.close(VarInt::from_u32(0), b"");
         drop(incoming);
         if let Some(endpoint) = endpoint {
-            endpoint.close().await;
+            goodbye(&endpoint).await;
         }
     });
     DatagramPipe { send, recv, max_bytes: MAX_DATAGRAM_BYTES }

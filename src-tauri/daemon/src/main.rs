@@ -16,7 +16,11 @@ use args::{Arguments, Command, RelayArgs};
 use clap::Parser;
 use fogbank_node::control::{ControlReply, ControlRequest, client::Client};
 use fogbank_relay::RelayOptions;
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode, time::Duration};
+use tokio::runtime::Runtime;
+
+/// A write to the disk that is under way when the node has ended may take so long.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -38,13 +42,20 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         _ => 1,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let outcome = act(&runtime, arguments, &profile);
+    // What was left behind on a thread of its own is not waited for.
+    runtime.shutdown_timeout(LAST_WAIT);
+    outcome
+}
+
+fn act(runtime: &Runtime, arguments: Arguments, profile: &Path) -> anyhow::Result<()> {
     match arguments.command {
-        Command::Run(options) => runtime.block_on(run::run(&profile, options)),
+        Command::Run(options) => runtime.block_on(run::run(profile, options)),
         Command::Relay(RelayArgs { listen: Some(listen), public, rate, .. }) => {
-            runtime.block_on(relay::run(&profile, RelayOptions { listen, public, mbit_per_s: rate }))
+            runtime.block_on(relay::run(profile, RelayOptions { listen, public, mbit_per_s: rate }))
         }
         command => runtime.block_on(async {
-            let client = Client::connect(&profile).await?;
+            let client = Client::connect(profile).await?;
             let request = match &command {
                 Command::RelayLimits(limits) => match client.call(&ControlRequest::Network).await? {
                     ControlReply::Network(network) => limits.request(&network.relay),

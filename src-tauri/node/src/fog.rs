@@ -7,7 +7,7 @@ use crate::{door, net, profile::Profile, profile::write_private, settings::OwnFo
 use data_encoding::BASE32_NOPAD;
 use fogbank_allocator::{Allocator, AllocatorConfig};
 use fogbank_model::DurationMs;
-use fogbank_wire::{Purpose, Refusal, Roles, Ticket};
+use fogbank_wire::{Purpose, Refusal, Roles, Ticket, goodbye};
 use iroh::{Endpoint, SecretKey};
 use std::{
     io,
@@ -92,7 +92,7 @@ impl FogHost {
     pub(crate) async fn shutdown(&self) {
         self.accepting.abort();
         self.allocator.shutdown().await;
-        self.endpoint.close().await;
+        goodbye(&self.endpoint).await;
     }
 }
 

@@ -12,6 +12,7 @@ mod container_keys;
 pub mod control;
 mod directory;
 mod door;
+mod ending;
 mod fog;
 mod guards;
 mod identity;

@@ -11,6 +11,7 @@ use crate::{
         server::{Answer, ControlServer},
     },
     directory, door,
+    ending::within,
     fog::FogHost,
     identity::Identity,
     membership::{Handler, LinkConfig, MemberLink, Part, Probes},
@@ -27,7 +28,7 @@ use fogbank_agent::bundle::Bundles;
 use fogbank_betanet::{client::Visitor, directory::DirectoryHub};
 use fogbank_model::FogId;
 use fogbank_proxy::Proxy;
-use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report};
+use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report, goodbye};
 use iroh::Endpoint;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -316,32 +317,42 @@ impl Inner {
         ContainerKeys::of(&self.ground.profile, fog)
     }
 
+    /// Ends all that runs: first what visits, lends and relays, side by side, then the fog that these leave, then what all of them used.
     async fn stop(&self) {
-        let mut background = self.changing.lock().await;
-        let parts = std::mem::take(&mut *self.lock_parts());
-        self.visitor.send_replace(None);
-        if let Some(practice) = background.practice.take() {
-            practice.shutdown().await;
-        }
-        if let Some(lending) = parts.lending {
-            lending.shutdown().await;
-        }
-        if let Some(visiting) = parts.visiting {
-            visiting.shutdown().await;
-        }
-        drop(parts.member);
-        if let Some(relay) = parts.relay {
-            relay.shutdown().await;
-        }
-        if let Some(fog) = parts.fog {
-            fog.shutdown().await;
-        }
-        let Background { ending, reporting, .. } = std::mem::take(&mut *background);
+        let mut changing = within("a change under way", self.changing.lock()).await;
+        let Background { ending, reporting, practice } = changing.as_deref_mut().map(std::mem::take).unwrap_or_default();
         for task in ending.into_iter().chain(reporting) {
             task.abort();
         }
-        self.endpoint.close().await;
-        self.bundles.shutdown().await;
+        self.visitor.send_replace(None);
+        let Parts { fog, member, relay, lending, visiting } = std::mem::take(&mut *self.lock_parts());
+        tokio::join!(
+            async {
+                if let Some(practice) = practice {
+                    within("the practice fog", practice.shutdown()).await;
+                }
+            },
+            async {
+                if let Some(lending) = lending {
+                    within("lending", lending.shutdown()).await;
+                }
+            },
+            async {
+                if let Some(visiting) = visiting {
+                    within("visiting", visiting.shutdown()).await;
+                }
+            },
+            async {
+                if let Some(relay) = relay {
+                    within("the relay", relay.shutdown()).await;
+                }
+            },
+        );
+        drop(member);
+        if let Some(fog) = fog {
+            within("the fog", fog.shutdown()).await;
+        }
+        tokio::join!(goodbye(&self.endpoint), within("the store of bundles", self.bundles.shutdown()));
     }
 }
 

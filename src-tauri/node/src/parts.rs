@@ -139,11 +139,13 @@ impl Lending {
     }
 
     pub(crate) async fn shutdown(&self) {
-        if let Some(entrance) = self.host.set_entrance(None) {
-            entrance.close().await;
-        }
+        let entrance = self.host.set_entrance(None);
         self.agent.shutdown().await;
-        self.uplink.shutdown().await;
+        tokio::join!(self.uplink.shutdown(), async {
+            if let Some(entrance) = entrance {
+                entrance.close().await;
+            }
+        });
         self.keeping.abort();
     }
 }

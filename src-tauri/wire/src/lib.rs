@@ -9,6 +9,7 @@
 mod certificate;
 mod control;
 mod frame;
+mod goodbye;
 mod hello;
 mod mix;
 mod permit;
@@ -23,6 +24,7 @@ pub use control::{
     Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
 };
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
+pub use goodbye::goodbye;
 pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
 pub use mix::{MixInfo, MixLife, PacketKeys};
 pub use permit::BundlePermit;

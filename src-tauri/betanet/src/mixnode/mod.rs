@@ -28,7 +28,9 @@ pub use limits::Rate;
 
 use crate::{clock::FogClock, directory::DirectoryHub};
 use fogbank_model::MixId;
-use fogbank_wire::{Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, must_come_back, receive_hello, write_frame};
+use fogbank_wire::{
+    Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, goodbye, must_come_back, receive_hello, write_frame,
+};
 use iroh::Endpoint;
 use pipeline::Pipeline;
 use std::{
@@ -138,7 +140,7 @@ impl Mixnode {
         let mut tasks = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         self.pipeline.stop();
-        self.endpoint.close().await;
+        goodbye(&self.endpoint).await;
     }
 }
 

@@ -6,7 +6,8 @@ use crate::{
     link::{Frame, Link, LinkState, bind},
 };
 use fogbank_model::MixId;
-use fogbank_wire::MixLife;
+use fogbank_wire::{MixLife, goodbye};
+use futures_util::future::join_all;
 use iroh::{Endpoint, SecretKey};
 use std::{
     collections::HashMap,
@@ -123,10 +124,11 @@ impl GuardLinks {
 
     pub(super) async fn clear(&self) {
         let gone: Vec<GuardLink> = lock(&self.links).drain().map(|(_, link)| link).collect();
-        for guard in gone {
+        join_all(gone.into_iter().map(async |guard| {
             drop(guard.link);
-            guard.endpoint.close().await;
-        }
+            goodbye(&guard.endpoint).await;
+        }))
+        .await;
     }
 
     async fn open(&self, entry: &MixEntry, shared: &Arc<Shared>) {
@@ -156,7 +158,7 @@ impl GuardLinks {
         if let Some(guard) = gone {
             drop(guard.link);
             // A guard that is silent is not waited for.
-            tokio::spawn(async move { guard.endpoint.close().await });
+            tokio::spawn(async move { goodbye(&guard.endpoint).await });
         }
     }
 
@@ -284,6 +286,6 @@ async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketA
     };
     let found = timeout(BOOTSTRAP_WHOLE, fetching).await.unwrap_or(false);
     drop(link);
-    endpoint.close().await;
+    goodbye(&endpoint).await;
     found
 }
