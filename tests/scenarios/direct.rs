@@ -7,11 +7,13 @@ use fogbank_harness::{Curl, Fog, FogPlan, wait_for};
 use fogbank_node::control::{Amounts, ControlReply, ControlRequest, GradeDto, LevelDto};
 use std::{
     ops::ControlFlow::{Break, Continue},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A busy machine is waited for.
 const SOON: Duration = Duration::from_secs(60);
+/// A refusal is no time-out, which comes after 20 s.
+const AT_ONCE: Duration = Duration::from_secs(10);
 const FRONT: &[u8] = b"under construction";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,9 +43,11 @@ async fn visitors_come_directly_only_where_all_have_said_so() -> Result<()> {
     assert!(!visits.is_empty() && visits.iter().all(|v| v.direct.is_none()), "nobody asked for it: {visits:?}");
 
     let direct = Curl::new(visitor.proxy.unwrap(), &onion).user("fogbank-direct").max_time(Duration::from_secs(40));
+    let asked = Instant::now();
     let page = direct.get("").await?;
     let words = String::from_utf8_lossy(&page.body).into_owned();
-    assert!(page.status == 503 && words.contains("owner"), "no owner has agreed: {} {words}", page.status);
+    assert!(page.status == 403 && words.contains("owner"), "no owner has agreed: {} {words}", page.status);
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
 
     for device in &fog.devices {
         device.ask(ControlRequest::Lend { on: true, direct: true }).await?;
@@ -66,7 +70,7 @@ async fn visitors_come_directly_only_where_all_have_said_so() -> Result<()> {
     }
     wait_for("it opens directly no more", SOON, async || {
         let page = direct.get("").await?;
-        Ok(if page.status == 503 { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
+        Ok(if page.status == 403 { Break(()) } else { Continue(format!("curl {}, HTTP {}", page.exit, page.status)) })
     })
     .await?;
     visitor.serves(&onion, FRONT).await?;

@@ -123,9 +123,17 @@ async fn a_point_that_leaves_is_replaced_without_a_failed_visit() {
     }
     stop.store(true, Relaxed);
     visiting.await.unwrap();
-    // Now the two old ones could go: whoever comes anew knows the new one.
-    let opened = descriptors(&uplink, &net, blinded).await;
-    assert!(!opened.is_empty());
+    // Now the two old ones go too: whoever comes anew finds the copy by the new one alone.
+    for old in &container.points[1..] {
+        net.end_mix(*old).await;
+    }
+    let fresh = net.member();
+    ready(&fresh).await;
+    for (who, uplink) in [("who was here", uplink), ("who comes anew", fresh)] {
+        let visitor = Visitor::start(uplink);
+        let mut stream = visitor.connect(container.onion(), "").await.unwrap_or_else(|e| panic!("{who}: {e}"));
+        assert_eq!(greeting(&mut stream).await, 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

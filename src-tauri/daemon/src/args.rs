@@ -409,6 +409,7 @@ fn folder_bytes(folder: &std::path::Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fogbank_node::control::RelayStateDto;
 
     #[test]
     fn amounts() {
@@ -420,7 +421,8 @@ mod tests {
 
     #[test]
     fn limits_that_are_not_named_stay() {
-        let present = RelayDto { on: true, rate_kb_s: Some(1_000), month_gb: Some(50), month_used_mb: 0, rests: false };
+        let present =
+            RelayDto { on: true, rate_kb_s: Some(1_000), month_gb: Some(50), month_used_mb: 0, state: RelayStateDto::On };
         let ask = |words: &str| {
             let words = ["fogbankd", "relay-limits"].into_iter().chain(words.split_whitespace());
             match Arguments::try_parse_from(words).ok()?.command {

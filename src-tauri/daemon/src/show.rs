@@ -2,7 +2,7 @@
 
 use fogbank_node::control::{
     AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, GradeDto, LevelDto, LevelPrivacyDto, NetworkDto,
-    PrivacyDto, RelayDto, RoleDto, StatusDto, TrustDto, ViewDto,
+    PrivacyDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto,
 };
 use std::fmt::Write;
 
@@ -72,7 +72,7 @@ fn show_status(out: &mut String, status: &StatusDto) -> std::fmt::Result {
             }
         }
     }
-    writeln!(out, "relaying {}", if status.relays { "on" } else { "off" })?;
+    writeln!(out, "relaying {}", relaying(status.relaying))?;
     writeln!(out, "proxy    {}", status.proxy.as_deref().unwrap_or("off"))
 }
 
@@ -197,13 +197,24 @@ fn level(level: LevelDto) -> &'static str {
 /// The relay's limits in one line.
 fn relay(relay: &RelayDto) -> String {
     let limit = |of: Option<u32>, unit: &str| of.map_or("no limit".to_owned(), |n| format!("{n} {unit}"));
-    let rests = if relay.rests { "; it rests until next month" } else { "" };
     format!(
-        "{}, {}; {} MB relayed this month{rests}",
+        "{}; {}, {}; {} MB relayed this month",
+        relaying(relay.state),
         limit(relay.rate_kb_s, "KB/s"),
         limit(relay.month_gb, "GB a month"),
         relay.month_used_mb
     )
+}
+
+/// Whether the mix relays, and if it rests, why and what would end that.
+fn relaying(state: RelayStateDto) -> &'static str {
+    match state {
+        RelayStateDto::On => "on",
+        RelayStateDto::Off => "off",
+        RelayStateDto::MonthUsed => "rests until next month: this month's limit is used up; `relay-limits` raises it",
+        RelayStateDto::NotGranted => "rests: the fog does not let this device relay; join with an invite that lets it contribute",
+        RelayStateDto::Starting => "starting",
+    }
 }
 
 fn amounts(a: &Amounts) -> String {
@@ -215,5 +226,23 @@ fn role(role: RoleDto) -> &'static str {
         RoleDto::Contribute => "contribute",
         RoleDto::Publish => "publish",
         RoleDto::Administer => "administer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_that_rests_is_not_said_to_be_off() {
+        let status = |relaying| {
+            let status =
+                StatusDto { version: String::new(), pid: 1, device: String::new(), fog: None, lend: None, relaying, proxy: None };
+            let words = words(&ControlRequest::Status, &ControlReply::Status(Box::new(status)));
+            words.lines().find_map(|line| line.strip_prefix("relaying ")).map(str::to_owned).unwrap()
+        };
+        assert_eq!([status(RelayStateDto::On), status(RelayStateDto::Off)], ["on", "off"]);
+        assert!(status(RelayStateDto::MonthUsed).starts_with("rests until next month"));
+        assert!(status(RelayStateDto::NotGranted).contains("the fog does not let"));
     }
 }

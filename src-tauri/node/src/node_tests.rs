@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    control::{Amounts, ControlReply, ControlRequest as Ask, LevelDto, RoleDto},
+    control::{Amounts, ControlReply, ControlRequest as Ask, LevelDto, RelayStateDto, RoleDto},
     visited_keys,
 };
 use fogbank_agent::{Share, bundle::Limits};
@@ -82,6 +82,35 @@ async fn who_stops_lending_keeps_nothing_of_others() {
     done(&lender, Ask::Lend { on: false, direct: false }).await;
     until("it is let go", async || held.borrow().is_empty()).await;
     assert!(publisher.inner.bundles.held().borrow().values().all(|h| h.own), "its own is nobody else's");
+    lender.shutdown().await;
+    publisher.shutdown().await;
+}
+
+/// Who asks why the mix does not run is told the reason, in status and network alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mix_that_rests_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (publisher, lender) = two(folder.path()).await;
+    let states = async || {
+        let ControlReply::Network(network) = lender.call(Ask::Network).await else { panic!("no network") };
+        [lender.status().await.relaying, network.relay.state]
+    };
+    let runs = || lender.inner.parts().relay.is_some();
+    assert_eq!((states().await, runs()), ([RelayStateDto::Off; 2], false));
+    done(&lender, Ask::Relay { on: true }).await;
+    assert_eq!((states().await, runs()), ([RelayStateDto::On; 2], true));
+    // The month is used up, and has room again once its owner says so.
+    lender.inner.relayed.lock().unwrap().bytes = 2_000_000_000;
+    done(&lender, Ask::RelayLimits { rate_kb_s: None, month_gb: Some(1) }).await;
+    assert_eq!((states().await, runs()), ([RelayStateDto::MonthUsed; 2], false));
+    done(&lender, Ask::RelayLimits { rate_kb_s: None, month_gb: Some(3) }).await;
+    assert_eq!((states().await, runs()), ([RelayStateDto::On; 2], true));
+    // What the fog grants is less than it was.
+    let narrow = |s: &mut Settings| s.membership.as_mut().unwrap().granted.mixnode = false;
+    lender.inner.change(narrow).await.unwrap();
+    assert_eq!((states().await, runs()), ([RelayStateDto::NotGranted; 2], false));
+    done(&lender, Ask::Relay { on: false }).await;
+    assert_eq!(states().await, [RelayStateDto::Off; 2]);
     lender.shutdown().await;
     publisher.shutdown().await;
 }

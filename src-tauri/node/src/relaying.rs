@@ -3,7 +3,10 @@
 //! What was relayed this month is kept in the profile, so that a restart does not begin the month anew. Bytes in and out both count, as a data
 //! plan counts them. Months are UTC's.
 
-use crate::profile::{Profile, write_private};
+use crate::{
+    control::RelayStateDto,
+    profile::{Profile, write_private},
+};
 use fogbank_betanet::{
     link::LINK_FRAME_BYTES,
     mixnode::{MixCounters, Rate},
@@ -39,6 +42,17 @@ impl RelayLimits {
 
     fn month_bytes(self) -> u64 {
         self.month_gb.map_or(u64::MAX, |gb| u64::from(gb) * 1_000_000_000)
+    }
+}
+
+/// How the mix stands: what its owner wants, what the fog grants, whether the month has room, and whether it runs.
+pub(crate) fn state(wanted: bool, granted: bool, within: bool, runs: bool) -> RelayStateDto {
+    match (wanted, granted, within, runs) {
+        (false, ..) => RelayStateDto::Off,
+        (_, false, ..) => RelayStateDto::NotGranted,
+        (_, _, false, _) => RelayStateDto::MonthUsed,
+        (.., true) => RelayStateDto::On,
+        (.., false) => RelayStateDto::Starting,
     }
 }
 

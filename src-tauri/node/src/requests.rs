@@ -3,13 +3,15 @@
 use crate::{
     answers::{self, Published},
     control::{
-        ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, StatusDto,
+        ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, RelayStateDto,
+        StatusDto,
     },
     membership::Standing,
-    node::Inner,
+    node::{Inner, Parts},
     privacy,
     publishing::{self, Wish},
-    relaying::RelayLimits,
+    relaying::{self, RelayLimits},
+    settings::Settings,
     visits,
 };
 use fogbank_betanet::{
@@ -203,9 +205,15 @@ impl Inner {
             device: self.ground.identity.device_id().to_string(),
             fog,
             lend,
-            relays: parts.relay.is_some(),
+            relaying: self.relaying(&settings, &parts),
             proxy: self.proxy.map(|addr| addr.to_string()),
         }
+    }
+
+    /// Whether the mix relays, or why it does not.
+    fn relaying(&self, settings: &Settings, parts: &Parts) -> RelayStateDto {
+        let granted = settings.membership.as_ref().is_some_and(|m| m.granted.mixnode);
+        relaying::state(settings.relay, granted, self.relayed().within(settings.relay_limits), parts.relay.is_some())
     }
 
     fn lend(&self, listed: Vec<fogbank_agent::Listed>) -> LendDto {
@@ -258,7 +266,7 @@ impl Inner {
             rate_kb_s,
             month_gb,
             month_used_mb: relayed.bytes / 1_000_000,
-            rests: settings.relay && !relayed.within(settings.relay_limits),
+            state: self.relaying(&settings, &parts),
         };
         let (peers, own_addrs) = met(visiting.map(|v| &v.uplink));
         let (host_peers, host_addrs) = met(hosting.map(|l| &l.uplink));

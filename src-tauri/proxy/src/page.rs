@@ -175,6 +175,11 @@ fn connect(error: &ConnectError) -> Words {
             "This site offers no direct connection",
             "Load it without the user name that asks for one: it then goes through mixes, as it should.",
         ),
+        ConnectError::NoOwner => (
+            S::FORBIDDEN,
+            "No owner lets visitors come directly",
+            "Ask an owner to lend with direct visits, or load the page without the user name that asks for one: it then goes through mixes.",
+        ),
         ConnectError::NoAnswer { .. } => {
             (S::SERVICE_UNAVAILABLE, "No copy of this site answers", "Load the page again in a minute: copies are replaced.")
         }

@@ -78,7 +78,7 @@ async fn authenticate(socket: TcpStream) -> Result<(Socks5ServerProtocol<TcpStre
 
 fn reply(error: &ConnectError) -> ReplyError {
     match error {
-        ConnectError::Address(_) | ConnectError::NotDirect => ReplyError::ConnectionNotAllowed,
+        ConnectError::Address(_) | ConnectError::NotDirect | ConnectError::NoOwner => ReplyError::ConnectionNotAllowed,
         ConnectError::NotPrivate { .. } => ReplyError::NetworkUnreachable,
         ConnectError::NotFound | ConnectError::Locked => ReplyError::HostUnreachable,
         ConnectError::NoAnswer { .. } | ConnectError::NoHonest => ReplyError::ConnectionRefused,

@@ -649,7 +649,7 @@ total_bytes: number, };
  */
 export type RelayDto = { 
 /**
- * Whether its owner lets it relay; whether it does so now is in the status.
+ * Whether its owner lets it relay.
  */
 on: boolean, 
 /**
@@ -665,9 +665,14 @@ month_gb: number | null,
  */
 month_used_mb: number, 
 /**
- * Whether the mix rests until next month because the owner's limit is reached.
+ * Whether the mix relays now, and if it does not though its owner lets it, why.
  */
-rests: boolean, };
+state: RelayStateDto, };
+
+/**
+ * Whether a mix relays.
+ */
+export type RelayStateDto = "on" | "off" | "month_used" | "not_granted" | "starting";
 
 /**
  * A role that an invite grants.
@@ -699,9 +704,9 @@ fog: FogDto | null,
  */
 lend: LendDto | null, 
 /**
- * Whether it relays packets.
+ * Whether it relays packets, or why it does not.
  */
-relays: boolean, 
+relaying: RelayStateDto, 
 /**
  * Address of the SOCKS5 proxy for visiting, when it is open.
  */

@@ -116,7 +116,7 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       return DONE;
     case 'relay':
       inFog(world);
-      world.relay.on = request.on;
+      Object.assign(world.relay, { on: request.on, state: request.on ? 'on' : 'off' });
       return DONE;
     case 'relay_limits':
       Object.assign(world.relay, { rate_kb_s: request.rate_kb_s, month_gb: request.month_gb });
@@ -211,8 +211,8 @@ function find(world: World, id: string) {
 
 function status(world: World) {
   const { fog } = world;
-  const relays = world.relay.on && !world.relay.rests;
-  return { version: '0.1.0', pid: 4711, device: 'd04f1c9e7ab20', fog, lend: lend(world), relays, proxy: '127.0.0.1:9250' };
+  const relaying = world.relay.state;
+  return { version: '0.1.0', pid: 4711, device: 'd04f1c9e7ab20', fog, lend: lend(world), relaying, proxy: '127.0.0.1:9250' };
 }
 
 function lend(world: World): LendDto | null {

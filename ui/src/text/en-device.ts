@@ -39,8 +39,17 @@ export const lend = {
   limitWrong: 'A whole number from 1 on, or nothing.',
   limitsSet: 'Set limits',
   relayed: (amount: string) => `${amount} relayed this month.`,
-  relayRests: 'The relay rests until next month',
-  relayRestsHint: 'This month’s limit is used up. Raise it to go on now; switched off, it stays off next month too.',
+  relayRests: {
+    month_used: {
+      title: 'The relay rests until next month',
+      hint: 'This month’s limit is used up. Raise it to go on now; switched off, it stays off next month too.',
+    },
+    not_granted: {
+      title: 'The relay rests: the fog does not let this device relay',
+      hint: 'Join with a ticket that has the role Contribute to go on.',
+    },
+    starting: { title: 'The relay is starting', hint: 'If it stays so, the node’s log says what hinders it.' },
+  },
   why: 'Now',
   notLending: 'This device lends nothing.',
   open: 'Takes new copies',

@@ -25,6 +25,8 @@ const MAX_PUZZLES: u32 = 4;
 /// What went wrong with one introduction, and who is left alone for a while.
 pub(super) struct Missed {
     pub(super) copy: bool,
+    /// The owner of the copy's host does not let visitors come directly. It is not left alone for that: it is asked again when the visitor is.
+    pub(super) not_direct: bool,
     pub(super) points: Vec<MixId>,
     pub(super) why: String,
 }
@@ -39,7 +41,7 @@ impl Missed {
     }
 
     fn nobody(why: impl Into<String>) -> Self {
-        Self { copy: false, points: Vec::new(), why: why.into() }
+        Self { copy: false, not_direct: false, points: Vec::new(), why: why.into() }
     }
 }
 
@@ -134,7 +136,8 @@ impl Reach {
                 })?
             }
             (Some(Word::NotDirect), _) => {
-                return Err(Missed::copy("the owner of a copy's host does not let visitors come directly"));
+                let why = "the owner of a copy's host does not let visitors come directly";
+                return Err(Missed { not_direct: true, ..Missed::nobody(why) });
             }
             (Some(Word::Leaving), _) => return Err(Missed::copy("a copy of the site is leaving")),
             (Some(Word::Full), _) => return Err(Missed::copy("a copy of the site has too many visitors")),

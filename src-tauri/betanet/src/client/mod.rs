@@ -68,6 +68,9 @@ pub enum ConnectError {
     /// A direct connection was asked for, and the publisher's record does not offer one.
     #[error("this site's publisher does not let visitors come directly: open it without asking for that")]
     NotDirect,
+    /// A direct connection was asked for and is offered, but no owner of a host that serves the site lets visitors come directly.
+    #[error("no owner of a computer that serves this site lets visitors come directly now: open it without asking for that")]
+    NoOwner,
     /// There is a descriptor, but no instance answers.
     #[error("the site is published, but none of its copies answers: {why}")]
     NoAnswer {

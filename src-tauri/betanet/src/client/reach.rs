@@ -22,7 +22,7 @@ use crate::{
 use fogbank_model::{ContainerSpec, InstanceId, Level, MixId, UnixMs};
 use rand::{RngExt as _, seq::SliceRandom as _};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -133,6 +133,8 @@ impl Reach {
         self.failed_points.retain(|_, at| at.elapsed() < AVOID);
         let mut why = "no mix was reached".to_owned();
         let (mut published, mut introductions, mut liars) = (false, 0, 0);
+        // Copies whose owners said no to a direct visit, just now.
+        let mut closed: HashSet<InstanceId> = HashSet::new();
         let search = async {
             loop {
                 let directory = self.ready(deadline).await?;
@@ -172,6 +174,11 @@ impl Reach {
                     sleep(PAUSE).await;
                     continue;
                 }
+                leases.retain(|listed| !closed.contains(&listed.lease.instance));
+                if leases.is_empty() {
+                    // There is nobody left to ask, and nobody is met at mixes instead.
+                    return Err(ConnectError::NoOwner);
+                }
                 let Some((lease, points)) = self.choose(&leases) else {
                     sleep(PAUSE).await;
                     continue;
@@ -188,6 +195,9 @@ impl Reach {
                     }
                     Err(missed) => {
                         self.failed_points.extend(missed.points.into_iter().map(|point| (point, Moment::now())));
+                        if missed.not_direct {
+                            closed.insert(lease.instance);
+                        }
                         if missed.copy {
                             self.failed_instances.insert(lease.instance, Moment::now());
                         }

@@ -9,7 +9,8 @@ pub mod server;
 mod types;
 
 pub use network::{
-    AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, TrustDto, ViewDto, VisitDto,
+    AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, RelayStateDto, TrustDto, ViewDto,
+    VisitDto,
 };
 pub use types::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,

@@ -44,7 +44,7 @@ pub struct NetworkDto {
 /// The owner's limits on relaying, and how much of the month is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct RelayDto {
-    /// Whether its owner lets it relay; whether it does so now is in the status.
+    /// Whether its owner lets it relay.
     pub on: bool,
     /// Kilobytes a second that the mix takes; absent: as many as come.
     pub rate_kb_s: Option<u32>,
@@ -53,8 +53,24 @@ pub struct RelayDto {
     /// Megabytes relayed this month, in and out.
     #[ts(type = "number")]
     pub month_used_mb: u64,
-    /// Whether the mix rests until next month because the owner's limit is reached.
-    pub rests: bool,
+    /// Whether the mix relays now, and if it does not though its owner lets it, why.
+    pub state: RelayStateDto,
+}
+
+/// Whether a mix relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayStateDto {
+    /// It does.
+    On,
+    /// Its owner does not let it.
+    Off,
+    /// It rests until next month, because the owner's limit for this month is used up.
+    MonthUsed,
+    /// It rests, because this node is in no fog or the fog does not let it relay.
+    NotGranted,
+    /// It may relay and does not yet, or could not be started; the node's log says why.
+    Starting,
 }
 
 /// A guard, as seen from the side that uses it.

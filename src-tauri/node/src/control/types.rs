@@ -1,6 +1,6 @@
 //! The messages of the control interface. The UI's bindings are generated from these types and checked for drift.
 
-use super::network::NetworkDto;
+use super::network::{NetworkDto, RelayStateDto};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -260,8 +260,8 @@ pub struct StatusDto {
     pub fog: Option<FogDto>,
     /// What this device lends; none when it has not the role.
     pub lend: Option<LendDto>,
-    /// Whether it relays packets.
-    pub relays: bool,
+    /// Whether it relays packets, or why it does not.
+    pub relaying: RelayStateDto,
     /// Address of the SOCKS5 proxy for visiting, when it is open.
     pub proxy: Option<String>,
 }

@@ -15,7 +15,7 @@ export function scene(name: Scene): World {
   world.clients = name === 'practice' ? 8 : 64;
   if (name === 'practice') return world;
   world.lends = true;
-  Object.assign(world.relay, { on: true, month_used_mb: 1234 });
+  Object.assign(world.relay, { on: true, state: 'on', month_used_mb: 1234 });
   publishSome(world);
   world.visits = [
     { onion: onionOf(77), words: 'open, 212 ms there and back', trust: 'verified', caught: 1 },

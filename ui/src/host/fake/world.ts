@@ -39,7 +39,7 @@ export function emptyWorld(): World {
     fog: null,
     lends: false,
     lendsDirectly: false,
-    relay: { on: false, rate_kb_s: 1000, month_gb: 50, month_used_mb: 0, rests: false },
+    relay: { on: false, rate_kb_s: 1000, month_gb: 50, month_used_mb: 0, state: 'off' },
     paused: false,
     draining: false,
     devices: [],

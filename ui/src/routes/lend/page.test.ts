@@ -147,9 +147,11 @@ it('lets publishers leave without stopping, and with the allocator away', async 
 
 it('shows a relay whose month is used up as on, says that it rests, and turns it off', async () => {
   const fake = await given('community');
-  Object.assign(fake.world.relay, { rests: true, month_used_mb: 50_000 });
+  Object.assign(fake.world.relay, { state: 'not_granted' });
   await open(Page, '/lend');
-  expect(on('relay')).toBe(true);
+  expect([on('relay'), words('relay-rests').includes('does not let this device relay')]).toEqual([true, true]);
+  Object.assign(fake.world.relay, { state: 'month_used', month_used_mb: 50_000 });
+  await pass(3_000);
   expect(words('relay-rests')).toContain('rests until next month');
   expect(words('relayed')).toBe('50 GB relayed this month.');
   await click('relay');
