@@ -27,10 +27,9 @@ async fn on_day(day: u64, folder: &Path, name: &str, proxy: bool) -> Result<Proc
     Process::start_with(folder, name, proxy, &[("FOGBANK_CLOCK_AHEAD_S", &ahead_s)]).await
 }
 
-/// Everybody who runs ends and comes back on another day.
+/// Everybody who runs is cut off and comes back on another day.
 async fn wait_until(day: u64, fog: &mut Fog) -> Result<()> {
-    try_join_all(fog.devices.iter_mut().map(Process::quit)).await?;
-    fog.allocator.quit().await?;
+    try_join_all(fog.devices.iter_mut().chain([&mut fog.allocator]).map(Process::kill)).await?;
     fog.allocator = on_day(day, fog.folder(), "allocator", false).await?;
     let back: Vec<_> = (1..=DEVICES).map(|n| format!("device-{n}")).collect();
     fog.devices = try_join_all(back.iter().map(|name| on_day(day, fog.folder(), name, false))).await?;
