@@ -19,7 +19,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -215,6 +215,5 @@ pub(crate) fn hash(secret: &[u8; 16]) -> [u8; 32] {
 
 /// The allocator's clock.
 pub(crate) fn now() -> UnixMs {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    fogbank_betanet::clock::system()
 }

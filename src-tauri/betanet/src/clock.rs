@@ -24,13 +24,13 @@ pub struct FogClock {
 impl FogClock {
     /// The time at the allocator; this device's own before [`Self::learn`].
     pub fn now(&self) -> UnixMs {
-        own().plus(DurationMs(self.ahead_ms.load(Ordering::Relaxed)))
+        system().plus(DurationMs(self.ahead_ms.load(Ordering::Relaxed)))
     }
 
     /// The allocator said its time just now. A clock that is more than a day off is one of the two's fault, and not followed: else an allocator
     /// could choose what counts as expired.
     pub fn learn(&self, theirs: UnixMs) {
-        let ahead_ms = theirs.since(own()).0;
+        let ahead_ms = theirs.since(system()).0;
         if ahead_ms.abs() <= MOST_AHEAD_MS {
             self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
         } else {
@@ -42,9 +42,27 @@ impl FogClock {
     }
 }
 
-fn own() -> UnixMs {
+/// This computer's clock.
+///
+/// In builds with debug assertions, `FOGBANK_CLOCK_AHEAD_S=n` puts it ahead by so many seconds (behind, if negative) for the whole process: the
+/// tests of wrong clocks and of weeks that pass. In other builds it does nothing: what has expired is not for the environment to say.
+pub fn system() -> UnixMs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).plus(ahead())
+}
+
+#[cfg(debug_assertions)]
+fn ahead() -> DurationMs {
+    static AHEAD: std::sync::OnceLock<DurationMs> = std::sync::OnceLock::new();
+    *AHEAD.get_or_init(|| {
+        let seconds = std::env::var("FOGBANK_CLOCK_AHEAD_S").ok().and_then(|n| n.parse::<i32>().ok());
+        DurationMs(i64::from(seconds.unwrap_or(0)) * 1_000)
+    })
+}
+
+#[cfg(not(debug_assertions))]
+const fn ahead() -> DurationMs {
+    DurationMs(0)
 }
 
 #[cfg(test)]
@@ -54,10 +72,10 @@ mod tests {
     #[test]
     fn follows_the_allocator() {
         let clock = FogClock::default();
-        clock.clone().learn(own().plus(DurationMs::from_s(3600)));
-        let ahead = clock.now().since(own()).0;
+        clock.clone().learn(system().plus(DurationMs::from_s(3600)));
+        let ahead = clock.now().since(system()).0;
         assert!((3_590_000..=3_610_000).contains(&ahead), "{ahead}");
-        clock.learn(own().plus(DurationMs::from_s(5 * 365 * 24 * 3600)));
-        assert!(clock.now().since(own()).0 <= 3_610_000, "years ahead");
+        clock.learn(system().plus(DurationMs::from_s(5 * 365 * 24 * 3600)));
+        assert!(clock.now().since(system()).0 <= 3_610_000, "years ahead");
     }
 }

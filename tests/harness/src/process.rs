@@ -6,6 +6,7 @@ use fogbank_node::control::{
     ContainerDetailDto, ContainerDto, ControlReply, ControlRequest, DeviceDto, NetworkDto, StatusDto, client::Client,
 };
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     ops::ControlFlow::{Break, Continue},
     path::{Path, PathBuf},
@@ -231,6 +232,24 @@ impl Process {
         let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
         let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
         Ok(kib * 1024.0 / 1e6)
+    }
+
+    /// UDP ports of its sockets, as Linux counts them: by these a mix of the directory is found among processes.
+    ///
+    /// # Errors
+    /// When the process is gone or the system does not say.
+    pub fn udp_ports(&self) -> Result<BTreeSet<u16>> {
+        let pid = self.pid().context("it has ended")?;
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd"))?.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        let own: BTreeSet<String> = open.map(|link| link.to_string_lossy().into_owned()).collect();
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/udp"))?;
+        // Of each line, the second word is address:port in hexadecimal, the tenth the socket's number.
+        let port = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let port = words.get(1)?.rsplit_once(':')?.1;
+            own.contains(&format!("socket:[{}]", words.get(9)?)).then(|| u16::from_str_radix(port, 16).ok())?
+        };
+        Ok(table.lines().filter_map(port).collect())
     }
 
     /// Ends it at once, as a power cut would (SIGKILL).

@@ -24,7 +24,7 @@ use fogbank_sphinx::Epoch;
 use fogbank_wire::{FrameError, Signed, SignedError, decode, encode};
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt, time::SystemTime};
+use std::{collections::HashSet, fmt};
 
 /// Version of the format.
 pub const DIRECTORY_VERSION: u16 = 3;
@@ -94,8 +94,7 @@ pub enum DirectoryError {
 
 /// The own clock.
 pub fn clock() -> UnixMs {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    crate::clock::system()
 }
 
 /// Mixes enough.

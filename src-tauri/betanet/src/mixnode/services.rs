@@ -16,7 +16,7 @@ use fogbank_model::{MixId, UnixMs};
 use fogbank_sphinx::{Packet, Surb, reply};
 use std::{
     sync::{Mutex, atomic::Ordering::Relaxed},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
@@ -176,6 +176,5 @@ fn packet(surb: &[u8], answer: &FromMix) -> Option<([u8; 16], Packet)> {
 
 /// This computer's clock. Leases and records allow for clocks that differ by hours.
 fn now() -> UnixMs {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    crate::clock::system()
 }

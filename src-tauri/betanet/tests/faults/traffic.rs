@@ -161,3 +161,30 @@ async fn mixes_and_visitors_with_an_older_directory_are_served_too() {
     }
     assert!(net.directory().fresh(clock()));
 }
+
+/// Two halves that never agree on a directory, as after a fog's key signed twice: a visitor of each half is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_halves_of_a_fog_that_is_split_over_its_directory_are_served() {
+    const OTHERS: [usize; 4] = [0, 2, 4, 6];
+    let _alone = alone().await;
+    let mut net = Net::start(8).await;
+    let unlisted = net.mixes[7].0.id;
+    net.publish_two(&OTHERS, unlisted);
+    let container = Container::publish(&net, Level::Fast);
+    // The host is of the one half, and registered at points of both.
+    let _instance = container.instance(&net, 1).await;
+    for (half, mix) in [("one", 1), ("other", 0)] {
+        let uplink = net.stranger_by(mix, FogClock::default());
+        ready(&uplink).await;
+        for visit in 0..3 {
+            // A visitor of its own each time: look-up, introduction, meeting.
+            let served = page(&Visitor::start(uplink.clone()), container.onion(), PAGE, WAIT).await;
+            assert!(served.is_ok(), "visit {visit} in the {half} half: {served:?}, {:?}", uplink.counters());
+        }
+        let known = uplink.directory().borrow().clone().unwrap();
+        assert_eq!(known.mix(unlisted).is_some(), mix == 1, "the {half} half's visitor kept to its directory");
+    }
+    for mix in 0..8 {
+        assert_eq!(net.knows(mix, unlisted), !OTHERS.contains(&mix), "mix {mix} is where it was");
+    }
+}

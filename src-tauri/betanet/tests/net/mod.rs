@@ -189,9 +189,30 @@ impl Net {
     /// Signs the directory anew, for whomever the test gives it to.
     pub(crate) fn sign(&mut self) -> Vec<u8> {
         self.serial += 1;
-        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).chain(self.others.clone()).collect();
-        let directory = Directory::new(self.fog(), true, self.serial, self.clock.now(), [7; 32], entries);
+        self.signed_without(None, [7; 32])
+    }
+
+    fn signed_without(&self, unlisted: Option<MixId>, shared_random: [u8; 32]) -> Vec<u8> {
+        let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).chain(self.others.clone());
+        let entries = entries.filter(|entry| Some(entry.id) != unlisted).collect();
+        let directory = Directory::new(self.fog(), true, self.serial, self.clock.now(), shared_random, entries);
         directory.seal(&self.fog).unwrap()
+    }
+
+    /// Signs two directories of one serial, so that whoever has the one never takes the other: one of all mixes, for clients and all mixes but
+    /// `others`, and for these one that lacks a mix and by which descriptors have other places.
+    pub(crate) fn publish_two(&mut self, others: &[usize], unlisted: MixId) {
+        let whole = self.sign();
+        let lacking = self.signed_without(Some(unlisted), [8; 32]);
+        for (index, hub) in self.hubs.iter().chain([&self.directory]).enumerate() {
+            let signed = if others.contains(&index) { &lacking } else { &whole };
+            assert!(hub.learn(&self.fog(), signed.clone(), self.clock.now()).unwrap());
+        }
+    }
+
+    /// Whether this mix knows another.
+    pub(crate) fn knows(&self, mix: usize, other: MixId) -> bool {
+        self.hubs[mix].current().unwrap().directory.mix(other).is_some()
     }
 
     /// Ends a mix and lists it no more.
