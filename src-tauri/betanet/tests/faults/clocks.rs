@@ -15,7 +15,8 @@ use fogbank_model::{DurationMs, Level, UnixMs};
 use std::time::Duration;
 
 const PAGE: usize = 20_000;
-const WAIT: Duration = Duration::from_secs(20);
+/// A page takes a few seconds where half of all ways lead through the mix that is off; a busy computer is waited for.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// A clock that shows this now.
 fn showing(time: UnixMs) -> FogClock {
