@@ -17,6 +17,7 @@ use crate::{
     membership::{Handler, LinkConfig, MemberLink, Part, Probes},
     net,
     parts::{Ground, Lending, Relay, Visiting, nothing_lent},
+    practice::PracticeFog,
     profile::Profile,
     publishing::{self, Progress},
     relaying::Month,
@@ -29,6 +30,7 @@ use fogbank_betanet::{client::Visitor, directory::DirectoryHub};
 use fogbank_model::FogId;
 use fogbank_proxy::Proxy;
 use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report, goodbye};
+use futures_util::future::OptionFuture;
 use iroh::Endpoint;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -327,31 +329,13 @@ impl Inner {
         self.visitor.send_replace(None);
         let Parts { fog, member, relay, lending, visiting } = std::mem::take(&mut *self.lock_parts());
         tokio::join!(
-            async {
-                if let Some(practice) = practice {
-                    within("the practice fog", practice.shutdown()).await;
-                }
-            },
-            async {
-                if let Some(lending) = lending {
-                    within("lending", lending.shutdown()).await;
-                }
-            },
-            async {
-                if let Some(visiting) = visiting {
-                    within("visiting", visiting.shutdown()).await;
-                }
-            },
-            async {
-                if let Some(relay) = relay {
-                    within("the relay", relay.shutdown()).await;
-                }
-            },
+            within("the practice fog", OptionFuture::from(practice.map(PracticeFog::shutdown))),
+            within("lending", OptionFuture::from(lending.as_deref().map(Lending::shutdown))),
+            within("visiting", OptionFuture::from(visiting.as_deref().map(Visiting::shutdown))),
+            within("the relay", OptionFuture::from(relay.as_deref().map(Relay::shutdown))),
         );
         drop(member);
-        if let Some(fog) = fog {
-            within("the fog", fog.shutdown()).await;
-        }
+        within("the fog", OptionFuture::from(fog.as_deref().map(FogHost::shutdown))).await;
         tokio::join!(goodbye(&self.endpoint), within("the store of bundles", self.bundles.shutdown()));
     }
 }
