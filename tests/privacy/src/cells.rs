@@ -4,7 +4,7 @@ use crate::{
     adapter::{Design, Network},
     correlate::{Found, Sees, correlate, kernel},
     entropy::{Known, Watcher, mix_loops, watch},
-    hostile::{Adversary, Taken, draw, take},
+    hostile::{Adversary, Drawn, Taken, draw, take, together},
     net::{Doors, Us, door},
     session::{Setting, run},
     stats::{Estimate, bootstrap, quantile},
@@ -23,6 +23,8 @@ pub(crate) const VISITORS: usize = 5;
 pub(crate) const HOSTS: usize = 10;
 /// Worlds of fifty users in which single packets are followed: some 30,000 packets.
 const WORLDS: usize = 8;
+/// Draws of who is hostile: what is found depends a little on it.
+pub(crate) const ADVERSARIES: u64 = 4;
 /// Ways drawn to learn how long a packet takes.
 const WAYS: usize = 20_000;
 
@@ -176,13 +178,21 @@ fn taken(setting: &Setting<'_>, groups: &[Group], worlds: &[usize], kernels: [&[
     let Setting { network, doors, design, window, .. } = setting;
     let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(104_729));
     let loops = design.mix_loops.map(|mean| mix_loops(network, doors, mean, design.level, *window, &mut rng)).unwrap_or_default();
-    let by = |k: usize| {
-        let bad = draw(network.len(), k, seed);
-        let mean_us = f64::from(fogbank_betanet::schedule::mean_delay_ms(design.level)) * 1_000.0;
-        let adversary = Adversary { bad: &bad, doors, mean_us, window: *window, kernels, one_way: design.circuit, seed };
-        take(groups, worlds, &loops, &adversary)
-    };
-    hostile(network.len()).into_iter().flat_map(by).collect()
+    let visitors = groups.first().map_or(0, |g| g.access.len().saturating_sub(1));
+    let mean_us = f64::from(fogbank_betanet::schedule::mean_delay_ms(design.level)) * 1_000.0;
+    let mut all = Vec::new();
+    for k in hostile(network.len()) {
+        let mut by_world: Vec<Vec<Drawn>> = worlds.iter().map(|_| Vec::new()).collect();
+        for number in 0..ADVERSARIES {
+            let bad = draw(network.len(), k, seed.wrapping_mul(ADVERSARIES).wrapping_add(number));
+            let adversary = Adversary { bad: &bad, doors, mean_us, window: *window, kernels, one_way: design.circuit };
+            let drawn = take(groups, worlds, &loops, &adversary);
+            by_world.iter_mut().zip(drawn).for_each(|(of, drawn)| of.push(drawn));
+        }
+        let by_world = by_world.iter().zip(worlds);
+        all.extend(by_world.map(|(draws, groups)| together(draws, k, groups * visitors, seed)));
+    }
+    all
 }
 
 fn cell(settings: &Settings, wanted: Wanted) -> Cell {

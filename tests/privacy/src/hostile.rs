@@ -43,6 +43,15 @@ pub(crate) struct Taken {
     pub(crate) followed: f64,
 }
 
+/// What one draw of hostile mixes found.
+pub(crate) struct Drawn {
+    /// By test, host and visitor: 1 for found, 0, or the share of a tie.
+    hits: Vec<Vec<Vec<f64>>>,
+    negatives: usize,
+    both_ends: usize,
+    followed: usize,
+}
+
 /// Who is hostile: `k` of `n`, drawn evenly; one seed gives one draw.
 pub(crate) fn draw(n: usize, k: usize, seed: u64) -> Vec<bool> {
     let mut bad: Vec<bool> = (0..n).map(|mix| mix < k).collect();
@@ -60,7 +69,6 @@ pub(crate) struct Adversary<'a> {
     /// How long packets take from end to end, and to the meeting place.
     pub(crate) kernels: [&'a [f64]; 2],
     pub(crate) one_way: bool,
-    pub(crate) seed: u64,
 }
 
 /// A group's clients that a hostile guard sees, and the visits of which a hostile mix is the meeting place.
@@ -213,7 +221,7 @@ impl Timing {
 }
 
 /// What k of n find where `worlds` groups at a time are active together, with the loops of all mixes: for each number of groups one result.
-pub(crate) fn take(groups: &[Group], worlds: &[usize], loops: &[Packet], adversary: &Adversary<'_>) -> Vec<Taken> {
+pub(crate) fn take(groups: &[Group], worlds: &[usize], loops: &[Packet], adversary: &Adversary<'_>) -> Vec<Drawn> {
     let seen = seen(groups, adversary);
     let visits = visits(groups, adversary);
     let timing = timing(&seen, &visits, adversary);
@@ -231,7 +239,7 @@ pub(crate) fn take(groups: &[Group], worlds: &[usize], loops: &[Packet], adversa
             tried.extend(or_nothing.then(|| ways.clone()));
             tried.extend(timing.best(&seen, &visits, known).iter().map(|timing| with(timing)));
         }
-        best(&seen, &alone, &tried, *together, adversary)
+        found(&seen, &alone, &tried)
     });
     results.collect()
 }
@@ -252,18 +260,17 @@ fn ways(seen: &Seen<'_>, known: &[Vec<Known>], mixes: usize) -> Vec<f64> {
     pairs(seen).map(one).collect()
 }
 
-/// The best of what was tried. `alone`: what is known from hostile mixes alone, which settles it.
-fn best(seen: &Seen<'_>, alone: &[Vec<Known>], tried: &[Vec<f64>], together: usize, adversary: &Adversary<'_>) -> Taken {
+/// What one draw of hostile mixes finds. `alone`: what is known from hostile mixes alone, which settles it.
+fn found(seen: &Seen<'_>, alone: &[Vec<Known>], tried: &[Vec<f64>]) -> Drawn {
     let groups = seen.groups;
     let visitors_of = |group: usize| groups.get(group).map_or(0, |g| g.access.len().saturating_sub(1));
     let positives: usize = (0..groups.len()).map(visitors_of).sum();
+    let negatives = positives * groups.len().saturating_sub(1);
     let settled = |g: usize, c: u32, host: usize| alone[g][c as usize].exact.contains_key(&(host, 0));
-    let mut rng = StdRng::seed_from_u64(adversary.seed);
-    let mut best = Found { true_positives: clustered(&[], &mut rng), by: "", positives, negatives: 0 };
-    for (scores, by) in tried.iter().zip(TRIED) {
+    let each_test = tried.iter().map(|scores| {
         // Right pairs by host; whoever is not seen has the lowest score.
         let mut right: Vec<Vec<f64>> = (0..groups.len()).map(|g| vec![f64::NEG_INFINITY; visitors_of(g)]).collect();
-        let mut wrong = Vec::with_capacity(positives * groups.len());
+        let mut wrong = Vec::with_capacity(negatives);
         for ((g, c, host), score) in pairs(seen).zip(scores) {
             let score = score + if settled(g, c, host) { SETTLED } else { 0.0 };
             match right.get_mut(g).and_then(|r| r.get_mut((c as usize).checked_sub(1)?)) {
@@ -271,23 +278,38 @@ fn best(seen: &Seen<'_>, alone: &[Vec<Known>], tried: &[Vec<f64>], together: usi
                 _ => wrong.push(score),
             }
         }
-        wrong.resize(positives * groups.len().saturating_sub(1), f64::NEG_INFINITY);
+        wrong.resize(negatives, f64::NEG_INFINITY);
         let mut each = hits(&right.concat(), &mut wrong, FALSE_POSITIVES).into_iter();
-        let by_host: Vec<Vec<f64>> = right.iter().map(|r| each.by_ref().take(r.len()).collect()).collect();
+        right.iter().map(|r| each.by_ref().take(r.len()).collect()).collect()
+    });
+    let right = || pairs(seen).filter(|(g, _, host)| g == host);
+    Drawn {
+        hits: each_test.collect(),
+        negatives,
+        both_ends: right().count(),
+        followed: right().filter(|(g, c, host)| settled(*g, *c, *host)).count(),
+    }
+}
+
+/// Several draws together: of all tests the best.
+pub(crate) fn together(draws: &[Drawn], hostile: usize, users: usize, seed: u64) -> Taken {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let negatives = draws.iter().map(|d| d.negatives).sum();
+    let mut best = Found { true_positives: clustered(&[], &mut rng), by: "", positives: 0, negatives };
+    for (test, by) in TRIED.into_iter().enumerate() {
+        // A host is one cluster, whoever is hostile.
+        let mut by_host: Vec<Vec<f64>> = Vec::new();
+        for hits in draws.iter().filter_map(|d| d.hits.get(test)) {
+            by_host.resize(hits.len(), Vec::new());
+            by_host.iter_mut().zip(hits).for_each(|(all, of)| all.extend(of));
+        }
         let true_positives = clustered(&by_host, &mut rng);
         if best.by.is_empty() || true_positives.value > best.true_positives.value {
-            best = Found { true_positives, by, positives, negatives: wrong.len() };
+            best = Found { true_positives, by, positives: by_host.iter().map(Vec::len).sum(), negatives };
         }
     }
-    let right = || pairs(seen).filter(|(g, _, host)| g == host);
-    let share = |count: usize| count as f64 / positives.max(1) as f64;
-    Taken {
-        hostile: adversary.bad.iter().filter(|b| **b).count(),
-        users: together * visitors_of(0),
-        found: best,
-        both_ends: share(right().count()),
-        followed: share(right().filter(|(g, c, host)| settled(*g, *c, *host)).count()),
-    }
+    let share = |of: fn(&Drawn) -> usize| draws.iter().map(of).sum::<usize>() as f64 / best.positives.max(1) as f64;
+    Taken { hostile, users, both_ends: share(|d| d.both_ends), followed: share(|d| d.followed), found: best }
 }
 
 #[cfg(test)]

@@ -19,17 +19,11 @@ fn taken(design: Design, bad: &[bool], visitors: usize) -> Taken {
     let setting = Setting { network: &network, doors: &doors, design, spread: 1_000_000, window: WINDOW };
     let groups = groups(&setting, 32 / visitors, visitors, 3);
     let (whole, half) = (kernel(&[250_000]), kernel(&[120_000]));
-    let adversary = Adversary {
-        bad,
-        doors: &doors,
-        mean_us: 50_000.0,
-        window: WINDOW,
-        kernels: [&whole, &half],
-        one_way: design.circuit,
-        seed: 1,
-    };
+    let adversary =
+        Adversary { bad, doors: &doors, mean_us: 50_000.0, window: WINDOW, kernels: [&whole, &half], one_way: design.circuit };
     let taken = take(&groups, &[1, 4], &[], &adversary);
-    assert_eq!(taken.iter().map(|t| t.users).collect::<Vec<_>>(), [visitors, 4 * visitors]);
+    let hostile = bad.iter().filter(|b| **b).count();
+    let taken: Vec<Taken> = taken.into_iter().map(|drawn| together(&[drawn], hostile, visitors, 1)).collect();
     assert!(taken.iter().all(|t| t.found.positives == 32 && t.found.negatives == 32 * (32 / visitors - 1)));
     // How often guards of both ends are hostile is counted once more, from the guards themselves.
     let met = |access: &Access| access.guards.iter().any(|g| is_bad(bad, *g));
@@ -58,6 +52,15 @@ fn circuits_are_found_where_both_ends_are_hostile_and_nowhere_else() {
     assert!(tor.both_ends > 0.0 && tor.both_ends < 0.6, "{tor:?}");
     assert!(tor.found.true_positives.value <= tor.both_ends + 2e-3, "{tor:?}");
     assert!(tor.found.true_positives.value > 0.8 * tor.both_ends, "{tor:?}");
+}
+
+#[test]
+fn several_draws_count_together() {
+    let drawn =
+        |hit: f64, both_ends| Drawn { hits: vec![vec![vec![hit]; 50]; TRIED.len()], negatives: 50 * 49, both_ends, followed: 0 };
+    let taken = together(&[drawn(1.0, 50), drawn(0.0, 0), drawn(0.0, 10), drawn(0.0, 0)], 3, 1, 1);
+    assert_eq!((taken.found.true_positives.value, taken.both_ends, taken.found.positives), (0.25, 0.3, 200));
+    assert_eq!((taken.found.negatives, taken.found.by), (4 * 50 * 49, "C"));
 }
 
 #[test]
@@ -125,9 +128,8 @@ fn a_hostile_meeting_place_joins_what_guards_see_in_part() {
     let kernels: [&[f64]; 2] = [&whole, &half];
     let found = |hostile: &[usize]| {
         let bad: Vec<bool> = (0..N).map(|mix| hostile.contains(&mix)).collect();
-        let adversary =
-            Adversary { bad: &bad, doors: &doors, mean_us: 50_000.0, window: WINDOW, kernels, one_way: false, seed: 1 };
-        take(&groups, &[1], &[], &adversary).remove(0).found.true_positives.value
+        let adversary = Adversary { bad: &bad, doors: &doors, mean_us: 50_000.0, window: WINDOW, kernels, one_way: false };
+        together(&take(&groups, &[1], &[], &adversary), 1, 1, 1).found.true_positives.value
     };
     let (guards, met, middle) = (found(&[0]), found(&[0, 9]), found(&[9]));
     assert!(met >= guards && met > 0.9, "{guards} {met}");

@@ -4,7 +4,7 @@
 
 use crate::{
     adapter::Design,
-    cells::{Cell, HOSTS, Settings, VISITORS, Wanted, groups, network, on_all, run_all},
+    cells::{ADVERSARIES, Cell, HOSTS, Settings, VISITORS, Wanted, groups, network, on_all, run_all},
     chance::{self, Chance},
     correlate::{Found, controls},
     guards::{self, FLOOD_DAYS, Flood, PACKETS_A_SECOND, Until},
@@ -145,7 +145,8 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
     let taken = taken.map(|(c, t)| {
         let mut row = vec![format!("{} of {}", t.first().map_or(0, |t| t.hostile), c.n), c.design.to_owned()];
         row.extend(t.iter().map(|t| found(&t.found)));
-        row.push(t.first().map_or_else(String::new, |t| number(t.both_ends * 100.0, 1)));
+        // Of 5 and of 50 users the clients are the same.
+        row.push(t.iter().take(2).map(|t| number(t.both_ends * 100.0, 1)).collect::<Vec<_>>().join("; "));
         row.push(t.last().map_or_else(String::new, |t| number(t.followed * 100.0, 1)));
         row
     });
@@ -155,7 +156,7 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
         "1 user, %",
         "5 users, %",
         "50 users, %",
-        "beside both ends (1 user), %",
+        "beside both ends (1 user; more), %",
         "a packet's whole way (50 users), %",
     ];
     let tail = ["entropy, bits", "mixes’ contents lumped, bits", "degree", "likelihood difference", "other ruled out, %"];
@@ -260,7 +261,7 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
         (
             "settings",
             format!(
-                "Seed {}. Wrong pairs in a cell: {} with one user a host, {} with five; where parts are compared, {} and {}. {VISITORS} visitors a host where hosts are shared; {HOSTS} hosts watched at once for 50 users\n",
+                "Seed {}. Wrong pairs in a cell: {} with one user a host, {} with five; where parts are compared, {} and {}. {VISITORS} visitors a host where hosts are shared; {HOSTS} hosts watched at once for 50 users; who is hostile is drawn {ADVERSARIES} times, which multiplies pairs.\n",
                 m.seed,
                 wrong(&m.cells, |c| &c.alone),
                 wrong(&m.cells, |c| &c.shared),
