@@ -49,7 +49,7 @@ fn a_large_fog_is_graded_by_what_each_adversary_stands_for() {
     assert_eq!(grades(&strict), [Grade::Good, Grade::Fair, Grade::Fair, Grade::Fair, Grade::Fair]);
     // Three draws from 250 meet one of them with a probability of 1.2 %.
     assert!((strict.mix_both_ends - 0.012).abs() < 1e-3 && (strict.owner_both_ends - 0.012).abs() < 1e-3, "{strict:?}");
-    assert_eq!((strict.packet_bits, strict.pages_found), (Some(0.76), 0.001));
+    assert_eq!((strict.packet_bits, strict.pages_found), (Some(1.04), 0.001));
     let balanced = read(&at(&directory, &guards, Level::Balanced, FULL));
     assert_eq!(grade(&balanced, Adversary::Global), Grade::None, "pages are found at balanced");
     assert_eq!((balanced.packet_bits, balanced.pages_found), (Some(0.20), 1.0));
@@ -58,9 +58,9 @@ fn a_large_fog_is_graded_by_what_each_adversary_stands_for() {
 #[test]
 fn a_small_fog_is_no_crowd() {
     let reading = read(&at(&fog(false, 7, 4), &guards(), Level::Balanced, FULL));
-    // Four connections may be two people; each owner stands beside three of seven hosts.
+    // Four connections may be two people; each mix, and so each owner, stands beside three of seven hosts.
     assert_eq!(reading.users, Users { at_least: 2, at_most: 7 });
-    assert_eq!(grades(&reading), [Grade::Weak, Grade::Weak, Grade::Weak, Grade::None, Grade::None]);
+    assert_eq!(grades(&reading), [Grade::Weak, Grade::None, Grade::Weak, Grade::None, Grade::None]);
     let alone = read(&at(&fog(false, 7, 0), &guards(), Level::Balanced, FULL));
     assert_eq!(grade(&alone, Adversary::Host), Grade::None);
     assert!(alone.views[0].words.contains("may be the only one"), "{:?}", alone.views[0]);

@@ -6,7 +6,7 @@ use crate::net::Step;
 use fogbank_betanet::{
     directory::{Directory, MixEntry, UNMEASURED, mix_id},
     epoch,
-    paths::{GUARD_LIFE_MS, Guards, Net, SECOND, SECOND_LIFE_MS},
+    paths::{GUARD_LIFE_MS, Guards, Net},
     schedule,
 };
 use fogbank_model::{DurationMs, FogId, Level, MixId, OwnerId, UnixMs};
@@ -53,7 +53,7 @@ impl Design {
         mix_loops: Some(schedule::MIX_LOOP_MEAN),
         ..Self::FAST
     };
-    /// Level strict, with loops and constant rate both ways. The product keeps it up with one guard; here it is spread over three.
+    /// Level strict, with loops and constant rate both ways, with one guard.
     pub(crate) const STRICT: Self = Self {
         name: "strict",
         level: Level::Strict,
@@ -81,6 +81,7 @@ impl Design {
 }
 
 /// The product's directory of `n` mixes, by number.
+#[derive(Clone)]
 pub(crate) struct Network {
     directory: Directory,
     numbers: HashMap<MixId, u16>,
@@ -90,6 +91,20 @@ pub(crate) struct Network {
 #[derive(Clone)]
 pub(crate) struct Identity {
     guards: Guards,
+    /// The only guard that is used.
+    only: Option<MixId>,
+}
+
+impl Identity {
+    /// With one guard alone, as the product keeps constant rate up; it takes the first that has room.
+    pub(crate) fn with_one_guard(self) -> Self {
+        let first = self.guards.ids().next();
+        Self { only: first, ..self }
+    }
+
+    fn uses(&self, guard: MixId) -> bool {
+        self.only.is_none_or(|only| only == guard)
+    }
 }
 
 impl Network {
@@ -116,18 +131,38 @@ impl Network {
     pub(crate) fn identity(&self, rng: &mut StdRng) -> Identity {
         let mut guards = Guards::new();
         guards.refresh(&self.directory, &[], rng);
-        Identity { guards }
+        Identity { guards, only: None }
     }
 
-    /// Its guards, in their order.
+    /// Makes a directory of the same mixes so many days later: what they weigh stays, since all have long been there.
+    pub(crate) fn on_day(&mut self, day: f64) {
+        self.directory.made = MADE.plus(DurationMs((day * DAY_MS).ceil() as i64));
+    }
+
+    /// Brings a client's guards up to date with the directory of the day.
+    pub(crate) fn refresh(&self, identity: &mut Identity, rng: &mut StdRng) {
+        identity.guards.refresh(&self.directory, &[], rng);
+    }
+
+    /// On which day the next of its guards has to go, those of the second layer among them.
+    pub(crate) fn next_end(&self, identity: &Identity) -> Option<f64> {
+        identity.guards.next_end().map(|end| end.since(MADE).0 as f64 / DAY_MS)
+    }
+
+    /// Its second layer: empty where the net is too small for one.
+    pub(crate) fn second_of(&self, identity: &Identity) -> Vec<u16> {
+        identity.guards.second().filter_map(|id| self.numbers.get(&id).copied()).collect()
+    }
+
+    /// The guards that it uses, in their order.
     pub(crate) fn guards_of(&self, identity: &Identity) -> Vec<u16> {
-        identity.guards.ids().filter_map(|id| self.numbers.get(&id).copied()).collect()
+        identity.guards.ids().filter(|id| identity.uses(*id)).filter_map(|id| self.numbers.get(&id).copied()).collect()
     }
 
     /// A mix to meet at, as a visitor draws it.
     pub(crate) fn rendezvous(&self, identity: &Identity, rng: &mut StdRng) -> u16 {
         // Besides a mix that is in no directory: where the visitor's introduction goes is not simulated.
-        let met = self.net(identity).rendezvous(MixId([0; 16]), rng);
+        let met = self.net(identity, &|id| identity.uses(id)).rendezvous(MixId([0; 16]), rng);
         met.and_then(|id| self.numbers.get(&id).copied()).unwrap_or(0)
     }
 
@@ -136,9 +171,9 @@ impl Network {
         self.numbers.len().checked_sub(1).map_or(0, |last| u16::try_from(rng.random_range(0..=last)).unwrap_or(0))
     }
 
-    fn net<'a>(&'a self, identity: &'a Identity) -> Net<'a> {
+    fn net<'a>(&'a self, identity: &'a Identity, guard_up: &'a dyn Fn(MixId) -> bool) -> Net<'a> {
         let epoch = epoch::at(MADE);
-        Net { directory: &self.directory, epoch, guards: &identity.guards, exclude: &[], guard_up: &|_| true }
+        Net { directory: &self.directory, epoch, guards: &identity.guards, exclude: &[], guard_up }
     }
 
     fn id(&self, mix: u16) -> MixId {
@@ -151,13 +186,13 @@ impl Network {
 
     /// A way out to a mix: guard, two mixes, and that mix.
     pub(crate) fn out(&self, identity: &Identity, to: u16, level: Level, rng: &mut StdRng) -> Vec<Step> {
-        let path = self.net(identity).forward(self.id(to), level, rng);
+        let path = self.net(identity, &|id| identity.uses(id)).forward(self.id(to), level, rng);
         path.map(|hops| self.steps(&hops)).unwrap_or_default()
     }
 
     /// A way back from a mix: two mixes and the guard.
     pub(crate) fn back(&self, identity: &Identity, from: u16, level: Level, rng: &mut StdRng) -> Vec<Step> {
-        let path = self.net(identity).reply(self.id(from), level, rng);
+        let path = self.net(identity, &|id| identity.uses(id)).reply(self.id(from), level, rng);
         path.map(|hops| self.steps(&hops)).unwrap_or_default()
     }
 
@@ -184,27 +219,8 @@ fn mix(key: [u8; 32], owner: OwnerId, addrs: Vec<SocketAddr>, since: UnixMs, rel
 
 const DAY_MS: f64 = 86_400_000.0;
 
-/// A guard's life in days, on average.
-pub(crate) const GUARD_LIFE_DAYS: f64 = (GUARD_LIFE_MS[0] + GUARD_LIFE_MS[1]) as f64 / 2.0 / DAY_MS;
-
-/// The second layer behind the guards: how many mixes, and how long each stays.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Layers {
-    pub(crate) second: usize,
-    min_days: f64,
-    max_days: f64,
-}
-
-impl Layers {
-    /// The product's.
-    pub(crate) const SHIPPED: Self =
-        Self { second: SECOND, min_days: SECOND_LIFE_MS[0] as f64 / DAY_MS, max_days: SECOND_LIFE_MS[1] as f64 / DAY_MS };
-
-    /// A life, in days.
-    pub(crate) fn life_days(&self, rng: &mut StdRng) -> f64 {
-        rng.random_range(self.min_days..self.max_days)
-    }
-}
+/// The longest life of a guard, in days.
+pub(crate) const LONGEST_LIFE_DAYS: f64 = GUARD_LIFE_MS[1] as f64 / DAY_MS;
 
 /// A relay as weights see it.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,12 @@ use crate::{
     adapter::{Design, Network},
     correlate::{Found, Sees, correlate, kernel},
     entropy::{Known, Watcher, mix_loops, watch},
+    hostile::{Adversary, Drawn, Taken, draw, take, together},
     net::{Doors, Us, door},
     session::{Setting, run},
     stats::{Estimate, bootstrap, quantile},
     trace::{Group, Kind},
+    tracks::MEETING,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::sync::{
@@ -21,6 +23,8 @@ pub(crate) const VISITORS: usize = 5;
 pub(crate) const HOSTS: usize = 10;
 /// Worlds of fifty users in which single packets are followed: some 30,000 packets.
 const WORLDS: usize = 8;
+/// Draws of who is hostile: what is found depends a little on it.
+pub(crate) const ADVERSARIES: u64 = 4;
 /// Ways drawn to learn how long a packet takes.
 const WAYS: usize = 20_000;
 
@@ -87,6 +91,8 @@ pub(crate) struct Cell {
     pub(crate) shared: Found,
     pub(crate) one_guard: Found,
     pub(crate) packets: Vec<Packets>,
+    /// What hostile mixes find: a tenth of all, and three tenths.
+    pub(crate) taken: Vec<Taken>,
     /// Median seconds that a page takes one visitor, the share of visits that end in the window, and tunnels that gave up.
     pub(crate) page_s: f64,
     pub(crate) loaded: f64,
@@ -101,29 +107,36 @@ pub(crate) struct Wanted {
     pub(crate) n: usize,
     pub(crate) design: Design,
     pub(crate) spread: Us,
-    /// What single packets tell as well.
+    /// What single packets tell as well, and what hostile mixes find.
     pub(crate) packets: bool,
 }
 
 /// Runs all of them.
 pub(crate) fn run_all(settings: &Settings, wanted: &[Wanted], told: &(impl Fn(&Cell) + Sync)) -> Vec<Cell> {
+    on_all(settings.jobs, wanted, &|one| {
+        let cell = cell(settings, *one);
+        told(&cell);
+        cell
+    })
+}
+
+/// Does something with each, so many at a time; results come in the order of the items.
+pub(crate) fn on_all<T: Sync, R: Send>(jobs: usize, items: &[T], work: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let cells = Mutex::new(Vec::new());
-    let threads = settings.jobs;
+    let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some((number, one)) = Some(next.fetch_add(1, Relaxed)).and_then(|i| Some((i, wanted.get(i)?))) {
-                    let cell = cell(settings, *one);
-                    told(&cell);
-                    cells.lock().unwrap_or_else(PoisonError::into_inner).push((number, cell));
+                while let Some((number, one)) = Some(next.fetch_add(1, Relaxed)).and_then(|i| Some((i, items.get(i)?))) {
+                    let result = work(one);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
                 }
             });
         }
     });
-    let mut cells = cells.into_inner().unwrap_or_else(PoisonError::into_inner);
-    cells.sort_by_key(|(number, _)| *number);
-    cells.into_iter().map(|(_, cell)| cell).collect()
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The network of a size: the same for every design.
@@ -140,32 +153,68 @@ pub(crate) fn groups(setting: &Setting<'_>, hosts: usize, visitors: usize, seed:
     seeds.map(|seed| run(setting, visitors, seed)).collect()
 }
 
-/// How long packets take from one access link to another.
-pub(crate) fn ways(setting: &Setting<'_>, count: usize, rng: &mut StdRng) -> Vec<Us> {
+/// How long packets take from one access link to another, and to where they meet the other side.
+pub(crate) fn ways(setting: &Setting<'_>, count: usize, rng: &mut StdRng) -> [Vec<Us>; 2] {
     let Setting { network, doors, design, .. } = setting;
-    (0..count)
-        .filter_map(|_| {
-            let (from, to) = (network.identity(rng), network.identity(rng));
-            let meeting = network.rendezvous(&from, rng);
-            let way = [network.out(&from, meeting, design.level, rng), network.back(&to, meeting, design.level, rng)].concat();
-            let hops = doors.walk(door(rng), 0, 0, &way, rng);
-            let last = hops.last()?;
-            Some(doors.home(last.mix, last.left, door(rng), rng))
-        })
-        .collect()
+    let draws = (0..count).filter_map(|_| {
+        let (from, to) = (network.identity(rng), network.identity(rng));
+        let meeting = network.rendezvous(&from, rng);
+        let way = [network.out(&from, meeting, design.level, rng), network.back(&to, meeting, design.level, rng)].concat();
+        let hops = doors.walk(door(rng), 0, 0, &way, rng);
+        let (met, last) = hops.iter().find(|h| h.place == MEETING).zip(hops.last())?;
+        Some((doors.home(last.mix, last.left, door(rng), rng), met.arrived))
+    });
+    let (whole, half) = draws.unzip();
+    [whole, half]
+}
+
+/// Hostile mixes of so many: a tenth and three tenths, at least one.
+fn hostile(n: usize) -> [usize; 2] {
+    [(n / 10).max(1), (3 * n / 10).max(1)]
+}
+
+/// What hostile mixes find of groups, of which so many at a time are active together.
+fn taken(setting: &Setting<'_>, groups: &[Group], worlds: &[usize], kernels: [&[f64]; 2], seed: u64) -> Vec<Taken> {
+    let Setting { network, doors, design, window, .. } = setting;
+    let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(104_729));
+    let loops = design.mix_loops.map(|mean| mix_loops(network, doors, mean, design.level, *window, &mut rng)).unwrap_or_default();
+    let visitors = groups.first().map_or(0, |g| g.access.len().saturating_sub(1));
+    let mean_us = f64::from(fogbank_betanet::schedule::mean_delay_ms(design.level)) * 1_000.0;
+    let mut all = Vec::new();
+    for k in hostile(network.len()) {
+        let mut by_world: Vec<Vec<Drawn>> = worlds.iter().map(|_| Vec::new()).collect();
+        for number in 0..ADVERSARIES {
+            let bad = draw(network.len(), k, seed.wrapping_mul(ADVERSARIES).wrapping_add(number));
+            let adversary = Adversary { bad: &bad, doors, mean_us, window: *window, kernels, one_way: design.circuit };
+            let drawn = take(groups, worlds, &loops, &adversary);
+            by_world.iter_mut().zip(drawn).for_each(|(of, drawn)| of.push(drawn));
+        }
+        let by_world = by_world.iter().zip(worlds);
+        all.extend(by_world.map(|(draws, groups)| together(draws, k, groups * visitors, seed)));
+    }
+    all
 }
 
 fn cell(settings: &Settings, wanted: Wanted) -> Cell {
     let Wanted { n, design, spread, packets: with_packets } = wanted;
     let (network, doors, mut rng) = network(settings.seed, n);
     let setting = Setting { network: &network, doors: &doors, design, spread, window: settings.window };
-    let kernel = kernel(&ways(&setting, WAYS, &mut rng));
+    let [kernel, half] = ways(&setting, WAYS, &mut rng).map(|ways| kernel(&ways));
+    let kernels: [&[f64]; 2] = [&kernel, &half];
     let mut several = groups(&setting, settings.shared, VISITORS, settings.seed);
-    // Only these groups' packets are followed one by one; all of them would be gigabytes.
+    let mut by_hostile = Vec::new();
+    if with_packets {
+        by_hostile = taken(&setting, &several, &[1, HOSTS], kernels, settings.seed);
+    }
+    // Only these groups' packets are followed one by one below; all of them would be gigabytes.
     several.iter_mut().skip(WORLDS * HOSTS).for_each(|g| g.packets = Vec::new());
     let mut single = groups(&setting, settings.alone, 1, settings.seed);
     let carried = |g: &Group| g.packets.iter().filter(|p| matches!(p.kind, Kind::Data | Kind::Refill)).count();
     let page_packets = single.iter().map(carried).sum::<usize>() as f64 / settings.alone.max(1) as f64;
+    if with_packets {
+        by_hostile.extend(taken(&setting, &single, &[1], kernels, settings.seed));
+        by_hostile.sort_by_key(|t| (t.hostile, t.users));
+    }
     single.iter_mut().for_each(|g| g.packets = Vec::new());
     let mut packets = Vec::new();
     if with_packets {
@@ -186,6 +235,7 @@ fn cell(settings: &Settings, wanted: Wanted) -> Cell {
         shared: correlate(&several, Sees::All, settings.window, &kernel, design.circuit),
         one_guard: correlate(&several, Sees::OneGuard, settings.window, &kernel, design.circuit),
         packets,
+        taken: by_hostile,
         page_packets,
         loaded: times.len() as f64 / visits as f64,
         page_s: quantile(&mut times, 0.5),

@@ -44,6 +44,29 @@ fn delays_lower_what_is_found_where_hosts_are_shared() {
 }
 
 #[test]
+fn hostile_mixes_find_only_where_they_are_beside_both_ends_and_less_where_delays_and_users_are() {
+    let taken = |design: Design, users: usize| cell(design).taken.iter().find(|t| t.hostile == 6 && t.users == users).unwrap();
+    for cell in cells() {
+        assert_eq!(
+            cell.taken.iter().map(|t| (t.hostile, t.users)).collect::<Vec<_>>(),
+            [(2, 1), (2, 5), (2, 50), (6, 1), (6, 5), (6, 50)]
+        );
+        for t in &cell.taken {
+            // What passes by lot where they see nothing is the share of false positives.
+            assert!(t.found.true_positives.value <= t.both_ends + 2e-3, "{} {t:?}", cell.design);
+            assert!(t.followed <= t.found.true_positives.value + 1e-9, "{} {t:?}", cell.design);
+        }
+    }
+    let found = |design: Design, users: usize| taken(design, users).found.true_positives.value;
+    // Three guards of which one is hostile, or one: 1 − 0.7³ against 0.3 at each end.
+    assert!(
+        found(Design::FAST, 1) > 2.0 * found(Design::TOR, 1) && found(Design::FAST, 1) > 0.9 * taken(Design::FAST, 1).both_ends
+    );
+    assert!(found(Design::BALANCED, 50) < 0.7 * found(Design::BALANCED, 5));
+    assert!(found(Design::STRICT, 50) < 0.5 * found(Design::BALANCED, 50));
+}
+
+#[test]
 fn entropy_grows_with_users_and_delays_and_falls_with_hostile_mixes() {
     let entropy = |design: Design, users: usize, hostile: f64| {
         let packets = &cell(design).packets;

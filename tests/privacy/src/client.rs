@@ -55,6 +55,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(network: &Network, design: &Design, start: Instant, rng: &mut StdRng) -> Self {
         let identity = network.identity(rng);
+        let identity = if design.constant_up.is_some() { identity.with_one_guard() } else { identity };
         let guards = network.guards_of(&identity);
         let log_rate = rng.random_range(net::ACCESS_BYTES_S.start.ln()..net::ACCESS_BYTES_S.end.ln());
         let guard_count = u32::try_from(guards.len()).unwrap_or(1).max(1);

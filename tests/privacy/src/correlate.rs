@@ -14,7 +14,7 @@
 use crate::{
     net::Us,
     stats::{Estimate, true_positives},
-    trace::Group,
+    trace::{Access, Group},
 };
 
 /// Bins of the correlation, and how many of them the lag may be: beyond a strict packet's longest usual way.
@@ -32,12 +32,29 @@ const SHARP_LAGS: std::ops::Range<usize> = 10..90;
 pub(crate) const FALSE_POSITIVES: f64 = 1e-3;
 
 /// Which part of an access link the watcher sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sees {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sees<'a> {
     /// All of it.
     All,
     /// What goes through one of the guards, which works for it.
     OneGuard,
+    /// What goes through the guards that are among these mixes.
+    Mixes(&'a [bool]),
+}
+
+impl Sees<'_> {
+    pub(crate) fn guard(self, access: &Access, place: u8) -> bool {
+        match self {
+            Self::All => true,
+            Self::OneGuard => place == 0,
+            Self::Mixes(bad) => access.guards.get(usize::from(place)).is_some_and(|mix| is_bad(bad, *mix)),
+        }
+    }
+}
+
+/// Whether a mix works for the watcher.
+pub(crate) fn is_bad(bad: &[bool], mix: u16) -> bool {
+    bad.get(usize::from(mix)).is_some_and(|bad| *bad)
 }
 
 /// What a test found.
@@ -49,7 +66,8 @@ pub(crate) struct Found {
     pub(crate) negatives: usize,
 }
 
-struct Flow {
+/// What a watcher keeps of one access link, or of another place at which it sees both directions.
+pub(crate) struct Flow {
     up: Vec<f32>,
     down: Vec<f32>,
     fine_up: Vec<f64>,
@@ -58,9 +76,9 @@ struct Flow {
     sharp_down: Vec<f64>,
 }
 
-fn bins(times: &[(Us, u8)], sees: Sees, window: Us, bin: Us) -> Vec<f64> {
+fn bins(times: &[Us], window: Us, bin: Us) -> Vec<f64> {
     let mut counts = vec![0.0; usize::try_from(window / bin).unwrap_or(0) + 1];
-    for (at, _) in times.iter().filter(|(_, guard)| sees == Sees::All || *guard == 0) {
+    for at in times {
         if let Some(count) = usize::try_from(at / bin).ok().and_then(|b| counts.get_mut(b)) {
             *count += 1.0;
         }
@@ -76,14 +94,18 @@ fn standard(counts: &[f64]) -> Vec<f32> {
 }
 
 impl Flow {
-    fn new(access: &crate::trace::Access, sees: Sees, window: Us) -> Self {
+    pub(crate) fn new(access: &Access, sees: Sees<'_>, window: Us) -> Self {
+        let seen = |times: &[(Us, u8)]| -> Vec<Us> {
+            times.iter().filter(|(_, guard)| sees.guard(access, *guard)).map(|(at, _)| *at).collect()
+        };
+        let (up, down) = (seen(&access.up), seen(&access.down));
         Self {
-            up: standard(&bins(&access.up, sees, window, BIN_US)),
-            down: standard(&bins(&access.down, sees, window, BIN_US)),
-            fine_up: bins(&access.up, sees, window, FINE_US),
-            fine_down: bins(&access.down, sees, window, FINE_US),
-            sharp_up: bins(&access.up, sees, window, SHARP_US),
-            sharp_down: bins(&access.down, sees, window, SHARP_US),
+            up: standard(&bins(&up, window, BIN_US)),
+            down: standard(&bins(&down, window, BIN_US)),
+            fine_up: bins(&up, window, FINE_US),
+            fine_down: bins(&down, window, FINE_US),
+            sharp_up: bins(&up, window, SHARP_US),
+            sharp_down: bins(&down, window, SHARP_US),
         }
     }
 }
@@ -177,35 +199,46 @@ fn product(counts: &[f64], logs: &[f64]) -> f64 {
     counts.iter().zip(logs).map(|(c, l)| c * l).sum()
 }
 
-/// Pairs every visitor with every host; the right pairs are those of one group. `one_way`: all packets of a session take one way.
-pub(crate) fn correlate(groups: &[Group], sees: Sees, window: Us, kernel: &[f64], one_way: bool) -> Found {
-    let hosts: Vec<Flow> = groups.iter().filter_map(|g| Some(Flow::new(g.access.first()?, sees, window))).collect();
-    let visitors: Vec<(usize, Flow)> = groups
-        .iter()
-        .enumerate()
-        .flat_map(|(number, g)| g.access.iter().skip(1).map(move |a| (number, Flow::new(a, sees, window))))
-        .collect();
-    let (usual_down, usual_in) =
-        (average(visitors.iter().map(|(_, v)| &v.fine_down)), average(hosts.iter().map(|h| &h.fine_down)));
+/// What the tests are called.
+pub(crate) const TESTS: [&str; 3] = ["correlation", "likelihood", "timing"];
+
+/// Scores of every visitor with every host, by test, visitor by visitor. `several` is how many visitors a host has; `one_way`: all packets of
+/// a session take one way.
+pub(crate) fn scores(hosts: &[&Flow], visitors: &[&Flow], kernel: &[f64], several: f64, one_way: bool) -> [Vec<f64>; 3] {
+    let (usual_down, usual_in) = (average(visitors.iter().map(|v| &v.fine_down)), average(hosts.iter().map(|h| &h.fine_down)));
     let served: Vec<Vec<f64>> = hosts.iter().map(|h| expectation(&h.fine_up, kernel, &usual_down, EXPLAINED)).collect();
     let over: Vec<[Vec<f64>; 2]> =
         hosts.iter().filter(|_| one_way).map(|h| [surplus(&h.sharp_up), surplus(&h.sharp_down)]).collect();
-    let several = visitors.len() as f64 / hosts.len().max(1) as f64;
-    let mut scores = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
-    for (own, visitor) in &visitors {
+    let mut scores = [0; 3].map(|_| Vec::with_capacity(hosts.len() * visitors.len()));
+    for visitor in visitors {
         let asked = expectation(&visitor.fine_up, kernel, &usual_in, EXPLAINED / several);
         let (down, up) = (places(&visitor.sharp_down), places(&visitor.sharp_up));
         for (number, host) in hosts.iter().enumerate() {
-            let pearson = best_lag(&host.up, &visitor.down) + best_lag(&visitor.up, &host.down);
-            let likelihood = product(&visitor.fine_down, &served[number]) + product(&host.fine_down, &asked);
-            let timing = over.get(number).map_or(0.0, |[sent, got]| sharp(&down, sent, true) + sharp(&up, got, false));
-            for ((right, wrong), score) in scores.iter_mut().zip([pearson, likelihood, timing]) {
-                if number == *own { right.push(score) } else { wrong.push(score) }
-            }
+            scores[0].push(best_lag(&host.up, &visitor.down) + best_lag(&visitor.up, &host.down));
+            scores[1].push(product(&visitor.fine_down, &served[number]) + product(&host.fine_down, &asked));
+            scores[2].push(over.get(number).map_or(0.0, |[sent, got]| sharp(&down, sent, true) + sharp(&up, got, false)));
         }
     }
+    scores
+}
+
+/// Pairs every visitor with every host; the right pairs are those of one group. `one_way`: all packets of a session take one way.
+pub(crate) fn correlate(groups: &[Group], sees: Sees<'_>, window: Us, kernel: &[f64], one_way: bool) -> Found {
+    let hosts: Vec<Flow> = groups.iter().filter_map(|g| Some(Flow::new(g.access.first()?, sees, window))).collect();
+    let numbered = groups.iter().enumerate().flat_map(|(number, g)| g.access.iter().skip(1).map(move |a| (number, a)));
+    let (own, visitors): (Vec<usize>, Vec<Flow>) = numbered.map(|(number, a)| (number, Flow::new(a, sees, window))).unzip();
+    let several = visitors.len() as f64 / hosts.len().max(1) as f64;
     let mut best: Option<Found> = None;
-    for ((right, mut wrong), by) in scores.into_iter().zip(["correlation", "likelihood", "timing"]) {
+    for (scores, by) in scores(&hosts.iter().collect::<Vec<_>>(), &visitors.iter().collect::<Vec<_>>(), kernel, several, one_way)
+        .into_iter()
+        .zip(TESTS)
+    {
+        let (mut right, mut wrong) = (Vec::new(), Vec::new());
+        for (row, own) in scores.chunks(hosts.len().max(1)).zip(&own) {
+            for (number, score) in row.iter().enumerate() {
+                if number == *own { right.push(*score) } else { wrong.push(*score) }
+            }
+        }
         let true_positives = true_positives(&right, &mut wrong, FALSE_POSITIVES);
         if best.as_ref().is_none_or(|b| true_positives.value > b.true_positives.value) {
             best = Some(Found { true_positives, by, positives: right.len(), negatives: wrong.len() });
@@ -243,7 +276,6 @@ fn links_apart(groups: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Access;
     use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
     const WINDOW: Us = 10_000_000;
@@ -258,11 +290,12 @@ mod tests {
         let later = |of: &[(Us, u8)]| of.iter().map(|(at, g)| (at + 90_000, *g)).collect();
         let group = |rng: &mut StdRng| {
             let (up, down) = (burst(rng), burst(rng));
-            let host = Access { up, down };
+            let host = Access { up, down, ..Access::default() };
             let visitor = if linked {
-                Access { up: host.down.iter().map(|(at, g)| (at.saturating_sub(90_000), *g)).collect(), down: later(&host.up) }
+                let up = host.down.iter().map(|(at, g)| (at.saturating_sub(90_000), *g)).collect();
+                Access { up, down: later(&host.up), ..Access::default() }
             } else {
-                Access { up: burst(rng), down: burst(rng) }
+                Access { up: burst(rng), down: burst(rng), ..Access::default() }
             };
             Group { access: vec![host, visitor], ..Group::default() }
         };
@@ -284,7 +317,7 @@ mod tests {
     #[test]
     fn flows_that_do_not_vary_tell_nothing() {
         let even: Vec<(Us, u8)> = (0..WINDOW / 50_000).map(|i| (i * 50_000 + 1, 0)).collect();
-        let access = Access { up: even.clone(), down: even };
+        let access = Access { up: even.clone(), down: even, ..Access::default() };
         let groups = vec![Group { access: vec![access.clone(), access], ..Group::default() }; 50];
         let found = correlate(&groups, Sees::All, WINDOW, &kernel(&[90_000]), true);
         assert!(found.true_positives.value < 0.01, "{found:?}");

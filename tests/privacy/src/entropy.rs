@@ -146,7 +146,7 @@ pub(crate) fn mix_loops(
             }
             let steps = network.mix_loop(mix, level, rng);
             let hops = doors.walk(doors.of(mix), at, 1, &steps, rng);
-            loops.push(Packet { kind: Kind::Loop, from: None, to: None, hops });
+            loops.push(Packet { kind: Kind::Loop, from: None, to: None, tunnel: None, hops });
         }
     }
     loops
@@ -160,7 +160,7 @@ mod tests {
 
     fn packet(from: u32, arrived: Us, left: Us) -> Packet {
         let hop = Hop { mix: 0, place: 0, arrived, left, at_once: false };
-        Packet { kind: Kind::Data, from: Some(from), to: Some(0), hops: vec![hop] }
+        Packet { kind: Kind::Data, from: Some(from), to: Some(0), tunnel: None, hops: vec![hop] }
     }
 
     fn group(packets: Vec<Packet>, visitors: usize) -> Group {

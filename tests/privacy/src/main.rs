@@ -15,6 +15,7 @@ mod client;
 mod correlate;
 mod entropy;
 mod guards;
+mod hostile;
 mod net;
 mod page;
 mod report;
@@ -22,6 +23,7 @@ mod session;
 mod stats;
 mod svg;
 mod trace;
+mod tracks;
 
 use anyhow::{Context as _, Result, bail};
 use cells::Settings;

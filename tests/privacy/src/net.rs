@@ -11,11 +11,11 @@ pub(crate) type Us = u64;
 /// One way from a node's own door into the middle of the network: 2–20 ms, so links take 4–40 ms.
 const DOOR_US: std::ops::Range<Us> = 2_000..20_000;
 /// Mean of the exponential jitter on each link.
-const JITTER_US: f64 = 300.0;
+pub(crate) const JITTER_US: f64 = 300.0;
 /// What a mix takes to unwrap and pass on.
-const WORK_US: Us = 100;
+pub(crate) const WORK_US: Us = 100;
 /// Mixes' timers run on ticks of a millisecond.
-const TICK_US: Us = 1_000;
+pub(crate) const TICK_US: Us = 1_000;
 /// A packet is lost on its whole way (UDP loss is repaired by links; what remains is full queues).
 pub(crate) const LOSS: f64 = 0.001;
 /// Access links of clients, bytes a second: half to twice the 1 MB/s that an owner lends by default.
@@ -52,6 +52,11 @@ impl Doors {
 
     pub(crate) fn of(&self, mix: u16) -> Us {
         self.mixes.get(usize::from(mix)).copied().unwrap_or(DOOR_US.start)
+    }
+
+    /// No way through one mix takes longer over its two links.
+    pub(crate) fn longest(&self) -> Us {
+        4 * DOOR_US.end
     }
 
     /// Walks a path from a door; returns the hops and, for an end behind another door, when it arrives there.

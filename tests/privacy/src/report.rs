@@ -3,8 +3,8 @@
 #![expect(clippy::print_stdout, reason = "a command for people")]
 
 use crate::{
-    adapter::{Design, Layers},
-    cells::{Cell, HOSTS, Settings, VISITORS, Wanted, groups, network, run_all},
+    adapter::Design,
+    cells::{ADVERSARIES, Cell, HOSTS, Settings, VISITORS, Wanted, groups, network, on_all, run_all},
     chance::{self, Chance},
     correlate::{Found, controls},
     guards::{self, FLOOD_DAYS, Flood, PACKETS_A_SECOND, Until},
@@ -13,6 +13,7 @@ use crate::{
     svg,
 };
 use anyhow::{Context as _, Result, bail};
+use rand::{SeedableRng as _, rngs::StdRng};
 use std::{fmt::Write as _, path::Path};
 
 /// Sessions and hosts drawn where only paths and guards count: a share of 10 % is known to 1.3 %.
@@ -53,17 +54,21 @@ pub(crate) fn measure(settings: &Settings) -> Measured {
     // Twice as many, since half are hosts and half are visitors where nothing is to be found.
     let controls = controls(&groups(&setting, 2 * settings.alone, 1, settings.seed), settings.window);
 
-    let (mut chances, mut discovery) = (Vec::new(), Vec::new());
-    for n in &settings.sizes {
-        println!("counting paths and guards: {n} mixes");
-        let (net, _, _) = network(settings.seed, *n);
+    let with_hostile = |n: &usize| {
         let mut hostile: Vec<usize> = [1, n / 10, n / 5].into_iter().filter(|k| *k > 0).collect();
         hostile.dedup();
-        for k in hostile {
-            chances.push(chance::count(&net, k, SESSIONS, &mut rng));
-            discovery.extend(guards::discovery(&net, k, HOSTS_SEARCHED, &mut rng));
-        }
-    }
+        hostile.into_iter().map(|k| (*n, k)).collect::<Vec<_>>()
+    };
+    let counted: Vec<(usize, usize)> = settings.sizes.iter().flat_map(with_hostile).collect();
+    let counts = on_all(settings.jobs, &counted, &|(n, k)| {
+        let (net, _, _) = network(settings.seed, *n);
+        let mut rng = StdRng::seed_from_u64(settings.seed.wrapping_mul(15_485_863).wrapping_add((n * 1_009 + k) as u64));
+        let counts = (chance::count(&net, *k, SESSIONS, &mut rng), guards::discovery(&net, *k, HOSTS_SEARCHED, &mut rng));
+        println!("counted paths and guards: {k} hostile mixes of {n}");
+        counts
+    });
+    let (chances, discovery): (Vec<Chance>, Vec<Vec<Until>>) = counts.into_iter().unzip();
+    let discovery = discovery.concat();
     let floods = [(100, 1), (100, 100), (1_000, 1), (1_000, 1_000)].into_iter();
     let floods = floods.flat_map(|(relays, owners)| guards::flood(100, relays, owners, &mut rng)).collect();
     Measured { seed: settings.seed, cells, parts, together, controls, chances, discovery, floods }
@@ -99,7 +104,8 @@ fn found(f: &Found) -> String {
     let by = match f.by {
         "likelihood" => "L",
         "timing" => "T",
-        _ => "C",
+        "correlation" => "C",
+        several => several,
     };
     format!("{} {by}", percent(f.true_positives))
 }
@@ -134,6 +140,25 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
             })
             .collect()
     };
+    // Of a cell the results are by hostile mixes and then by users.
+    let taken = m.cells.iter().flat_map(|c| c.taken.chunk_by(|a, b| a.hostile == b.hostile).map(move |t| (c, t)));
+    let taken = taken.map(|(c, t)| {
+        let mut row = vec![format!("{} of {}", t.first().map_or(0, |t| t.hostile), c.n), c.design.to_owned()];
+        row.extend(t.iter().map(|t| found(&t.found)));
+        // Of 5 and of 50 users the clients are the same.
+        row.push(t.iter().take(2).map(|t| number(t.both_ends * 100.0, 1)).collect::<Vec<_>>().join("; "));
+        row.push(t.last().map_or_else(String::new, |t| number(t.followed * 100.0, 1)));
+        row
+    });
+    let taken_head = [
+        "hostile",
+        "design",
+        "1 user, %",
+        "5 users, %",
+        "50 users, %",
+        "beside both ends (1 user; more), %",
+        "a packet's whole way (50 users), %",
+    ];
     let tail = ["entropy, bits", "mixes’ contents lumped, bits", "degree", "likelihood difference", "other ruled out, %"];
     let pages = m.cells.iter().chain(&m.parts).map(|c| {
         let seconds = if c.loaded > 0.5 { number(c.page_s, 1) } else { "more than 30".to_owned() };
@@ -189,6 +214,7 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
     let controls = [("a flow with itself", same), ("two flows that have nothing to do with each other", strangers)];
     vec![
         ("flows", table(&flow_head, flows(&m.cells))),
+        ("taken", table(&taken_head, taken.collect())),
         ("parts", table(&flow_head, flows(&m.parts))),
         ("together", table(&flow_head, flows(&m.together))),
         (
@@ -235,13 +261,12 @@ fn tables(m: &Measured) -> Vec<(&'static str, String)> {
         (
             "settings",
             format!(
-                "Seed {}. Wrong pairs in a cell: {} with one user a host, {} with five; where parts are compared, {} and {}. {VISITORS} visitors a host where hosts are shared; {HOSTS} hosts watched at once for 50 users; second layer of {} mixes.\n",
+                "Seed {}. Wrong pairs in a cell: {} with one user a host, {} with five; where parts are compared, {} and {}. {VISITORS} visitors a host where hosts are shared; {HOSTS} hosts watched at once for 50 users; who is hostile is drawn {ADVERSARIES} times, which multiplies pairs.\n",
                 m.seed,
                 wrong(&m.cells, |c| &c.alone),
                 wrong(&m.cells, |c| &c.shared),
                 wrong(&m.parts, |c| &c.alone),
                 wrong(&m.parts, |c| &c.shared),
-                Layers::SHIPPED.second
             ),
         ),
     ]
@@ -281,6 +306,18 @@ fn plots(m: &Measured) -> Vec<(&'static str, String)> {
         Design::ALL.iter().map(row).collect()
     };
     let percent = |e: Estimate| e.times(100.0);
+    // Five users; mixes by their number, and of each number by how many are hostile.
+    let five = |c: &Cell| c.taken.iter().filter(|t| t.users == VISITORS).cloned().collect::<Vec<_>>();
+    let first = |c: &&Cell| c.design == Design::ALL[0].name;
+    let hostile: Vec<String> =
+        m.cells.iter().filter(first).flat_map(|c| five(c).into_iter().map(|t| format!("{} of {}", t.hostile, c.n))).collect();
+    let taken: Vec<(&'static str, Vec<Estimate>)> = Design::ALL
+        .iter()
+        .map(|d| {
+            let cells = m.cells.iter().filter(|c| c.design == d.name);
+            (d.name, cells.flat_map(five).map(|t| percent(t.found.true_positives)).collect())
+        })
+        .collect();
     let fifty = |c: &Cell| c.packets.iter().find(|p| p.users == VISITORS * HOSTS && p.hostile == 0.0).map(|p| p.entropy);
     let none = Estimate { value: 0.0, low: 0.0, high: 0.0 };
     let flood: Vec<(&'static str, Vec<Estimate>)> = m
@@ -299,6 +336,10 @@ fn plots(m: &Measured) -> Vec<(&'static str, String)> {
                 &by_design(&|c| percent(c.shared.true_positives)),
                 100.0,
             ),
+        ),
+        (
+            "hostile.svg",
+            svg::bars("Flows found at 1 false positive in 1,000 by k hostile mixes of n, % (5 users)", &hostile, &taken, 100.0),
         ),
         (
             "packets.svg",

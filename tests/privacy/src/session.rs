@@ -73,7 +73,8 @@ pub(crate) fn run(setting: &Setting<'_>, visitors: usize, seed: u64) -> Group {
     let mut rng = StdRng::seed_from_u64(seed);
     let base = Instant::now();
     let clients: Vec<Client> = (0..=visitors).map(|_| Client::new(setting.network, &setting.design, base, &mut rng)).collect();
-    let group = Group { access: vec![Access::default(); clients.len()], page_us: vec![None; visitors], ..Group::default() };
+    let access = clients.iter().map(|c| Access { guards: c.guards.clone(), ..Access::default() }).collect();
+    let group = Group { access, page_us: vec![None; visitors], ..Group::default() };
     let mut sim = Sim {
         setting,
         rng,
@@ -158,10 +159,9 @@ impl Sim<'_> {
         let told = hops.last().map_or(start, |h| h.left) + self.clients[0].door;
         for ((machine, account, what), (client, began)) in pair.into_iter().zip([(visitor, start), (0, told)]) {
             let number = self.ends.len();
-            let circuit = self.setting.design.circuit.then(|| {
-                let identity = &self.clients[client].identity;
-                [network.out(identity, meeting, level, &mut self.rng), network.back(identity, meeting, level, &mut self.rng)]
-            });
+            let out =
+                self.setting.design.circuit.then(|| network.out(&self.clients[client].identity, meeting, level, &mut self.rng));
+            let circuit = out.map(|out| [out.clone(), out.into_iter().rev().skip(1).collect()]);
             self.clients[client].ends.push(number);
             self.ends.push(End {
                 client,
@@ -358,7 +358,8 @@ impl Sim<'_> {
             Outgoing::Loop => Kind::Loop,
             Outgoing::Drop => Kind::Drop,
         };
-        self.group.packets.push(Packet { kind, from: u32::try_from(client).ok(), to: None, hops });
+        let tunnel = if let Outgoing::Message { end, .. } = &outgoing { u32::try_from(end / 2).ok() } else { None };
+        self.group.packets.push(Packet { kind, from: u32::try_from(client).ok(), to: None, tunnel, hops });
         match outgoing {
             _ if lost => {}
             Outgoing::Message { end, relay, surbs } => {
@@ -383,7 +384,8 @@ impl Sim<'_> {
             let (number, data) = match answer.data.as_ref().and_then(|d| d.split_first_chunk::<8>()) {
                 Some((number, data)) => (usize::from_be_bytes(*number), Some(data.to_vec())),
                 None => {
-                    self.group.packets.push(Packet { kind: Kind::Restock, from: None, to: None, hops: Vec::new() });
+                    // The mix itself made it.
+                    self.group.packets.push(Packet { kind: Kind::Restock, from: None, to: None, tunnel: None, hops: Vec::new() });
                     (self.group.packets.len() - 1, None)
                 }
             };

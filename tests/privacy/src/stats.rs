@@ -63,22 +63,34 @@ pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
 
 /// The share of positives that a threshold finds which exactly this share of negatives passes; ties are split by lot.
 pub(crate) fn true_positives(positives: &[f64], negatives: &mut [f64], false_positives: f64) -> Estimate {
+    wilson(hits(positives, negatives, false_positives).iter().sum(), positives.len())
+}
+
+/// The same of each positive: 1, 0, or the share of a tie.
+pub(crate) fn hits(positives: &[f64], negatives: &mut [f64], false_positives: f64) -> Vec<f64> {
     negatives.sort_unstable_by(|a, b| b.total_cmp(a));
     let allowed = false_positives * negatives.len() as f64;
-    let Some(threshold) = negatives.get(allowed as usize).copied() else { return wilson(0.0, positives.len()) };
+    let Some(threshold) = negatives.get(allowed as usize).copied() else { return vec![0.0; positives.len()] };
     let above = negatives.partition_point(|s| *s > threshold);
     let equal = negatives[above..].partition_point(|s| *s >= threshold);
     // So much of the ties may pass.
     let lot = (allowed - above as f64) / equal.max(1) as f64;
-    let hits: f64 = positives
+    positives
         .iter()
         .map(|s| match s.total_cmp(&threshold) {
             std::cmp::Ordering::Greater => 1.0,
             std::cmp::Ordering::Equal => lot,
             std::cmp::Ordering::Less => 0.0,
         })
-        .sum();
-    wilson(hits, positives.len())
+        .collect()
+}
+
+/// A share whose cases come in clusters that depend on each other (the visitors of one host): the wider of Wilson's interval, which takes
+/// them for independent, and a bootstrap over clusters, which is empty where all cases are alike.
+pub(crate) fn clustered(clusters: &[Vec<f64>], rng: &mut StdRng) -> Estimate {
+    let alone = wilson(clusters.iter().flatten().sum(), clusters.iter().map(Vec::len).sum());
+    let together = bootstrap(clusters, rng);
+    Estimate { value: alone.value, low: alone.low.min(together.low), high: alone.high.max(together.high) }
 }
 
 #[cfg(test)]
@@ -102,6 +114,18 @@ mod tests {
         // Nothing but ties: the share of positives is the share of negatives.
         let tied = true_positives(&[1.0; 100], &mut [1.0; 1_000], 0.01);
         assert!((tied.value - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn clusters_that_hang_together_widen_the_interval() {
+        let mut rng = StdRng::seed_from_u64(1);
+        // Forty clusters of ten that are all found or all not: as good as forty cases.
+        let together: Vec<Vec<f64>> = (0..40).map(|i| vec![f64::from(i % 2); 10]).collect();
+        let (wide, narrow) = (clustered(&together, &mut rng), wilson(200.0, 400));
+        let half = |e: Estimate| e.high - e.low;
+        assert!(wide.value == 0.5 && half(wide) > 2.0 * half(narrow) && half(wide) < 1.1 * half(wilson(20.0, 40)), "{wide:?}");
+        let none = clustered(&vec![vec![0.0; 10]; 40], &mut rng);
+        assert_eq!((none.low, none.high), (wilson(0.0, 400).low, wilson(0.0, 400).high));
     }
 
     #[test]

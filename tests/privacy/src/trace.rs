@@ -25,6 +25,8 @@ pub(crate) struct Packet {
     pub(crate) from: Option<u32>,
     /// The client that it reached.
     pub(crate) to: Option<u32>,
+    /// The visit that it belongs to; the mix at which the two meet knows.
+    pub(crate) tunnel: Option<u32>,
     pub(crate) hops: Vec<Hop>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Packet {
 pub(crate) struct Access {
     pub(crate) up: Vec<(Us, u8)>,
     pub(crate) down: Vec<(Us, u8)>,
+    /// The guards, in that order.
+    pub(crate) guards: Vec<u16>,
 }
 
 /// A host and those who visit it at the same time, in one window of watching.

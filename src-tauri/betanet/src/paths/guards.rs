@@ -65,6 +65,12 @@ impl Guards {
         self.ids().any(|kept| kept == id)
     }
 
+    /// When the first life ends. Until then [`Self::refresh`] changes nothing, as long as all of them are listed: whoever simulates years goes from
+    /// one end to the next.
+    pub fn next_end(&self) -> Option<UnixMs> {
+        self.first.iter().chain(&self.second).map(|g| g.until).min()
+    }
+
     /// Brings both layers up to date with a directory: drops those whose time is over or that are long absent, fills the places. An absent
     /// guard keeps its place for [`GUARD_ABSENCE`], so that nobody makes a client change guards by knocking them out. Returns whether
     /// anything changed that is worth keeping.
@@ -194,6 +200,25 @@ mod tests {
         }
         assert_eq!(firsts.len(), GUARDS, "a month changes no guard");
         assert!((8..=40).contains(&seconds.len()), "{}", seconds.len());
+    }
+
+    #[test]
+    fn nothing_changes_before_the_next_end_and_something_does_then() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let mut directory = made(60);
+        let mut guards = Guards::new();
+        assert_eq!(guards.next_end(), None);
+        guards.refresh(&directory, &[], &mut rng);
+        for _ in 0..100 {
+            let (end, before) =
+                (guards.next_end().unwrap(), (guards.ids().collect::<Vec<_>>(), guards.second().collect::<Vec<_>>()));
+            directory.made = end.plus(DurationMs(-1));
+            guards.refresh(&directory, &[], &mut rng);
+            assert_eq!((guards.ids().collect::<Vec<_>>(), guards.second().collect::<Vec<_>>()), before);
+            directory.made = end;
+            guards.refresh(&directory, &[], &mut rng);
+            assert!(guards.next_end().unwrap() > end && guards.ids().count() == GUARDS && guards.second().count() == SECOND);
+        }
     }
 
     #[test]
