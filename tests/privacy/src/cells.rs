@@ -54,7 +54,7 @@ impl Settings {
         Self { alone: self.alone.min(100), shared: self.shared.min(40), ..self.clone() }
     }
 
-    /// A tenth of the report's work: 9,900 wrong pairs alone, 7,800 shared.
+    /// A tenth of the report's pairs: 9,900 wrong pairs alone, 7,800 shared.
     pub(crate) fn short(seed: u64) -> Self {
         Self { alone: 100, shared: 40, ..Self::full(seed) }
     }
