@@ -141,6 +141,7 @@ impl Actor {
                 // Kept before it is handed out: after a restart serials go on rising.
                 self.shared.store.set_meta(DIRECTORY, &signed.bytes).await?;
                 tracing::info!(mixes = signed.directory.mixes.len(), serial = signed.directory.serial, "a new directory");
+                self.shared.signed.send_replace(signed.directory.serial);
                 for member in members.here.into_values() {
                     send(member, DeviceRequest::Directory(signed.bytes.as_ref().clone()));
                 }

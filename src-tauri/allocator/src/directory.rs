@@ -38,6 +38,8 @@ pub(crate) struct Signer {
     serial: u64,
     current: Option<(Signed, Instant)>,
     history: MixHistory,
+    /// The fogs that the operator named.
+    federated: Vec<FogId>,
 }
 
 /// What a new directory is made of.
@@ -61,7 +63,7 @@ impl Signer {
             }
         });
         let serial = kept.as_ref().map_or(0, |k| k.directory.serial);
-        Self { key, test, secret, serial, current: kept.map(|k| (k, Instant::now())), history }
+        Self { key, test, secret, serial, current: kept.map(|k| (k, Instant::now())), history, federated: Vec::new() }
     }
 
     /// The value that salts the ring of descriptors, another one each period: who knows an address can't compute ahead of time beside which
@@ -70,6 +72,12 @@ impl Signer {
         let mut hasher = blake3::Hasher::new_derive_key("fogbank 2026 shared random value of a period");
         hasher.update(&self.secret).update(&Period::at(now).0.to_be_bytes());
         *hasher.finalize().as_bytes()
+    }
+
+    /// The next directory names these fogs.
+    pub(crate) fn federate(&mut self, mut fogs: Vec<FogId>) {
+        fogs.sort_unstable();
+        self.federated = fogs;
     }
 
     pub(crate) fn current(&self) -> Option<Signed> {
@@ -95,6 +103,7 @@ impl Signer {
         let same = self.current.as_ref().is_some_and(|(current, at)| {
             let before = &current.directory.mixes;
             let alike = before.len() == entries.len() && before.iter().zip(&entries).all(|(a, b)| a.same_mix(b));
+            let alike = alike && current.directory.federated == self.federated;
             alike && current.directory.shared_random == self.shared_random(now) && clock.duration_since(*at) < RENEW
         });
         (!same).then(|| Due { entries, clients, history: news.then(|| self.history.clone()) })
@@ -110,7 +119,9 @@ impl Signer {
     ) -> Result<Signed, fogbank_wire::FrameError> {
         self.serial += 1;
         let fog = FogId(*self.key.public().as_bytes());
-        let directory = Directory::new(fog, self.test, self.serial, now, self.shared_random(now), entries).with_clients(clients);
+        let directory = Directory::new(fog, self.test, self.serial, now, self.shared_random(now), entries)
+            .with_clients(clients)
+            .with_federated(self.federated.clone());
         let bytes = directory.seal(&self.key)?;
         let signed = Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) };
         self.current = Some((signed.clone(), clock));

@@ -14,6 +14,7 @@ mod api;
 mod availability;
 mod decide;
 mod directory;
+mod federation;
 mod look;
 mod mixes;
 mod place;
@@ -27,4 +28,5 @@ mod session;
 mod start;
 mod world;
 
+pub use federation::{AskPeerError, PeerView};
 pub use start::{Allocator, AllocatorConfig, StartError};

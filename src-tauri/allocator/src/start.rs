@@ -3,6 +3,7 @@
 use crate::{
     act::Actor,
     directory::{Signed, Signer},
+    federation::{self, AskPeerError, Federation, PeerView},
     registry::Registry,
     roles::to_bits,
     session,
@@ -10,9 +11,11 @@ use crate::{
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
-use fogbank_wire::{Enrol, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode};
+use fogbank_wire::{
+    Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode,
+};
 use iroh::{
-    SecretKey,
+    Endpoint, SecretKey,
     endpoint::{Connection, SendStream},
 };
 use std::{
@@ -75,6 +78,9 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) signer: Mutex<Signer>,
+    /// Serial of the directory that was made last, once it is kept.
+    pub(crate) signed: watch::Sender<u64>,
+    pub(crate) federation: Federation,
     /// Something happened: look again.
     pub(crate) wake: Notify,
     pub(crate) started: Instant,
@@ -136,11 +142,14 @@ impl Allocator {
             store,
             registry: Registry::default(),
             signer: Mutex::new(signer),
+            signed: watch::Sender::new(0),
+            federation: Federation::default(),
             wake: Notify::new(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             ready: watch::Sender::new(false),
         });
+        federation::load(&shared).await.map_err(StartError::Store)?;
         let acting = tokio::spawn(Actor::new(shared.clone()).run());
         let allocator = Self { shared, acting: Arc::new(Mutex::new(Some(acting))) };
         let mut ready = allocator.shared.ready.subscribe();
@@ -161,6 +170,50 @@ impl Allocator {
         session::run(self.shared.clone(), connection, enrol, reply).await;
     }
 
+    /// Begins to dial federated fogs' allocators from the fog's endpoint.
+    pub fn federate_from(&self, endpoint: Endpoint) {
+        federation::dial_from(&self.shared, endpoint);
+    }
+
+    /// Runs a connection of another fog's allocator to its end.
+    pub async fn accept_peer(&self, connection: Connection, reply: SendStream) {
+        federation::accept(self.shared.clone(), connection, reply).await;
+    }
+
+    /// Names a fog to federate with. It counts once it names this one too.
+    ///
+    /// # Errors
+    /// When it is this fog or none, when there are too many, or when it can't be kept.
+    pub async fn federate(&self, address: PeerAddress) -> Result<(), Refusal> {
+        federation::federate(&self.shared, address).await
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When it is not named, or that can't be kept.
+    pub async fn end_federation(&self, fog: &FogId) -> Result<(), Refusal> {
+        federation::end(&self.shared, fog).await
+    }
+
+    /// The fogs that are named, sorted by id.
+    pub fn federation(&self) -> Vec<PeerView> {
+        self.shared.federation.views()
+    }
+
+    /// Asks a federated fog's allocator.
+    ///
+    /// # Errors
+    /// When it is not named, not connected, or does not answer by the deadline.
+    pub async fn ask_peer(
+        &self,
+        fog: &FogId,
+        request: &FederateRequest,
+        deadline: Duration,
+    ) -> Result<FederateReply, AskPeerError> {
+        self.shared.federation.ask(fog, request, deadline).await
+    }
+
     /// An invite that needs nobody's leave: for the node that coordinates the fog, and for administrators.
     ///
     /// # Errors
@@ -172,6 +225,7 @@ impl Allocator {
     /// Ends it. Members see it go and wait for it; nothing is lost.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
+        self.shared.federation.end();
         let acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(acting) = acting {
             let _ = acting.await;

@@ -27,10 +27,13 @@ use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, fmt};
 
 /// Version of the format.
-pub const DIRECTORY_VERSION: u16 = 3;
+pub const DIRECTORY_VERSION: u16 = 4;
 /// Mixes in a directory at most: at 800 bytes each, most of them packet keys, it fits one frame. A mix keeps 256 links, so that larger nets
 /// than a few hundred mixes need a topology of their own before this bound is met.
 pub const MAX_MIXES: usize = 4_000;
+/// Fogs that a fog may name besides itself: every node keeps the directories of all, 16 of about a megabyte, and links lead to the mixes of
+/// all.
+pub const MAX_FEDERATED: usize = 15;
 /// On how many mixes each descriptor lies: it is found as long as one of them is up.
 pub const DESCRIPTOR_COPIES: usize = 6;
 /// How old a directory may be before nothing new is opened by it: as long as it has packet keys for. The allocator signs a new one at each
@@ -40,7 +43,7 @@ pub const DIRECTORY_LIFE: DurationMs = DurationMs(KEYS_AHEAD as i64 * EPOCH_LIFE
 pub const CLOCK_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
 
 /// What a fog signs a directory as.
-pub const CONTEXT: &str = "fogbank directory 3";
+pub const CONTEXT: &str = "fogbank directory 4";
 
 /// What a fog's allocator says about its mixes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +65,8 @@ pub struct Directory {
     /// Clients that are connected to mixes, of visitors and of hosts, by the mixes' own counts: 0 or a power of two, rounded down, so that it
     /// tells little of who comes and goes. An estimate for the privacy meter; nothing is decided by it.
     pub clients: u32,
+    /// Fogs with which it wants to be one network, sorted, without itself. What one fog says alone does nothing: the other must name it too.
+    pub federated: Vec<FogId>,
     /// The mixes that were seen alive, sorted by id.
     pub mixes: Vec<MixEntry>,
     /// How often each and those before it are chosen, in the order of `mixes`.
@@ -69,8 +74,12 @@ pub struct Directory {
     sums: Vec<f64>,
 }
 
-/// A directory as it travels.
-pub type SignedDirectory = Signed<Directory>;
+/// A directory as it travels: the fog that it claims to be of, and that fog's statement.
+#[derive(Debug, Serialize, Deserialize)]
+struct SignedDirectory {
+    fog: FogId,
+    statement: Signed<Directory>,
+}
 
 /// Why bytes are no directory of this fog.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +155,29 @@ impl Directory {
         mixes.dedup_by_key(|m| m.id);
         let expires = made.plus(DIRECTORY_LIFE);
         let sums = weight::sums(&mixes, made);
-        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, clients: 0, mixes, sums }
+        Self {
+            version: DIRECTORY_VERSION,
+            serial,
+            fog,
+            test,
+            made,
+            expires,
+            shared_random,
+            clients: 0,
+            federated: Vec::new(),
+            mixes,
+            sums,
+        }
+    }
+
+    /// The same, naming these fogs: without itself, each once, no more than [`MAX_FEDERATED`].
+    #[must_use]
+    pub fn with_federated(self, mut fogs: Vec<FogId>) -> Self {
+        fogs.retain(|fog| *fog != self.fog);
+        fogs.sort_unstable();
+        fogs.dedup();
+        fogs.truncate(MAX_FEDERATED);
+        Self { federated: fogs, ..self }
     }
 
     /// The same with a count of clients, rounded down to a power of two.
@@ -159,7 +190,16 @@ impl Directory {
     /// # Errors
     /// When it is larger than a frame.
     pub fn seal(&self, fog: &SecretKey) -> Result<Vec<u8>, FrameError> {
-        encode(&Signed::seal(fog, CONTEXT, self)?)
+        encode(&SignedDirectory { fog: self.fog, statement: Signed::seal(fog, CONTEXT, self)? })
+    }
+
+    /// Of which fog these bytes claim to be a directory. Nothing is checked: it says under which key to [`Self::open`] them.
+    ///
+    /// # Errors
+    /// When they are no directory at all.
+    pub fn fog_of(bytes: &[u8]) -> Result<FogId, DirectoryError> {
+        let (fog, _) = postcard::take_from_bytes(bytes).map_err(|e| DirectoryError::Malformed(FrameError::Malformed(e)))?;
+        Ok(fog)
     }
 
     /// The directory in these bytes, when this fog signed it and it keeps the rules. Whether it is fresh, see [`Self::fresh`].
@@ -167,9 +207,12 @@ impl Directory {
     /// # Errors
     /// When it is not so.
     pub fn open(bytes: &[u8], fog: &FogId) -> Result<Self, DirectoryError> {
-        let signed: SignedDirectory = decode(bytes).map_err(DirectoryError::Malformed)?;
+        let SignedDirectory { fog: claimed, statement } = decode(bytes).map_err(DirectoryError::Malformed)?;
+        if claimed != *fog {
+            return Err(DirectoryError::Rule("it is of another fog"));
+        }
         let key = PublicKey::from_bytes(&fog.0).map_err(|_| DirectoryError::NotTheFogs(SignedError::Signature))?;
-        let mut directory = signed.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
+        let mut directory = statement.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
         if directory.version != DIRECTORY_VERSION {
             return Err(DirectoryError::Version { theirs: directory.version });
         }
@@ -188,8 +231,14 @@ impl Directory {
         if self.mixes.len() > MAX_MIXES {
             return Err("it has too many mixes");
         }
-        if self.expires <= self.made {
-            return Err("it ends before it begins");
+        if self.expires <= self.made || self.expires > self.made.plus(DIRECTORY_LIFE) {
+            return Err("it ends before it begins, or long after its packet keys do");
+        }
+        if self.federated.len() > MAX_FEDERATED {
+            return Err("it names too many fogs");
+        }
+        if !self.federated.is_sorted_by(|a, b| a < b) || self.federated.contains(fog) {
+            return Err("the fogs that it names are not sorted, or one is named twice, or it names itself");
         }
         if !self.mixes.is_sorted_by(|a, b| a.id < b.id) {
             return Err("its mixes are not sorted, or two have one id");
@@ -319,9 +368,11 @@ pub(crate) mod tests {
         let made = directory(&fog, false, 9);
         let bytes = made.seal(&fog).unwrap();
         assert_eq!(Directory::open(&bytes, &made.fog).unwrap(), made);
-        assert!(matches!(Directory::open(&bytes, &FogId([1; 32])), Err(DirectoryError::NotTheFogs(_))));
+        assert_eq!(Directory::fog_of(&bytes).unwrap(), made.fog);
+        assert!(matches!(Directory::open(&bytes, &FogId([1; 32])), Err(DirectoryError::Rule(_))));
         let stranger = SecretKey::generate();
-        assert!(Directory::open(&made.seal(&stranger).unwrap(), &made.fog).is_err());
+        let forged = Directory::open(&made.seal(&stranger).unwrap(), &made.fog);
+        assert!(matches!(forged, Err(DirectoryError::NotTheFogs(_))));
     }
 
     #[test]
@@ -337,7 +388,12 @@ pub(crate) mod tests {
         let mut other = good.clone();
         other.fog = FogId([1; 32]);
         let exact = Directory { clients: 3, ..good.clone() };
-        for bad in [doubled, renamed, timeless, other, exact] {
+        let eternal = Directory { expires: good.made.plus(DurationMs(DIRECTORY_LIFE.0 + 1)), ..good.clone() };
+        let [low, high] = [FogId([1; 32]), FogId([254; 32])];
+        let federated = |fogs: Vec<FogId>| Directory { federated: fogs, ..good.clone() };
+        let (unsorted, twice, itself) = (federated(vec![high, low]), federated(vec![low, low]), federated(vec![good.fog]));
+        let many = federated((0..=MAX_FEDERATED as u8).map(|i| FogId([i; 32])).collect());
+        for bad in [doubled, renamed, timeless, other, exact, eternal, unsorted, twice, itself, many] {
             let opened = Directory::open(&bad.seal(&fog).unwrap(), &good.fog);
             assert!(matches!(opened, Err(DirectoryError::Rule(_))), "{opened:?}");
         }
@@ -346,6 +402,17 @@ pub(crate) mod tests {
         assert!(Directory::open(&many_keys.seal(&fog).unwrap(), &good.fog).is_err());
         let newer = Directory { version: 9, ..good.clone() };
         assert!(matches!(Directory::open(&newer.seal(&fog).unwrap(), &good.fog), Err(DirectoryError::Version { theirs: 9 })));
+    }
+
+    #[test]
+    fn names_others_once_and_in_order() {
+        let fog = SecretKey::generate();
+        let made = directory(&fog, true, 4);
+        let named = (0..40).map(|i| FogId([40 - i % 20; 32])).chain([made.fog]).collect();
+        let made = made.with_federated(named);
+        assert_eq!(made.federated.len(), MAX_FEDERATED);
+        let opened = Directory::open(&made.seal(&fog).unwrap(), &made.fog).unwrap();
+        assert_eq!(opened.federated, made.federated);
     }
 
     #[test]

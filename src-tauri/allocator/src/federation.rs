@@ -1,0 +1,478 @@
+//! Other fogs' allocators: which ones the operator named, the connection that is kept to each, and what is said on it.
+//!
+//! ```text
+//! named here → dialled from the fog's endpoint (or it dials us) → own directory out, its directory in → to all members
+//! ```
+//!
+//! Invariants: nobody is let in and nothing taken but from a fog that is named here, which its connection proves to be; a peer gives only
+//! its own fog's directory, and no more of it than [`pace`] allows; connections, requests and bytes of a peer are bounded, so that a
+//! hostile one costs little until the operator ends the federation.
+//! Deliberately absent: who counts and whose mixes are used (betanet's `directory`), and finding peers: the operator names their addresses.
+
+use crate::start::{Shared, now};
+use fogbank_betanet::directory::{Directory, MAX_FEDERATED};
+use fogbank_model::{FogId, UnixMs};
+use fogbank_store::StoreError;
+use fogbank_wire::{
+    ALPN, CallError, FederateReply, FederateRequest, Greeting, MAX_FRAME_BYTES, PeerAddress, Purpose, Refusal, RefusalKind, call,
+    decode, encode, greet, read_frame, write_frame,
+};
+use iroh::{
+    Endpoint, EndpointAddr, PublicKey,
+    endpoint::{Connection, RecvStream, SendStream, VarInt},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+/// Under which name the peers are kept.
+const PEERS: &str = "federated fogs";
+/// First pause before a peer is dialled again; doubled each time up to [`LONGEST_PAUSE`], with as much jitter again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// An operator who has just named us there, or a peer that came back, is met within two minutes; most peers dial us first.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A connection attempt that takes longer has failed.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Connections to one peer: both may have dialled at once. A third ends the oldest.
+const MAX_CONNECTIONS: usize = 2;
+/// Requests of one peer under way at once: a directory, and what follows from it.
+const MAX_REQUESTS: usize = 4;
+/// A peer sends a whole request within this: the largest directory at three megabits a second.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// A peer is told of a new directory this often at most: twice what it takes, so that an honest one is never refused for haste.
+const PUSH_PAUSE: Duration = Duration::from_secs(4);
+/// A peer's directory is taken this often at most…
+const TAKE_PAUSE: Duration = Duration::from_secs(2);
+/// …and no faster than this on average: each goes on to every member. The largest is taken once in two minutes, one of a hundred mixes as
+/// often as any.
+const TAKE_BYTES_S: u64 = 32 << 10;
+
+/// How long after one of this length the next directory of the same peer is taken.
+fn pace(bytes: usize) -> Duration {
+    TAKE_PAUSE.max(Duration::from_millis((bytes as u64).saturating_mul(1_000) / TAKE_BYTES_S))
+}
+
+/// Why a peer gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskPeerError {
+    /// The operator has not named it.
+    #[error("this fog is not federated with that one")]
+    NotNamed,
+    /// No connection just now.
+    #[error("its allocator is not connected: {0}")]
+    Away(String),
+    /// No answer in time.
+    #[error("its allocator does not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The connection broke, or the answer is none.
+    #[error(transparent)]
+    Call(CallError),
+}
+
+/// A peer as the operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerView {
+    /// Where it was said to be.
+    pub address: PeerAddress,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Why not; empty when it is.
+    pub why: String,
+    /// When its directory came last.
+    pub heard: Option<UnixMs>,
+    /// Its directory as it came last.
+    pub directory: Option<Arc<Directory>>,
+}
+
+/// One fog that is named here.
+struct Peer {
+    address: PeerAddress,
+    connections: Vec<Connection>,
+    why: String,
+    heard: Option<UnixMs>,
+    /// When its next directory may come.
+    next: Instant,
+    directory: Option<(Arc<Directory>, Arc<Vec<u8>>)>,
+    keeping: Option<JoinHandle<()>>,
+    /// It connected by itself.
+    came: Arc<Notify>,
+}
+
+impl Peer {
+    fn new(address: PeerAddress) -> Self {
+        Self {
+            address,
+            connections: Vec::new(),
+            why: "not dialled yet".to_owned(),
+            heard: None,
+            next: Instant::now(),
+            directory: None,
+            keeping: None,
+            came: Arc::default(),
+        }
+    }
+
+    /// The newest connection that stands.
+    fn connection(&self) -> Option<&Connection> {
+        self.connections.iter().rev().find(|c| c.close_reason().is_none())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(keeping) = self.keeping.take() {
+            keeping.abort();
+        }
+        for connection in &self.connections {
+            connection.close(VarInt::from_u32(0), b"not federated any more");
+        }
+    }
+}
+
+/// All that are named.
+#[derive(Default)]
+pub(crate) struct Federation {
+    peers: Mutex<BTreeMap<FogId, Peer>>,
+    /// From where peers are dialled.
+    endpoint: OnceLock<Endpoint>,
+}
+
+impl Federation {
+    fn peers<T>(&self, act: impl FnOnce(&mut BTreeMap<FogId, Peer>) -> T) -> T {
+        act(&mut self.peers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn peer<T>(&self, fog: &FogId, act: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+        self.peers(|peers| peers.get_mut(fog).map(act))
+    }
+
+    pub(crate) fn fogs(&self) -> Vec<FogId> {
+        self.peers(|peers| peers.keys().copied().collect())
+    }
+
+    pub(crate) fn views(&self) -> Vec<PeerView> {
+        let view = |peer: &Peer| {
+            let connected = peer.connection().is_some();
+            PeerView {
+                address: peer.address.clone(),
+                connected,
+                why: if connected { String::new() } else { peer.why.clone() },
+                heard: peer.heard,
+                directory: peer.directory.as_ref().map(|(directory, _)| directory.clone()),
+            }
+        };
+        self.peers(|peers| peers.values().map(view).collect())
+    }
+
+    /// Asks a peer, and waits for its answer until the deadline.
+    pub(crate) async fn ask(
+        &self,
+        fog: &FogId,
+        request: &FederateRequest,
+        deadline: Duration,
+    ) -> Result<FederateReply, AskPeerError> {
+        let found = self.peer(fog, |peer| peer.connection().cloned().ok_or_else(|| AskPeerError::Away(peer.why.clone())));
+        let connection = found.ok_or(AskPeerError::NotNamed)??;
+        match timeout(deadline, call(&connection, request)).await {
+            Ok(answer) => answer.map_err(AskPeerError::Call),
+            Err(_) => Err(AskPeerError::TimedOut(deadline)),
+        }
+    }
+
+    /// Ends all connections.
+    pub(crate) fn end(&self) {
+        self.peers(BTreeMap::clear);
+    }
+}
+
+/// Takes up the peers that the store keeps, without dialling them yet.
+pub(crate) async fn load(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let kept = shared.store.meta(PEERS).await?.and_then(|bytes| decode::<Vec<PeerAddress>>(&bytes).ok()).unwrap_or_default();
+    let mut peers = BTreeMap::new();
+    for address in kept.into_iter().filter(PeerAddress::is_sound).take(MAX_FEDERATED) {
+        let mut peer = Peer::new(address);
+        let bytes = shared.store.meta(&kept_as(&peer.address.fog)).await?.unwrap_or_default();
+        if let Ok(directory) = Directory::open(&bytes, &peer.address.fog) {
+            peer.directory = Some((Arc::new(directory), Arc::new(bytes)));
+        }
+        peers.insert(peer.address.fog, peer);
+    }
+    shared.federation.peers(|all| *all = peers);
+    named(shared);
+    Ok(())
+}
+
+/// Under which name a peer's directory is kept.
+fn kept_as(fog: &FogId) -> String {
+    format!("directory of {fog}")
+}
+
+/// The next directory says whom we name.
+fn named(shared: &Shared) {
+    let fogs = shared.federation.fogs();
+    shared.signer.lock().unwrap_or_else(PoisonError::into_inner).federate(fogs);
+    shared.wake.notify_one();
+}
+
+/// Begins to dial the peers from the fog's endpoint.
+pub(crate) fn dial_from(shared: &Arc<Shared>, endpoint: Endpoint) {
+    if shared.federation.endpoint.set(endpoint).is_err() {
+        return;
+    }
+    for fog in shared.federation.fogs() {
+        keep(shared, fog);
+    }
+}
+
+fn keep(shared: &Arc<Shared>, fog: FogId) {
+    if let Some(endpoint) = shared.federation.endpoint.get() {
+        let keeping = tokio::spawn(keep_up(Arc::downgrade(shared), endpoint.clone(), fog));
+        if let Some(Some(old)) = shared.federation.peer(&fog, |peer| peer.keeping.replace(keeping)) {
+            old.abort();
+        }
+    }
+}
+
+/// The operator names a fog, or says anew where it is.
+pub(crate) async fn federate(shared: &Arc<Shared>, address: PeerAddress) -> Result<(), Refusal> {
+    let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
+    let fog = address.fog;
+    if fog == shared.fog() {
+        return Err(invalid("this is the address of this very fog: the other one's is needed".to_owned()));
+    }
+    if !address.is_sound() || PublicKey::from_bytes(&fog.0).is_err() {
+        return Err(invalid("this names no fog that could be reached".to_owned()));
+    }
+    let added = shared.federation.peers(|peers| {
+        if peers.len() >= MAX_FEDERATED && !peers.contains_key(&fog) {
+            return false;
+        }
+        match peers.get_mut(&fog) {
+            Some(known) => known.address = address,
+            None => drop(peers.insert(fog, Peer::new(address))),
+        }
+        true
+    });
+    if !added {
+        return Err(invalid(format!("this fog is federated with {MAX_FEDERATED} others, and takes no more: end one of them")));
+    }
+    store(shared).await?;
+    named(shared);
+    keep(shared, fog);
+    Ok(())
+}
+
+/// The operator ends it. Members leave the fog's mixes with the next directory.
+pub(crate) async fn end(shared: &Arc<Shared>, fog: &FogId) -> Result<(), Refusal> {
+    if shared.federation.peers(|peers| peers.remove(fog)).is_none() {
+        return Err(Refusal::new(RefusalKind::NotFound, "this fog is not federated with that one"));
+    }
+    named(shared);
+    store(shared).await?;
+    let forgotten = shared.store.set_meta(&kept_as(fog), &[]).await;
+    forgotten.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
+}
+
+async fn store(shared: &Shared) -> Result<(), Refusal> {
+    let failed = |words: String| Refusal::new(RefusalKind::Failed, words);
+    let addresses: Vec<PeerAddress> = shared.federation.peers(|peers| peers.values().map(|p| p.address.clone()).collect());
+    let bytes = encode(&addresses).map_err(|error| failed(error.to_string()))?;
+    shared.store.set_meta(PEERS, &bytes).await.map_err(|error| failed(error.to_string()))
+}
+
+/// Keeps a connection to a peer, and tells it of our directory, for as long as it is named.
+async fn keep_up(shared: std::sync::Weak<Shared>, endpoint: Endpoint, fog: FogId) {
+    let mut pause = FIRST_PAUSE;
+    let mut pushed: Option<Instant> = None;
+    loop {
+        let Some(shared) = shared.upgrade() else { return };
+        let state = |peer: &mut Peer| (peer.connection().cloned(), peer.address.clone(), peer.came.clone());
+        let Some((connection, address, came)) = shared.federation.peer(&fog, state) else { return };
+        let began = Instant::now();
+        match connection {
+            Some(connection) => tell(&shared, &fog, &connection, &mut pushed).await,
+            None => match dial(&endpoint, &address).await {
+                Ok(connection) => {
+                    tracing::info!(fog = fog.short(), "connected to a federated fog's allocator");
+                    if let Some(old) = arrived(&shared, &fog, connection.clone()) {
+                        old.close(VarInt::from_u32(0), b"connected anew");
+                    }
+                    tokio::spawn(serve(shared.clone(), connection, fog));
+                    continue;
+                }
+                Err(error) => drop(shared.federation.peer(&fog, |peer| peer.why = error.to_string())),
+            },
+        }
+        // One that lets us in and ends it at once is not dialled in a loop.
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        drop(shared);
+        tokio::select! {
+            () = sleep(pause.mul_f64(1.0 + rand::random::<f64>())) => {}
+            () = came.notified() => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn dial(endpoint: &Endpoint, address: &PeerAddress) -> Result<Connection, CallError> {
+    let broken = |error: String| CallError::Frame(fogbank_wire::FrameError::Broken(std::io::Error::other(error)));
+    let id = PublicKey::from_bytes(&address.fog.0).map_err(|error| broken(error.to_string()))?;
+    let to = address.addrs.iter().fold(EndpointAddr::new(id), |to, addr| to.with_ip_addr(*addr));
+    let connecting = timeout(CONNECT_DEADLINE, endpoint.connect(to, ALPN)).await;
+    let connection = connecting.map_err(|_| CallError::TimedOut(CONNECT_DEADLINE))?.map_err(|error| broken(error.to_string()))?;
+    match greet(&connection, Purpose::Federate).await {
+        Ok(_) => Ok(connection),
+        Err(error) => {
+            connection.close(VarInt::from_u32(1), b"hello failed");
+            Err(error)
+        }
+    }
+}
+
+/// Notes a connection; returns one that is one too many, or the new one when the peer is not named (any more).
+fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> Option<Connection> {
+    let kept = shared.federation.peer(fog, |peer| {
+        peer.connections.retain(|c| c.close_reason().is_none());
+        peer.connections.push(connection.clone());
+        peer.why = "the connection ended".to_owned();
+        peer.came.notify_one();
+        (peer.connections.len() > MAX_CONNECTIONS).then(|| peer.connections.remove(0))
+    });
+    kept.unwrap_or(Some(connection))
+}
+
+/// Tells the peer of our directory now and whenever it changes, until the connection ends.
+async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed: &mut Option<Instant>) {
+    let mut signed = shared.signed.subscribe();
+    let mut told = 0;
+    loop {
+        let newest = shared.directory().filter(|d| d.directory.serial > told);
+        let until = pushed.map_or(Duration::ZERO, |at| PUSH_PAUSE.saturating_sub(at.elapsed()));
+        tokio::select! {
+            _ = connection.closed() => return,
+            () = shared.stop.cancelled() => return,
+            () = sleep(until), if newest.is_some() => {}
+            changed = signed.changed(), if newest.is_none() => if changed.is_err() { return } else { continue },
+        }
+        let Some(newest) = newest else { continue };
+        *pushed = Some(Instant::now());
+        let request = FederateRequest::Directory(newest.bytes.as_ref().clone());
+        match timeout(REQUEST_DEADLINE, call(connection, &request)).await {
+            Ok(Ok(FederateReply::Done)) => told = newest.directory.serial,
+            Ok(Ok(FederateReply::Refused(refusal))) => {
+                tracing::debug!(%refusal, fog = fog.short(), "a peer took no directory yet")
+            }
+            Ok(Err(error)) => tracing::debug!(%error, fog = fog.short(), "a peer took no directory"),
+            Err(_) => tracing::debug!(fog = fog.short(), "a peer does not take a directory in time"),
+        }
+    }
+}
+
+/// Runs a connection that another allocator opened to its end, or turns it away.
+pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, mut reply: SendStream) {
+    let fog = FogId(*connection.remote_id().as_bytes());
+    if shared.federation.peer(&fog, |_| ()).is_none() {
+        let words = "this fog's operator has not named yours: both sides federate, each with the other's peer address";
+        let _ = write_frame(&mut reply, &Greeting::Refused(Refusal::new(RefusalKind::NotGranted, words))).await;
+        let _ = reply.finish();
+        let _ = timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
+        return;
+    }
+    if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_err() || reply.finish().is_err() {
+        return;
+    }
+    tracing::info!(fog = fog.short(), "a federated fog's allocator connected");
+    if let Some(old) = arrived(&shared, &fog, connection.clone()) {
+        old.close(VarInt::from_u32(0), b"connected anew");
+    }
+    serve(shared, connection, fog).await;
+}
+
+/// Answers a peer's requests until the connection ends.
+async fn serve(shared: Arc<Shared>, connection: Connection, fog: FogId) {
+    let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept_bi() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        let Ok((mut send, recv)) = accepted else { return };
+        match slots.clone().try_acquire_owned() {
+            Ok(slot) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    let _slot = slot;
+                    answer(&shared, fog, send, recv).await;
+                });
+            }
+            Err(_) => {
+                let busy = FederateReply::Refused(Refusal::new(RefusalKind::Busy, "too many requests at once"));
+                let _ = write_frame(&mut send, &busy).await;
+                let _ = send.finish();
+            }
+        }
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, fog: FogId, mut send: SendStream, mut recv: RecvStream) {
+    let reply = match timeout(REQUEST_DEADLINE, read_frame::<FederateRequest>(&mut recv, MAX_FRAME_BYTES)).await {
+        Ok(Ok(FederateRequest::Directory(bytes))) => match take(shared, &fog, bytes).await {
+            Ok(()) => FederateReply::Done,
+            Err(refusal) => FederateReply::Refused(refusal),
+        },
+        Ok(Err(error)) => FederateReply::Refused(Refusal::new(RefusalKind::Invalid, error.to_string())),
+        Err(_) => return,
+    };
+    if let Err(error) = write_frame(&mut send, &reply).await {
+        tracing::debug!(%error, "an answer was not taken");
+    }
+    let _ = send.finish();
+}
+
+/// A peer's directory came from that peer.
+async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), Refusal> {
+    let clock = Instant::now();
+    let busy = || Refusal::new(RefusalKind::Busy, "your directory changes too quickly: later");
+    let in_time = shared.federation.peer(fog, |peer| {
+        let in_time = clock >= peer.next;
+        if in_time {
+            // Taken or not: what is wrong costs as much as what is right.
+            peer.next = clock + pace(bytes.len());
+        }
+        in_time
+    });
+    if !in_time.unwrap_or(false) {
+        return Err(busy());
+    }
+    let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
+    let directory = Directory::open(&bytes, fog).map_err(|error| invalid(error.to_string()))?;
+    if !directory.fresh(now()) {
+        return Err(invalid("the directory has expired, or comes from the future: set the clocks right".to_owned()));
+    }
+    let fresh = (Arc::new(directory), Arc::new(bytes));
+    let news = shared.federation.peer(fog, |peer| {
+        peer.heard = Some(now());
+        let newer = peer.directory.as_ref().is_none_or(|(known, _)| known.serial < fresh.0.serial);
+        if newer {
+            peer.directory = Some(fresh.clone());
+        }
+        newer
+    });
+    if news != Some(true) {
+        return Ok(());
+    }
+    let kept = shared.store.set_meta(&kept_as(fog), &fresh.1).await;
+    kept.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
+    tracing::info!(fog = fog.short(), mixes = fresh.0.mixes.len(), serial = fresh.0.serial, "a federated fog's directory came");
+    shared.wake.notify_one();
+    Ok(())
+}
