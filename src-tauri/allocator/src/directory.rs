@@ -47,6 +47,8 @@ pub(crate) struct Due {
     pub(crate) entries: Vec<MixEntry>,
     /// Clients connected to them.
     pub(crate) clients: u32,
+    /// Whether it names other fogs than the last one.
+    pub(crate) named: bool,
     /// The mixes' history as it is to be kept, when that has changed.
     pub(crate) history: Option<MixHistory>,
 }
@@ -104,9 +106,13 @@ impl Signer {
             let before = &current.directory.mixes;
             let alike = before.len() == entries.len() && before.iter().zip(&entries).all(|(a, b)| a.same_mix(b));
             let alike = alike && current.directory.federated == self.federated;
-            alike && current.directory.shared_random == self.shared_random(now) && clock.duration_since(*at) < RENEW
+            alike
+                && current.directory.shared_random == self.shared_random(now)
+                && clock.duration_since(*at) < RENEW
+                && current.directory.fresh(now)
         });
-        (!same).then(|| Due { entries, clients, history: news.then(|| self.history.clone()) })
+        let named = self.current.as_ref().is_none_or(|(current, _)| current.directory.federated != self.federated);
+        (!same).then(|| Due { entries, clients, named, history: news.then(|| self.history.clone()) })
     }
 
     /// Signs a new one, which is the current one from then on.

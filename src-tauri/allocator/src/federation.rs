@@ -9,7 +9,10 @@
 //! hostile one costs little until the operator ends the federation.
 //! Deliberately absent: who counts and whose mixes are used (betanet's `directory`), and finding peers: the operator names their addresses.
 
-use crate::start::{Shared, now};
+use crate::{
+    act::hand_after,
+    start::{Shared, now},
+};
 use fogbank_betanet::directory::{Directory, MAX_FEDERATED};
 use fogbank_model::{FogId, UnixMs};
 use fogbank_store::StoreError;
@@ -85,8 +88,12 @@ pub struct PeerView {
     pub connected: bool,
     /// Why not; empty when it is.
     pub why: String,
-    /// When its directory came last.
+    /// When its directory came last, since the start.
     pub heard: Option<UnixMs>,
+    /// Whether its mixes are used here: each names the other, its directory holds, and both are of one kind.
+    pub counts: bool,
+    /// Whether its mixes are drawn, not only found: among all that count, it is of those that know each other.
+    pub drawn: bool,
     /// Its directory as it came last.
     pub directory: Option<Arc<Directory>>,
 }
@@ -157,18 +164,26 @@ impl Federation {
         self.peers(|peers| peers.keys().copied().collect())
     }
 
-    pub(crate) fn views(&self) -> Vec<PeerView> {
+    pub(crate) fn views(&self, merged: Option<&Directory>) -> Vec<PeerView> {
         let view = |peer: &Peer| {
+            let fog = &peer.address.fog;
             let connected = peer.connection().is_some();
             PeerView {
                 address: peer.address.clone(),
                 connected,
                 why: if connected { String::new() } else { peer.why.clone() },
                 heard: peer.heard,
+                counts: merged.is_some_and(|m| m.counts(fog)),
+                drawn: merged.is_some_and(|m| m.draws_from(fog)),
                 directory: peer.directory.as_ref().map(|(directory, _)| directory.clone()),
             }
         };
         self.peers(|peers| peers.values().map(view).collect())
+    }
+
+    /// Directories of named fogs as they came last.
+    pub(crate) fn signed(&self) -> Vec<Arc<Vec<u8>>> {
+        self.peers(|peers| peers.values().filter_map(|p| p.directory.as_ref()).map(|(_, signed)| signed.clone()).collect())
     }
 
     /// Asks a peer, and waits for its answer until the deadline.
@@ -205,6 +220,10 @@ pub(crate) async fn load(shared: &Arc<Shared>) -> Result<(), StoreError> {
         peers.insert(peer.address.fog, peer);
     }
     shared.federation.peers(|all| *all = peers);
+    if let Some(own) = shared.directory() {
+        shared.learn(&own.bytes);
+    }
+    shared.federation.signed().iter().for_each(|bytes| shared.learn(bytes));
     named(shared);
     Ok(())
 }
@@ -473,6 +492,11 @@ async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), R
     let kept = shared.store.set_meta(&kept_as(fog), &fresh.1).await;
     kept.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
     tracing::info!(fog = fog.short(), mixes = fresh.0.mixes.len(), serial = fresh.0.serial, "a federated fog's directory came");
+    shared.learn(&fresh.1);
+    let own = shared.directory().map(|signed| signed.bytes);
+    for member in shared.registry.snapshot(clock).here.into_values() {
+        hand_after(member, own.clone(), fresh.1.clone());
+    }
     shared.wake.notify_one();
     Ok(())
 }

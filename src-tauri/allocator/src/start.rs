@@ -8,6 +8,7 @@ use crate::{
     roles::to_bits,
     session,
 };
+use fogbank_betanet::directory::{Directory, DirectoryHub};
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     /// Serial of the directory that was made last, once it is kept.
     pub(crate) signed: watch::Sender<u64>,
     pub(crate) federation: Federation,
+    /// The own directory and those of federated fogs, as members merge them.
+    pub(crate) hub: DirectoryHub,
     /// Something happened: look again.
     pub(crate) wake: Notify,
     pub(crate) started: Instant,
@@ -97,6 +100,18 @@ impl Shared {
     /// The allocator started only just now: who is not here yet may still come.
     pub(crate) fn settling(&self) -> bool {
         self.started.elapsed() < COME_BACK
+    }
+
+    /// The directory as it is in use: with the mixes of federated fogs that count.
+    pub(crate) fn merged(&self) -> Option<Arc<Directory>> {
+        self.hub.current().map(|known| known.directory)
+    }
+
+    /// Takes up a directory of its own or of a named fog.
+    pub(crate) fn learn(&self, bytes: &[u8]) {
+        if let Err(error) = self.hub.learn(&self.fog(), bytes.to_vec(), now()) {
+            tracing::debug!(%error, "a directory does not count (yet)");
+        }
     }
 
     pub(crate) fn directory(&self) -> Option<Signed> {
@@ -144,6 +159,7 @@ impl Allocator {
             signer: Mutex::new(signer),
             signed: watch::Sender::new(0),
             federation: Federation::default(),
+            hub: DirectoryHub::new(),
             wake: Notify::new(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -198,7 +214,7 @@ impl Allocator {
 
     /// The fogs that are named, sorted by id.
     pub fn federation(&self) -> Vec<PeerView> {
-        self.shared.federation.views()
+        self.shared.federation.views(self.shared.merged().as_deref())
     }
 
     /// Asks a federated fog's allocator.

@@ -154,6 +154,18 @@ pub(crate) enum Command {
     Devices,
     /// Show the mix network as this node sees it.
     Network,
+    /// Show the fogs with which the one that this node coordinates is federated, and the line by which others name it.
+    Federation,
+    /// Make one network with another fog, whose operator names this one too: each can open the other's sites, and their mixes stand together.
+    /// Name only fogs whose operators you trust not to fill their list of mixes with their own.
+    Federate {
+        /// The line that `federation` prints there: fogpeer://…
+        #[arg(required_unless_present = "end", conflicts_with = "end")]
+        peer: Option<String>,
+        /// End it with the fog of this id.
+        #[arg(long, value_name = "FOG")]
+        end: Option<String>,
+    },
     /// End the running node.
     Quit,
 }
@@ -314,6 +326,10 @@ impl Command {
             Self::Delete { id } => ControlRequest::Delete { id: id.clone() },
             Self::Devices => ControlRequest::Devices,
             Self::Network => ControlRequest::Network,
+            Self::Federation => ControlRequest::Federation,
+            Self::Federate { end: Some(fog), .. } => ControlRequest::EndFederation { fog: fog.clone() },
+            Self::Federate { peer: Some(peer), .. } => ControlRequest::Federate { peer: peer.clone() },
+            Self::Federate { peer: None, end: None } => bail!("name a fog, or one to end it with"),
             Self::Quit => ControlRequest::Quit,
         })
     }

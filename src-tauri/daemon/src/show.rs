@@ -1,10 +1,10 @@
 //! Answers in words, for a terminal.
 
 use fogbank_node::control::{
-    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, GradeDto, LevelDto, LevelPrivacyDto, NetworkDto,
-    PrivacyDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto,
+    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, FederationDto, GradeDto, LevelDto, LevelPrivacyDto,
+    NetworkDto, PrivacyDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto,
 };
-use std::fmt::Write;
+use std::{fmt::Write, time::SystemTime};
 
 /// An answer as lines of text.
 pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
@@ -30,6 +30,7 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
             writeln!(out, "{}  {:<9} lends {}  {} instances  {}", d.name, link, amounts(&d.lent), d.instances, d.why)
         }),
         ControlReply::Network(network) => show_network(&mut out, network),
+        ControlReply::Federation(federation) => show_federation(&mut out, federation),
     };
     out
 }
@@ -40,6 +41,8 @@ fn done(request: &ControlRequest) -> &'static str {
         ControlRequest::Join { .. } => "joined",
         ControlRequest::Leave => "left the fog",
         ControlRequest::StartFog { .. } => "the fog is there: fogbankd invite",
+        ControlRequest::Federate { .. } => "named: it counts once that fog names this one too (fogbankd federation)",
+        ControlRequest::EndFederation { .. } => "ended: with the next list of mixes, nothing of that fog is used",
         ControlRequest::Practice => "the practice fog is starting (it gives no privacy)",
         _ => "done",
     }
@@ -95,6 +98,24 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
     }
     for i in &detail.instances {
         writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
+    }
+    Ok(())
+}
+
+fn show_federation(out: &mut String, federation: &FederationDto) -> std::fmt::Result {
+    writeln!(out, "this fog {}", federation.address)?;
+    if federation.fogs.is_empty() {
+        writeln!(out, "federated with none: fogbankd federate fogpeer://…, here and there")?;
+    }
+    for fog in &federation.fogs {
+        let link = if fog.connected { "connected" } else { fog.why.as_str() };
+        writeln!(out, "fog      {}", fog.fog)?;
+        writeln!(out, "         {}", fog.words)?;
+        let list = fog.made_ms.map_or("no list of mixes yet".to_owned(), |made| {
+            let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+            format!("{} mixes, as of {} min ago", fog.mixes, (now_ms - made).max(0) / 60_000)
+        });
+        writeln!(out, "         {list}; its allocator at {}: {link}", fog.address)?;
     }
     Ok(())
 }

@@ -1,19 +1,25 @@
-//! The fog's directory on this device's disk: the last one that came, from wherever, so that browsing goes on after a restart while the
-//! allocator is away, for as long as the directory holds.
+//! The directories on this device's disk: the last ones that came, from wherever, so that browsing goes on after a restart while allocators are
+//! away, for as long as the directories hold. The own fog's, and those of the fogs that it names.
 //!
-//! Invariants: the file is replaced in one step; what is read from it is checked like a stranger's (it is signed by the fog, and must be
-//! fresh), so a damaged or exchanged file is at worst as good as none.
+//! Invariants: each file is replaced in one step; what is read from it is checked like a stranger's (it is signed by its fog, and must be
+//! fresh), so a damaged or exchanged file is at worst as good as none; there are no more files than the hub keeps.
 
 use crate::profile::{Profile, write_private};
-use fogbank_betanet::directory::DirectoryHub;
+use fogbank_betanet::directory::{DirectoryHub, KnownDirectory};
 use fogbank_model::{FogId, UnixMs};
-use std::sync::Arc;
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 use tokio::task::JoinHandle;
 
-/// Where it is kept.
+/// Where the own fog's is kept.
 const FILE: &str = "directory.bin";
+/// Where those of other fogs are, each under its id.
+const OTHERS: &str = "federated";
 
-/// Brings the kept one of a fog back, if it still holds.
+fn of(profile: &Profile, fog: &FogId) -> PathBuf {
+    profile.path(OTHERS).join(format!("{fog}.bin"))
+}
+
+/// Brings the kept ones of a fog and of those that it names back, as far as they still hold.
 pub(crate) fn load(profile: &Profile, hub: &DirectoryHub, fog: &FogId, now: UnixMs) {
     let Ok(bytes) = std::fs::read(profile.path(FILE)) else { return };
     match hub.learn(fog, bytes, now) {
@@ -22,22 +28,55 @@ pub(crate) fn load(profile: &Profile, hub: &DirectoryHub, fog: &FogId, now: Unix
         // Another fog's, after a change of fogs, too.
         Err(error) => tracing::debug!(%error, "the kept list of mixes is of no use"),
     }
+    let named = hub.current().map(|known| known.own().directory.federated.clone()).unwrap_or_default();
+    for other in named {
+        if let Ok(bytes) = std::fs::read(of(profile, &other))
+            && let Err(error) = hub.learn(fog, bytes, now)
+        {
+            tracing::debug!(%error, "a federated fog's kept list of mixes is of no use");
+        }
+    }
 }
 
-/// Keeps it whenever it changes.
+/// Keeps them whenever they change.
 pub(crate) fn keep(profile: Arc<Profile>, hub: &DirectoryHub) -> JoinHandle<()> {
     let mut directories = hub.subscribe();
     tokio::spawn(async move {
+        let mut written: HashMap<FogId, u64> = HashMap::new();
         while directories.changed().await.is_ok() {
             let known = directories.borrow_and_update().clone();
             let Some(known) = known else { continue };
-            let (profile, signed) = (profile.clone(), known.signed);
-            let written = tokio::task::spawn_blocking(move || write_private(&profile.path(FILE), &signed)).await;
-            if let Ok(Err(error)) = written {
-                tracing::warn!(%error, "the list of mixes could not be kept");
+            let (profile, before) = (profile.clone(), std::mem::take(&mut written));
+            match tokio::task::spawn_blocking(move || write(&profile, &known, before)).await {
+                Ok(Ok(now)) => written = now,
+                Ok(Err(error)) => tracing::warn!(%error, "the lists of mixes could not be kept"),
+                Err(_) => {}
             }
         }
     })
+}
+
+/// Writes what is newer than what was written before, and lets go of what is not kept any more; what is written then.
+fn write(profile: &Profile, known: &KnownDirectory, before: HashMap<FogId, u64>) -> io::Result<HashMap<FogId, u64>> {
+    let own = known.own().directory.fog;
+    std::fs::create_dir_all(profile.path(OTHERS))?;
+    for entry in std::fs::read_dir(profile.path(OTHERS))? {
+        let path = entry?.path();
+        let fog = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse::<FogId>().ok());
+        if fog.is_none_or(|fog| fog == own || known.of(&fog).is_none()) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    let mut written = HashMap::new();
+    for kept in known.kept() {
+        let (fog, serial) = (kept.directory.fog, kept.directory.serial);
+        if before.get(&fog) != Some(&serial) {
+            let path = if fog == own { profile.path(FILE) } else { of(profile, &fog) };
+            write_private(&path, &kept.signed)?;
+        }
+        written.insert(fog, serial);
+    }
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -76,5 +115,33 @@ mod tests {
         assert_eq!(serial(&FogId([1; 32]), clock()), None, "another fog's");
         std::fs::write(profile.path(FILE), &bytes[..bytes.len() / 2]).unwrap();
         assert_eq!(serial(&fog, clock()), None, "damaged");
+    }
+
+    #[test]
+    fn those_of_federated_fogs_stay_as_long_as_they_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = Profile::open(folder.path()).unwrap();
+        let keys = [SecretKey::generate(), SecretKey::generate()];
+        let [own, other] = keys.each_ref().map(|key| FogId(*key.public().as_bytes()));
+        let made = |key: &SecretKey, serial, names: Vec<FogId>| {
+            let fog = FogId(*key.public().as_bytes());
+            Directory::new(fog, true, serial, clock(), [0; 32], Vec::new()).with_federated(names).seal(key).unwrap()
+        };
+        let hub = DirectoryHub::new();
+        let learn = |bytes| assert!(hub.learn(&own, bytes, clock()).unwrap());
+        learn(made(&keys[0], 1, vec![other]));
+        learn(made(&keys[1], 5, vec![own]));
+        std::fs::create_dir_all(profile.path(OTHERS)).unwrap();
+        std::fs::write(of(&profile, &FogId([9; 32])), "of a fog of before").unwrap();
+        let written = write(&profile, &hub.current().unwrap(), HashMap::new()).unwrap();
+        assert_eq!(written, HashMap::from([(own, 1), (other, 5)]));
+        assert!(!of(&profile, &FogId([9; 32])).exists());
+        let again = DirectoryHub::new();
+        load(&profile, &again, &own, clock());
+        assert!(again.current().unwrap().directory.counts(&other));
+
+        learn(made(&keys[0], 2, Vec::new()));
+        write(&profile, &hub.current().unwrap(), written).unwrap();
+        assert!(!of(&profile, &other).exists());
     }
 }

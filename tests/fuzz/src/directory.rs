@@ -1,14 +1,15 @@
 //! The directory: as bytes of the wire, and as content that the fog itself signs; and what is done with one that is believed.
 
-use crate::samples::{NOW, directory, fog, fog_id, mode, moment, rng, sign};
+use crate::samples::{self, NOW, directory, fog, fog_id, mode, moment, rng, sign};
 use fogbank_betanet::{
     directory::{CONTEXT, Directory, MAX_MIXES, check_mix},
     paths::{GUARDS, Guards, Net},
 };
-use fogbank_model::{DeviceId, Level, MixId};
+use fogbank_model::{DeviceId, FogId, Level, MixId};
 use fogbank_sphinx::{MixPublic, build};
 use fogbank_wire::{MixInfo, PacketKeys};
 use iroh::SecretKey;
+use std::sync::Arc;
 
 const DEVICE: DeviceId = DeviceId([4; 32]);
 
@@ -16,6 +17,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![mode(0, &directory(true, 5).seal(&fog()).unwrap())];
     for (test, mixes) in [(true, 0), (true, 1), (true, 6), (false, 12)] {
         seeds.push(mode(1, &postcard::to_stdvec(&directory(test, mixes)).unwrap()));
+        let federated = directory(test, mixes).with_federated(vec![FogId([7; 32])]);
+        seeds.push(mode(1, &postcard::to_stdvec(&federated).unwrap()));
     }
     let entry = &directory(true, 1).mixes[0];
     let key = SecretKey::from_bytes(&[100; 32]);
@@ -29,9 +32,11 @@ pub(crate) fn run(input: &[u8]) -> bool {
     match mode % 3 {
         0 => Directory::open(rest, &fog_id()).is_ok(),
         1 => {
-            let signed = postcard::to_stdvec(&sign(&fog(), CONTEXT, rest)).unwrap();
+            let signed = postcard::to_stdvec(&(fog_id(), sign(&fog(), CONTEXT, rest))).unwrap();
             let Ok(directory) = Directory::open(&signed, &fog_id()) else { return false };
             used(&directory);
+            assert!(directory.ring(&[6; 32]).len() <= directory.mixes.len());
+            merged(directory);
             true
         }
         _ => fogbank_wire::decode::<MixInfo>(rest).is_ok_and(|info| listed(&info)),
@@ -55,9 +60,20 @@ fn listed(info: &MixInfo) -> bool {
     checked.is_ok()
 }
 
+/// As another fog's, beside an own one that names it.
+fn merged(other: Directory) {
+    let mine = samples::directory(other.test, 9);
+    let own = Directory::new(FogId([7; 32]), other.test, 1, NOW, [9; 32], mine.mixes).with_federated(vec![other.fog]);
+    let (own, other) = (Arc::new(own), Arc::new(other));
+    let merged = Directory::merged(&own, &[other.clone()], NOW);
+    assert_eq!(merged.counts(&other.fog), other.federated.contains(&own.fog) && other.fresh(NOW));
+    assert!(own.mixes.iter().all(|mix| merged.mix(mix.id) == Some(mix)), "another fog speaks for our mixes");
+    used(&merged);
+}
+
 /// What every node does with a directory that it believes.
 fn used(directory: &Directory) {
-    assert!(directory.mixes.len() <= MAX_MIXES);
+    assert!(directory.mixes.len() <= 2 * MAX_MIXES);
     assert!(directory.mixes.is_sorted_by(|a, b| a.id < b.id), "looking one up is a binary search");
     for choice in 0..8 {
         let clock = moment(choice);
@@ -70,7 +86,6 @@ fn used(directory: &Directory) {
         assert!((0.0..=1.0).contains(&weight), "a weight of {weight}");
         assert_eq!(directory.mix(mix.id), Some(mix));
     }
-    assert!(directory.ring(&[6; 32]).len() <= directory.mixes.len());
     let own: Vec<MixId> = directory.mixes.iter().take(1).map(|m| m.id).collect();
     let _ = directory.usable(&own);
     let rng = &mut rng();

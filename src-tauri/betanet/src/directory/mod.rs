@@ -4,16 +4,18 @@
 //! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog, is within bounds, and its mixes are sorted by
 //! id without doubles, so looking one up is a binary search. Time of the network is the directory's `made`, never a stranger's word.
 //! Fail closed: [`Directory::usable`] decides whether there are mixes enough for an address to be opened at all.
+//! A fog may name others; the directories of those that name it too are merged with its own into one network ([`Directory::merged`]).
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
 mod entry;
 pub mod gossip;
 mod hub;
+mod merged;
 mod weight;
 
 pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
-pub use hub::{DirectoryHub, KnownDirectory};
+pub use hub::{DirectoryHub, KeptDirectory, KnownDirectory};
 
 use crate::{
     address::Period,
@@ -72,6 +74,9 @@ pub struct Directory {
     /// How often each and those before it are chosen, in the order of `mixes`.
     #[serde(skip)]
     sums: Vec<f64>,
+    /// What it is made of, when it is several fogs' in one.
+    #[serde(skip)]
+    merged: Option<merged::Merged>,
 }
 
 /// A directory as it travels: the fog that it claims to be of, and that fog's statement.
@@ -96,6 +101,9 @@ pub enum DirectoryError {
         /// Its version.
         theirs: u16,
     },
+    /// Of a fog that this one has nothing to do with.
+    #[error("the directory is of a fog that this one does not name")]
+    NotNamed,
     /// Signed, but breaking a rule.
     #[error("the directory breaks a rule: {0}")]
     Rule(&'static str),
@@ -167,6 +175,7 @@ impl Directory {
             federated: Vec::new(),
             mixes,
             sums,
+            merged: None,
         }
     }
 
@@ -279,7 +288,9 @@ impl Directory {
     /// How often a mix is chosen, relative to the others: 0 for one that is not usable, at most 1. See [`weight`] for the rule.
     pub fn weight(&self, index: usize) -> f64 {
         let sum = |at: Option<usize>| at.and_then(|at| self.sums.get(at)).copied();
-        sum(Some(index)).map_or(0.0, |upto| upto - sum(index.checked_sub(1)).unwrap_or(0.0))
+        let upto = sum(Some(index));
+        // A difference of sums may be a hair more than what was added.
+        upto.map_or(0.0, |upto| (upto - sum(index.checked_sub(1)).unwrap_or(0.0)).min(1.0))
     }
 
     /// The mix on which `at` in [0, 1) falls when each takes as much of the line as it weighs.
@@ -293,7 +304,7 @@ impl Directory {
     /// # Errors
     /// When there are not; then nothing may be opened.
     pub fn usable(&self, exclude: &[MixId]) -> Result<Usable, NotPrivate> {
-        let usable = self.mixes.iter().filter(|m| m.works() && !exclude.contains(&m.id));
+        let usable = self.drawable().filter(|m| m.works() && !exclude.contains(&m.id));
         let (mixes, owners) = usable.fold((0, HashSet::new()), |(n, mut owners), m| {
             owners.insert(m.owner);
             (n + 1, owners)
@@ -307,9 +318,12 @@ impl Directory {
         }
     }
 
-    /// The mixes that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`]. Those that came after the
+    /// The mixes of this fog that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`]. Those that came after the
     /// ring was salted, when the period began, stand on it only if there are too few others: they could have been made for their place.
     pub fn ring(&self, blinded: &[u8; 32]) -> Vec<MixId> {
+        if let Some(own) = self.fogs().first() {
+            return own.ring(blinded);
+        }
         let salted = Period::at(self.made).start();
         let before: Vec<&MixEntry> = self.mixes.iter().filter(|m| m.since <= salted).collect();
         let standing = if before.len() >= DESCRIPTOR_COPIES { before } else { self.mixes.iter().collect() };
