@@ -1,4 +1,4 @@
-//! Other fogs' allocators: which ones the operator named, the connection that is kept to each, and what is said on it.
+//! Other fogs' allocators: which ones the operator named, which connections there are, and what is answered on them.
 //!
 //! ```text
 //! named here → dialled from the fog's endpoint (or it dials us) → own directory out, its directory in → to all members
@@ -7,21 +7,22 @@
 //! Invariants: nobody is let in and nothing taken but from a fog that is named here, which its connection proves to be; a peer gives only
 //! its own fog's directory, and no more of it than [`pace`] allows; connections, requests and bytes of a peer are bounded, so that a
 //! hostile one costs little until the operator ends the federation.
-//! Deliberately absent: who counts and whose mixes are used (betanet's `directory`), and finding peers: the operator names their addresses.
+//! Deliberately absent: dialling ([`crate::dialling`]), who counts and whose mixes are used (betanet's `directory`), and finding peers: the operator names their addresses.
 
 use crate::{
     act::hand_after,
+    dialling::keep,
     start::{Shared, now},
 };
 use fogbank_betanet::directory::{Directory, MAX_FEDERATED};
 use fogbank_model::{FogId, UnixMs};
 use fogbank_store::StoreError;
 use fogbank_wire::{
-    ALPN, CallError, FederateReply, FederateRequest, Greeting, MAX_FRAME_BYTES, PeerAddress, Purpose, Refusal, RefusalKind, call,
-    decode, encode, greet, read_frame, write_frame,
+    CallError, FederateReply, FederateRequest, Greeting, MAX_FRAME_BYTES, PeerAddress, Refusal, RefusalKind, call, decode,
+    encode, read_frame, write_frame,
 };
 use iroh::{
-    Endpoint, EndpointAddr, PublicKey,
+    Endpoint, PublicKey,
     endpoint::{Connection, RecvStream, SendStream, VarInt},
 };
 use std::{
@@ -32,25 +33,17 @@ use std::{
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 /// Under which name the peers are kept.
 const PEERS: &str = "federated fogs";
-/// First pause before a peer is dialled again; doubled each time up to [`LONGEST_PAUSE`], with as much jitter again.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// An operator who has just named us there, or a peer that came back, is met within two minutes; most peers dial us first.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A connection attempt that takes longer has failed.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Connections to one peer: both may have dialled at once. A third ends the oldest.
 const MAX_CONNECTIONS: usize = 2;
 /// Requests of one peer under way at once: a directory, and what follows from it.
 const MAX_REQUESTS: usize = 4;
 /// A peer sends a whole request within this: the largest directory at three megabits a second.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// A peer is told of a new directory this often at most: twice what it takes, so that an honest one is never refused for haste.
-const PUSH_PAUSE: Duration = Duration::from_secs(4);
+pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// A peer's directory is taken this often at most…
 const TAKE_PAUSE: Duration = Duration::from_secs(2);
 /// …and no faster than this on average: each goes on to every member. The largest is taken once in two minutes, one of a hundred mixes as
@@ -99,17 +92,17 @@ pub struct PeerView {
 }
 
 /// One fog that is named here.
-struct Peer {
-    address: PeerAddress,
+pub(crate) struct Peer {
+    pub(crate) address: PeerAddress,
     connections: Vec<Connection>,
-    why: String,
+    pub(crate) why: String,
     heard: Option<UnixMs>,
     /// When its next directory may come.
     next: Instant,
     directory: Option<(Arc<Directory>, Arc<Vec<u8>>)>,
-    keeping: Option<JoinHandle<()>>,
+    pub(crate) keeping: Option<JoinHandle<()>>,
     /// It connected by itself.
-    came: Arc<Notify>,
+    pub(crate) came: Arc<Notify>,
 }
 
 impl Peer {
@@ -127,7 +120,7 @@ impl Peer {
     }
 
     /// The newest connection that stands.
-    fn connection(&self) -> Option<&Connection> {
+    pub(crate) fn connection(&self) -> Option<&Connection> {
         self.connections.iter().rev().find(|c| c.close_reason().is_none())
     }
 }
@@ -148,7 +141,7 @@ impl Drop for Peer {
 pub(crate) struct Federation {
     peers: Mutex<BTreeMap<FogId, Peer>>,
     /// From where peers are dialled.
-    endpoint: OnceLock<Endpoint>,
+    pub(crate) endpoint: OnceLock<Endpoint>,
 }
 
 impl Federation {
@@ -156,7 +149,7 @@ impl Federation {
         act(&mut self.peers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn peer<T>(&self, fog: &FogId, act: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+    pub(crate) fn peer<T>(&self, fog: &FogId, act: impl FnOnce(&mut Peer) -> T) -> Option<T> {
         self.peers(|peers| peers.get_mut(fog).map(act))
     }
 
@@ -240,25 +233,6 @@ fn named(shared: &Shared) {
     shared.wake.notify_one();
 }
 
-/// Begins to dial the peers from the fog's endpoint.
-pub(crate) fn dial_from(shared: &Arc<Shared>, endpoint: Endpoint) {
-    if shared.federation.endpoint.set(endpoint).is_err() {
-        return;
-    }
-    for fog in shared.federation.fogs() {
-        keep(shared, fog);
-    }
-}
-
-fn keep(shared: &Arc<Shared>, fog: FogId) {
-    if let Some(endpoint) = shared.federation.endpoint.get() {
-        let keeping = tokio::spawn(keep_up(Arc::downgrade(shared), endpoint.clone(), fog));
-        if let Some(Some(old)) = shared.federation.peer(&fog, |peer| peer.keeping.replace(keeping)) {
-            old.abort();
-        }
-    }
-}
-
 /// The operator names a fog, or says anew where it is.
 pub(crate) async fn federate(shared: &Arc<Shared>, address: PeerAddress) -> Result<(), Refusal> {
     let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
@@ -306,59 +280,8 @@ async fn store(shared: &Shared) -> Result<(), Refusal> {
     shared.store.set_meta(PEERS, &bytes).await.map_err(|error| failed(error.to_string()))
 }
 
-/// Keeps a connection to a peer, and tells it of our directory, for as long as it is named.
-async fn keep_up(shared: std::sync::Weak<Shared>, endpoint: Endpoint, fog: FogId) {
-    let mut pause = FIRST_PAUSE;
-    let mut pushed: Option<Instant> = None;
-    loop {
-        let Some(shared) = shared.upgrade() else { return };
-        let state = |peer: &mut Peer| (peer.connection().cloned(), peer.address.clone(), peer.came.clone());
-        let Some((connection, address, came)) = shared.federation.peer(&fog, state) else { return };
-        let began = Instant::now();
-        match connection {
-            Some(connection) => tell(&shared, &fog, &connection, &mut pushed).await,
-            None => match dial(&endpoint, &address).await {
-                Ok(connection) => {
-                    tracing::info!(fog = fog.short(), "connected to a federated fog's allocator");
-                    if let Some(old) = arrived(&shared, &fog, connection.clone()) {
-                        old.close(VarInt::from_u32(0), b"connected anew");
-                    }
-                    tokio::spawn(serve(shared.clone(), connection, fog));
-                    continue;
-                }
-                Err(error) => drop(shared.federation.peer(&fog, |peer| peer.why = error.to_string())),
-            },
-        }
-        // One that lets us in and ends it at once is not dialled in a loop.
-        if began.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
-        }
-        drop(shared);
-        tokio::select! {
-            () = sleep(pause.mul_f64(1.0 + rand::random::<f64>())) => {}
-            () = came.notified() => {}
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-async fn dial(endpoint: &Endpoint, address: &PeerAddress) -> Result<Connection, CallError> {
-    let broken = |error: String| CallError::Frame(fogbank_wire::FrameError::Broken(std::io::Error::other(error)));
-    let id = PublicKey::from_bytes(&address.fog.0).map_err(|error| broken(error.to_string()))?;
-    let to = address.addrs.iter().fold(EndpointAddr::new(id), |to, addr| to.with_ip_addr(*addr));
-    let connecting = timeout(CONNECT_DEADLINE, endpoint.connect(to, ALPN)).await;
-    let connection = connecting.map_err(|_| CallError::TimedOut(CONNECT_DEADLINE))?.map_err(|error| broken(error.to_string()))?;
-    match greet(&connection, Purpose::Federate).await {
-        Ok(_) => Ok(connection),
-        Err(error) => {
-            connection.close(VarInt::from_u32(1), b"hello failed");
-            Err(error)
-        }
-    }
-}
-
 /// Notes a connection; returns one that is one too many, or the new one when the peer is not named (any more).
-fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> Option<Connection> {
+pub(crate) fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> Option<Connection> {
     let kept = shared.federation.peer(fog, |peer| {
         peer.connections.retain(|c| c.close_reason().is_none());
         peer.connections.push(connection.clone());
@@ -367,33 +290,6 @@ fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> Option<Conne
         (peer.connections.len() > MAX_CONNECTIONS).then(|| peer.connections.remove(0))
     });
     kept.unwrap_or(Some(connection))
-}
-
-/// Tells the peer of our directory now and whenever it changes, until the connection ends.
-async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed: &mut Option<Instant>) {
-    let mut signed = shared.signed.subscribe();
-    let mut told = 0;
-    loop {
-        let newest = shared.directory().filter(|d| d.directory.serial > told);
-        let until = pushed.map_or(Duration::ZERO, |at| PUSH_PAUSE.saturating_sub(at.elapsed()));
-        tokio::select! {
-            _ = connection.closed() => return,
-            () = shared.stop.cancelled() => return,
-            () = sleep(until), if newest.is_some() => {}
-            changed = signed.changed(), if newest.is_none() => if changed.is_err() { return } else { continue },
-        }
-        let Some(newest) = newest else { continue };
-        *pushed = Some(Instant::now());
-        let request = FederateRequest::Directory(newest.bytes.as_ref().clone());
-        match timeout(REQUEST_DEADLINE, call(connection, &request)).await {
-            Ok(Ok(FederateReply::Done)) => told = newest.directory.serial,
-            Ok(Ok(FederateReply::Refused(refusal))) => {
-                tracing::debug!(%refusal, fog = fog.short(), "a peer took no directory yet")
-            }
-            Ok(Err(error)) => tracing::debug!(%error, fog = fog.short(), "a peer took no directory"),
-            Err(_) => tracing::debug!(fog = fog.short(), "a peer does not take a directory in time"),
-        }
-    }
 }
 
 /// Runs a connection that another allocator opened to its end, or turns it away.
@@ -417,7 +313,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, mut repl
 }
 
 /// Answers a peer's requests until the connection ends.
-async fn serve(shared: Arc<Shared>, connection: Connection, fog: FogId) {
+pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, fog: FogId) {
     let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
     loop {
         let accepted = tokio::select! {

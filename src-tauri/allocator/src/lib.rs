@@ -13,6 +13,7 @@ mod act;
 mod api;
 mod availability;
 mod decide;
+mod dialling;
 mod directory;
 mod federation;
 mod look;

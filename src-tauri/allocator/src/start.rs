@@ -2,6 +2,7 @@
 
 use crate::{
     act::Actor,
+    dialling,
     directory::{Signed, Signer},
     federation::{self, AskPeerError, Federation, PeerView},
     registry::Registry,
@@ -188,7 +189,7 @@ impl Allocator {
 
     /// Begins to dial federated fogs' allocators from the fog's endpoint.
     pub fn federate_from(&self, endpoint: Endpoint) {
-        federation::dial_from(&self.shared, endpoint);
+        dialling::dial_from(&self.shared, endpoint);
     }
 
     /// Runs a connection of another fog's allocator to its end.

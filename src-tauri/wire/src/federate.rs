@@ -114,7 +114,7 @@ mod tests {
         for addrs in ["", "192.0.2.1", "0.0.0.0:1", "192.0.2.1:0", "example.org:1"] {
             assert_eq!(parse(&format!("fogpeer://{fog}@{addrs}")), PeerAddressError::Part("address"), "{addrs}");
         }
-        let many = vec!["192.0.2.1:1"; PeerAddress::MAX_ADDRS + 1].join(",");
+        let many = ["192.0.2.1:1"; PeerAddress::MAX_ADDRS + 1].join(",");
         assert!(format!("fogpeer://{fog}@{many}").parse::<PeerAddress>().is_err());
     }
 

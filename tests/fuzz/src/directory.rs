@@ -65,7 +65,7 @@ fn merged(other: Directory) {
     let mine = samples::directory(other.test, 9);
     let own = Directory::new(FogId([7; 32]), other.test, 1, NOW, [9; 32], mine.mixes).with_federated(vec![other.fog]);
     let (own, other) = (Arc::new(own), Arc::new(other));
-    let merged = Directory::merged(&own, &[other.clone()], NOW);
+    let merged = Directory::merged(&own, std::slice::from_ref(&other), NOW);
     assert_eq!(merged.counts(&other.fog), other.federated.contains(&own.fog) && other.fresh(NOW));
     assert!(own.mixes.iter().all(|mix| merged.mix(mix.id) == Some(mix)), "another fog speaks for our mixes");
     used(&merged);

@@ -13,7 +13,7 @@ use fogbank_model::{DurationMs, Level, OwnerId};
 use fogbank_sphinx::Hop;
 use iroh::SecretKey;
 use proptest::prelude::*;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{SeedableRng as _, rngs::StdRng};
 use std::collections::HashSet;
 
 fn key(fog: u8) -> SecretKey {
@@ -111,7 +111,7 @@ fn nobody_speaks_for_our_mixes() {
 #[test]
 fn rings_are_each_fogs_own() {
     let (own, other) = (fog(1, 9, &[2]), fog(2, 9, &[1]));
-    let merged = Directory::merged(&own, &[other.clone()], MADE);
+    let merged = Directory::merged(&own, std::slice::from_ref(&other), MADE);
     let rings = merged.rings(&[7; 32]);
     assert_eq!(rings, [(own.fog, own.ring(&[7; 32])), (other.fog, other.ring(&[7; 32]))]);
     assert_eq!(merged.ring(&[7; 32]), own.ring(&[7; 32]));
@@ -147,7 +147,7 @@ fn ways_to_a_fog_that_is_not_drawn_end_beside_who_knows_it() {
 #[test]
 fn guards_of_a_fog_go_when_the_own_operator_ends_it_and_not_when_it_does() {
     let (own, other) = (fog(1, 8, &[2]), fog(2, 6, &[1]));
-    let merged = Directory::merged(&own, &[other.clone()], MADE);
+    let merged = Directory::merged(&own, std::slice::from_ref(&other), MADE);
     for seed in 0..20 {
         let rng = &mut StdRng::seed_from_u64(seed);
         let mut guards = Guards::new();

@@ -7,12 +7,14 @@
 //! A fog may name others; the directories of those that name it too are merged with its own into one network ([`Directory::merged`]).
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
+mod enough;
 mod entry;
 pub mod gossip;
 mod hub;
 mod merged;
 mod weight;
 
+pub use enough::{NotPrivate, Usable};
 pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
 pub use hub::{DirectoryHub, KeptDirectory, KnownDirectory};
@@ -26,7 +28,6 @@ use fogbank_sphinx::Epoch;
 use fogbank_wire::{FrameError, Signed, SignedError, decode, encode};
 use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt};
 
 /// Version of the format.
 pub const DIRECTORY_VERSION: u16 = 4;
@@ -114,49 +115,7 @@ pub fn clock() -> UnixMs {
     crate::clock::system()
 }
 
-/// Mixes enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usable {
-    /// How many can be used.
-    pub mixes: usize,
-    /// How many must be.
-    pub needed: usize,
-    /// Of how many owners they are.
-    pub owners: usize,
-}
-
-/// Too few mixes: opening an address now would not be private.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub struct NotPrivate {
-    /// How many can be used.
-    pub mixes: usize,
-    /// How many must be.
-    pub needed: usize,
-    /// Of how many owners they are.
-    pub owners: usize,
-    /// Of how many they must be.
-    pub owners_needed: usize,
-}
-
-impl fmt::Display for NotPrivate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mixes, needed, owners, owners_needed } = self;
-        if mixes < needed {
-            write!(f, "waiting for mixes: {mixes} of the {needed} needed are usable")
-        } else {
-            write!(f, "waiting for mixes of more people: {owners} of the {owners_needed} owners needed")
-        }
-    }
-}
-
 impl Directory {
-    /// Mixes that a normal fog needs besides the own one: three for each side's legs and one to meet at.
-    pub const NEEDED: usize = 7;
-    /// Owners that a normal fog's mixes must have, so that no one or two people are a whole path.
-    pub const OWNERS_NEEDED: usize = 4;
-    /// Mixes that a test fog needs besides the own one: three hops and the mix at the end.
-    pub const NEEDED_IN_TEST: usize = 4;
-
     /// A directory made now. Sorts the mixes.
     pub fn new(fog: FogId, test: bool, serial: u64, made: UnixMs, shared_random: [u8; 32], mut mixes: Vec<MixEntry>) -> Self {
         mixes.sort_by_key(|m| m.id);
@@ -297,25 +256,6 @@ impl Directory {
     pub(crate) fn drawn(&self, at: f64) -> Option<&MixEntry> {
         let place = at * self.sums.last()?;
         self.mixes.get(self.sums.partition_point(|upto| *upto <= place))
-    }
-
-    /// Whether there are mixes enough without these (the own ones). Those that lose most of what is sent through them do not count.
-    ///
-    /// # Errors
-    /// When there are not; then nothing may be opened.
-    pub fn usable(&self, exclude: &[MixId]) -> Result<Usable, NotPrivate> {
-        let usable = self.drawable().filter(|m| m.works() && !exclude.contains(&m.id));
-        let (mixes, owners) = usable.fold((0, HashSet::new()), |(n, mut owners), m| {
-            owners.insert(m.owner);
-            (n + 1, owners)
-        });
-        let owners = owners.len();
-        let (needed, owners_needed) = if self.test { (Self::NEEDED_IN_TEST, 1) } else { (Self::NEEDED, Self::OWNERS_NEEDED) };
-        if mixes >= needed && owners >= owners_needed {
-            Ok(Usable { mixes, needed, owners })
-        } else {
-            Err(NotPrivate { mixes, needed, owners, owners_needed })
-        }
     }
 
     /// The mixes of this fog that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`]. Those that came after the

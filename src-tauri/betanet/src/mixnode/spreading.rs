@@ -23,7 +23,7 @@ use std::{
 };
 use tokio::{sync::mpsc, time::interval};
 
-/// To how many mixes a new directory is told.
+/// To how many mixes of the own fog a new directory is told, and to as many of other fogs.
 const FANOUT: usize = 6;
 /// How often one other mix is told what we have, news or not: who has a newer one says so. 8 KiB a minute for each fog.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
@@ -51,11 +51,15 @@ impl Pipeline {
         }
     }
 
-    /// Says to some mixes which directories we have that are newer than these; the serials of all.
+    /// Says to some mixes of the own fog, and to as many of others, which directories we have that are newer than these; the serials of all.
     fn tell(&self, count: usize, told: &HashMap<FogId, u64>) -> HashMap<FogId, u64> {
         let Some(known) = self.directory.borrow().clone() else { return HashMap::new() };
-        let others = known.directory.mixes.iter().map(|m| m.id).filter(|id| *id != self.id);
-        let others = others.sample(&mut rand::rng(), count);
+        // Apart, so that a fog that lists thousands of mixes thins nothing out among the own ones.
+        let own = &known.own().directory;
+        let ours = own.mixes.iter().map(|m| m.id).filter(|id| *id != self.id);
+        let theirs = known.directory.mixes.iter().map(|m| m.id).filter(|id| own.mix(*id).is_none());
+        let mut others = ours.sample(&mut rand::rng(), count);
+        others.extend(theirs.sample(&mut rand::rng(), count));
         let of = |kept: &KeptDirectory| (kept.directory.fog, kept.directory.serial);
         for kept in known.kept().filter(|kept| told.get(&kept.directory.fog).is_none_or(|told| *told < kept.directory.serial)) {
             let (fog, serial) = of(kept);
