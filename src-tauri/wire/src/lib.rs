@@ -9,6 +9,7 @@
 mod certificate;
 mod control;
 mod federate;
+mod countersigned;
 mod frame;
 mod goodbye;
 mod hello;
@@ -25,6 +26,7 @@ pub use control::{
     Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
 };
 pub use federate::{FederateReply, FederateRequest, PeerAddress, PeerAddressError};
+pub use countersigned::{Countersignature, Countersigned, MAX_COUNTERSIGNATURES};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use goodbye::goodbye;
 pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
