@@ -6,13 +6,14 @@ use crate::{
     place::snapshot_for,
     registry::Member,
     serve::Serving,
-    start::{DIRECTORY, MIX_HISTORY, Shared, now},
+    signing,
+    start::{Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
 use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call, encode};
+use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -129,33 +130,8 @@ impl Actor {
     async fn directory(&self) -> Result<(), StoreError> {
         let clock = Instant::now();
         let members = self.shared.registry.snapshot(clock);
-        let (signed, history, due_named) = {
-            let mut signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(due) = signer.due(&members, self.shared.settling(), now(), clock) else { return Ok(()) };
-            let named = due.named;
-            (signer.sign(due.entries, due.clients, now(), clock), due.history, named)
-        };
-        if let Some(bytes) = history.and_then(|h| encode(&h).ok()) {
-            self.shared.store.set_meta(MIX_HISTORY, &bytes).await?;
-        }
-        match signed {
-            Ok(signed) => {
-                // Kept before it is handed out: after a restart serials go on rising.
-                self.shared.store.set_meta(DIRECTORY, &signed.bytes).await?;
-                tracing::info!(mixes = signed.directory.mixes.len(), serial = signed.directory.serial, "a new directory");
-                self.shared.signed.send_replace(signed.directory.serial);
-                self.shared.learn(&signed.bytes);
-                // Those of fogs that it names now and did not before are believed by members only from here on.
-                let others = self.shared.federation.signed();
-                others.iter().for_each(|bytes| self.shared.learn(bytes));
-                let all = std::iter::once(signed.bytes).chain(others.into_iter().filter(|_| due_named)).collect::<Vec<_>>();
-                for member in members.here.into_values() {
-                    hand(member, all.clone());
-                }
-            }
-            Err(error) => tracing::error!(%error, "the directory could not be signed"),
-        }
-        Ok(())
+        let looked = self.shared.signer().look(&members, self.shared.settling(), now(), clock);
+        signing::tend(&self.shared, looked, clock).await
     }
 
     async fn act(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, action: Action) -> Result<(), StoreError> {

@@ -121,6 +121,7 @@ async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed
             Ok(Ok(FederateReply::Refused(refusal))) => {
                 tracing::debug!(%refusal, fog = fog.short(), "a peer took no directory yet")
             }
+            Ok(Ok(_)) => tracing::debug!(fog = fog.short(), "a peer gave an answer to another question"),
             Ok(Err(error)) => tracing::debug!(%error, fog = fog.short(), "a peer took no directory"),
             Err(_) => tracing::debug!(fog = fog.short(), "a peer does not take a directory in time"),
         }

@@ -13,8 +13,9 @@ use crate::{
     act::hand_after,
     dialling::keep,
     start::{Shared, now},
+    witnessing,
 };
-use fogbank_betanet::directory::{Directory, MAX_FEDERATED};
+use fogbank_betanet::directory::{Directory, DirectoryError, MAX_FEDERATED};
 use fogbank_model::{FogId, UnixMs};
 use fogbank_store::StoreError;
 use fogbank_wire::{
@@ -222,14 +223,14 @@ pub(crate) async fn load(shared: &Arc<Shared>) -> Result<(), StoreError> {
 }
 
 /// Under which name a peer's directory is kept.
-fn kept_as(fog: &FogId) -> String {
+pub(crate) fn kept_as(fog: &FogId) -> String {
     format!("directory of {fog}")
 }
 
 /// The next directory says whom we name.
 fn named(shared: &Shared) {
     let fogs = shared.federation.fogs();
-    shared.signer.lock().unwrap_or_else(PoisonError::into_inner).federate(fogs);
+    shared.signer().federate(fogs);
     shared.wake.notify_one();
 }
 
@@ -269,8 +270,11 @@ pub(crate) async fn end(shared: &Arc<Shared>, fog: &FogId) -> Result<(), Refusal
     }
     named(shared);
     store(shared).await?;
-    let forgotten = shared.store.set_meta(&kept_as(fog), &[]).await;
-    forgotten.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
+    let forgotten = async {
+        shared.store.set_meta(&kept_as(fog), &[]).await?;
+        witnessing::forget(shared, fog).await
+    };
+    forgotten.await.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
 }
 
 async fn store(shared: &Shared) -> Result<(), Refusal> {
@@ -282,6 +286,7 @@ async fn store(shared: &Shared) -> Result<(), Refusal> {
 
 /// Notes a connection; returns one that is one too many, or the new one when the peer is not named (any more).
 pub(crate) fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> Option<Connection> {
+    shared.signing.soon();
     let kept = shared.federation.peer(fog, |peer| {
         peer.connections.retain(|c| c.close_reason().is_none());
         peer.connections.push(connection.clone());
@@ -344,6 +349,7 @@ async fn answer(shared: &Arc<Shared>, fog: FogId, mut send: SendStream, mut recv
             Ok(()) => FederateReply::Done,
             Err(refusal) => FederateReply::Refused(refusal),
         },
+        Ok(Ok(request)) => witnessing::answer(shared, &fog, request).await,
         Ok(Err(error)) => FederateReply::Refused(Refusal::new(RefusalKind::Invalid, error.to_string())),
         Err(_) => return,
     };
@@ -373,6 +379,11 @@ async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), R
     if !directory.fresh(now()) {
         return Err(invalid("the directory has expired, or comes from the future: set the clocks right".to_owned()));
     }
+    if let Some(Some(known)) = shared.federation.peer(fog, |peer| peer.directory.as_ref().map(|(known, _)| known.clone())) {
+        // Who has that fog's key alone does not make this one hand its list on.
+        let believed = known.charter.believes(fog, &directory.charter, &directory.handovers);
+        believed.map_err(|error| invalid(DirectoryError::Charter(error).to_string()))?;
+    }
     let fresh = (Arc::new(directory), Arc::new(bytes));
     let news = shared.federation.peer(fog, |peer| {
         peer.heard = Some(now());
@@ -386,7 +397,9 @@ async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), R
         return Ok(());
     }
     let kept = shared.store.set_meta(&kept_as(fog), &fresh.1).await;
-    kept.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
+    let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
+    kept.map_err(failed)?;
+    witnessing::seen(shared, fog, &fresh.0).await.map_err(failed)?;
     tracing::info!(fog = fog.short(), mixes = fresh.0.mixes.len(), serial = fresh.0.serial, "a federated fog's directory came");
     shared.learn(&fresh.1);
     let own = shared.directory().map(|signed| signed.bytes);

@@ -8,13 +8,15 @@ use crate::{
     registry::Registry,
     roles::to_bits,
     session,
+    signing::{Signing, WitnessView},
+    witnessing::Witnessing,
 };
 use fogbank_betanet::directory::{Directory, DirectoryHub};
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
 use fogbank_wire::{
-    Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode,
+    Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode, encode,
 };
 use iroh::{
     Endpoint, SecretKey,
@@ -23,7 +25,7 @@ use iroh::{
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -80,6 +82,10 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) signer: Mutex<Signer>,
+    /// What this allocator's parts in draws are made of.
+    pub(crate) secret: [u8; 32],
+    pub(crate) signing: Signing,
+    pub(crate) witnessing: Witnessing,
     /// Serial of the directory that was made last, once it is kept.
     pub(crate) signed: watch::Sender<u64>,
     pub(crate) federation: Federation,
@@ -116,7 +122,11 @@ impl Shared {
     }
 
     pub(crate) fn directory(&self) -> Option<Signed> {
-        self.signer.lock().unwrap_or_else(PoisonError::into_inner).current()
+        self.signer().current()
+    }
+
+    pub(crate) fn signer(&self) -> MutexGuard<'_, Signer> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,6 +140,10 @@ pub struct Allocator {
 const SHARED_RANDOM: &str = "shared random";
 pub(crate) const DIRECTORY: &str = "directory";
 pub(crate) const MIX_HISTORY: &str = "history of mixes";
+/// What the value of a period was settled to be made of.
+pub(crate) const DRAWN: &str = "parts of the draw";
+/// How many witnesses the operator wants to have signed, when that is said.
+const NEEDED: &str = "needed witnesses";
 /// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
 const COME_BACK: Duration = Duration::from_secs(11);
 
@@ -152,12 +166,17 @@ impl Allocator {
         let kept = store.meta(DIRECTORY).await.map_err(StartError::Store)?;
         let history = store.meta(MIX_HISTORY).await.map_err(StartError::Store)?;
         let history = history.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
-        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, history);
+        let drawn = store.meta(DRAWN).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
+        let needed = store.meta(NEEDED).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
+        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, drawn, history);
         let shared = Arc::new(Shared {
             config,
             store,
             registry: Registry::default(),
             signer: Mutex::new(signer),
+            secret: shared_random,
+            signing: Signing::default(),
+            witnessing: Witnessing::default(),
             signed: watch::Sender::new(0),
             federation: Federation::default(),
             hub: DirectoryHub::new(),
@@ -166,6 +185,7 @@ impl Allocator {
             stop: CancellationToken::new(),
             ready: watch::Sender::new(false),
         });
+        shared.signing.wish(needed.flatten());
         federation::load(&shared).await.map_err(StartError::Store)?;
         let acting = tokio::spawn(Actor::new(shared.clone()).run());
         let allocator = Self { shared, acting: Arc::new(Mutex::new(Some(acting))) };
@@ -216,6 +236,47 @@ impl Allocator {
     /// The fogs that are named, sorted by id.
     pub fn federation(&self) -> Vec<PeerView> {
         self.shared.federation.views(self.shared.merged().as_deref())
+    }
+
+    /// How the fogs that witness this one's directory stand to it.
+    pub fn witnesses(&self) -> WitnessView {
+        let signer = self.shared.signer();
+        let current = signer.current().map(|signed| (signed.directory.made, signed.directory.expires));
+        self.shared.signing.view(signer.charter().clone(), current)
+    }
+
+    /// So many other fogs must sign the directory from now on, as far as there are as many; `None` is the usual number. They must agree if it
+    /// is lower than before.
+    ///
+    /// # Errors
+    /// When it can't be kept.
+    pub async fn need_witnesses(&self, needed: Option<u8>) -> Result<(), Refusal> {
+        let failed = |words: String| Refusal::new(RefusalKind::Failed, words);
+        let bytes = encode(&needed).map_err(|error| failed(error.to_string()))?;
+        self.shared.store.set_meta(NEEDED, &bytes).await.map_err(|error| failed(error.to_string()))?;
+        self.shared.signing.wish(needed);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Lets a federated fog change its witnesses as it likes for an hour, also to fewer.
+    ///
+    /// # Errors
+    /// When it is not named.
+    pub fn let_change(&self, fog: FogId) -> Result<(), Refusal> {
+        if !self.shared.federation.fogs().contains(&fog) {
+            return Err(Refusal::new(RefusalKind::NotFound, "this fog is not federated with that one"));
+        }
+        self.shared.witnessing.allow(fog, now());
+        Ok(())
+    }
+
+    /// Gives all witnesses up without asking them. Whoever knows them does not believe this fog any more until it joins anew.
+    pub fn abandon_witnesses(&self) {
+        self.shared.signer().abandon(now());
+        // What it believed of itself goes with them.
+        self.shared.hub.clear();
+        self.shared.wake.notify_one();
     }
 
     /// Asks a federated fog's allocator.

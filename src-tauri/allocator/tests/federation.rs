@@ -2,94 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use fogbank_allocator::{Allocator, AllocatorConfig, AskPeerError, PeerView};
+mod fogs;
+
+use fogbank_allocator::{AskPeerError, PeerView};
 use fogbank_betanet::directory::{Directory, clock};
 use fogbank_model::FogId;
-use fogbank_wire::{
-    ALPN, CallError, FederateReply, FederateRequest, PeerAddress, Purpose, RefusalKind, call, greet, receive_hello,
-};
-use iroh::{
-    Endpoint, EndpointAddr, RelayMode, SecretKey,
-    endpoint::{Connection, presets},
-};
-use std::{net::SocketAddr, path::Path, time::Duration};
-use tokio::{
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-
-const SOON: Duration = Duration::from_secs(20);
-
-async fn endpoint(key: &SecretKey) -> Endpoint {
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let builder = Endpoint::builder(presets::Minimal).secret_key(key.clone()).alpns(vec![ALPN.to_vec()]);
-    let builder = builder.relay_mode(RelayMode::Disabled).clear_address_lookup().clear_ip_transports();
-    builder.bind_addr(any).unwrap().bind().await.unwrap()
-}
-
-struct Fog {
-    allocator: Allocator,
-    endpoint: Endpoint,
-    accepting: JoinHandle<()>,
-}
-
-impl Fog {
-    async fn start(folder: &Path, key: &SecretKey) -> Self {
-        let store = folder.join(format!("{}.sqlite", FogId(*key.public().as_bytes()).short()));
-        let allocator = Allocator::start(AllocatorConfig::new(store, key.clone(), "Test".to_owned(), true)).await.unwrap();
-        let endpoint = endpoint(key).await;
-        allocator.federate_from(endpoint.clone());
-        let (door, greeting) = (endpoint.clone(), allocator.clone());
-        let accepting = tokio::spawn(async move {
-            while let Some(incoming) = door.accept().await {
-                let allocator = greeting.clone();
-                tokio::spawn(async move {
-                    let Ok(connection) = incoming.accept().unwrap().await else { return };
-                    if let Ok((Purpose::Federate, reply)) = receive_hello(&connection).await {
-                        allocator.accept_peer(connection, reply).await;
-                    }
-                });
-            }
-        });
-        Self { allocator, endpoint, accepting }
-    }
-
-    fn id(&self) -> FogId {
-        FogId(*self.endpoint.id().as_bytes())
-    }
-
-    fn address(&self) -> PeerAddress {
-        PeerAddress { fog: self.id(), addrs: self.endpoint.bound_sockets() }
-    }
-
-    /// What it knows of another, once that is as expected.
-    async fn sees(&self, fog: FogId, expected: impl Fn(&PeerView) -> bool) -> PeerView {
-        let look = async {
-            loop {
-                if let Some(peer) = self.allocator.federation().into_iter().find(|p| p.address.fog == fog && expected(p)) {
-                    return peer;
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(SOON, look).await.unwrap_or_else(|_| panic!("it sees {:?}", self.allocator.federation()))
-    }
-
-    async fn end(self) {
-        self.allocator.shutdown().await;
-        self.accepting.abort();
-        self.endpoint.close().await;
-    }
-}
-
-/// A peer that says what the test says.
-async fn peer(key: &SecretKey, of: &Fog) -> (Endpoint, Result<Connection, CallError>) {
-    let own = endpoint(key).await;
-    let to = of.endpoint.bound_sockets().into_iter().fold(EndpointAddr::new(of.endpoint.id()), EndpointAddr::with_ip_addr);
-    let connection = own.connect(to, ALPN).await.unwrap();
-    let greeted = greet(&connection, Purpose::Federate).await;
-    (own, greeted.map(|_| connection))
-}
+use fogbank_wire::{CallError, FederateReply, FederateRequest, PeerAddress, RefusalKind, call};
+use fogs::{Fog, SOON, peer};
+use iroh::SecretKey;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
 
 fn signed(key: &SecretKey, serial: u64) -> Vec<u8> {
     Directory::new(FogId(*key.public().as_bytes()), true, serial, clock(), [1; 32], Vec::new()).seal(key).unwrap()
@@ -150,6 +72,7 @@ async fn a_hostile_peer_gives_its_own_directory_and_no_more_than_is_taken() {
     let give = async |bytes: Vec<u8>| match call(&connection, &FederateRequest::Directory(bytes)).await.unwrap() {
         FederateReply::Done => None,
         FederateReply::Refused(refusal) => Some(refusal.kind),
+        other => panic!("an answer to another question: {other:?}"),
     };
     // A directory of another fog, though that fog signed it.
     assert_eq!(give(signed(&stranger, 9)).await, Some(RefusalKind::Invalid));

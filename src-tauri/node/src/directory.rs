@@ -2,10 +2,11 @@
 //! away, for as long as the directories hold. The own fog's, and those of the fogs that it names.
 //!
 //! Invariants: each file is replaced in one step; what is read from it is checked like a stranger's (it is signed by its fog, and must be
-//! fresh), so a damaged or exchanged file is at worst as good as none; there are no more files than the hub keeps.
+//! fresh), so a damaged or exchanged file is at worst as good as none; there are no more files than the own fog names. One that has expired still
+//! says whose signatures are asked for: only leaving the fog forgets that.
 
 use crate::profile::{Profile, write_private};
-use fogbank_betanet::directory::{DirectoryHub, KnownDirectory};
+use fogbank_betanet::directory::{Directory, DirectoryError, DirectoryHub, KnownDirectory};
 use fogbank_model::{FogId, UnixMs};
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 use tokio::task::JoinHandle;
@@ -22,6 +23,9 @@ fn of(profile: &Profile, fog: &FogId) -> PathBuf {
 /// Brings the kept ones of a fog and of those that it names back, as far as they still hold.
 pub(crate) fn load(profile: &Profile, hub: &DirectoryHub, fog: &FogId, now: UnixMs) {
     let Ok(bytes) = std::fs::read(profile.path(FILE)) else { return };
+    if let Err(error) = recall(profile, hub, fog, &bytes) {
+        tracing::debug!(%error, "the kept list of mixes is of no use");
+    }
     match hub.learn(fog, bytes, now) {
         Ok(true) => tracing::info!("the list of mixes of before is still good"),
         Ok(false) => tracing::debug!("the kept list of mixes has expired"),
@@ -38,6 +42,28 @@ pub(crate) fn load(profile: &Profile, hub: &DirectoryHub, fog: &FogId, now: Unix
     }
 }
 
+/// The witnesses of what is kept are those that are believed, also when it has expired.
+fn recall(profile: &Profile, hub: &DirectoryHub, fog: &FogId, bytes: &[u8]) -> Result<(), DirectoryError> {
+    if Directory::fog_of(bytes)? != *fog {
+        return Ok(());
+    }
+    for other in hub.recall(bytes)?.federated {
+        if let Ok(bytes) = std::fs::read(of(profile, &other))
+            && Directory::fog_of(&bytes)? == other
+        {
+            hub.recall(&bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of all when the node has left the fog: whoever joins anew believes anew.
+fn forget(profile: &Profile) -> io::Result<()> {
+    let gone = |result: io::Result<()>| result.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) });
+    gone(std::fs::remove_file(profile.path(FILE)))?;
+    gone(std::fs::remove_dir_all(profile.path(OTHERS)))
+}
+
 /// Keeps them whenever they change.
 pub(crate) fn keep(profile: Arc<Profile>, hub: &DirectoryHub) -> JoinHandle<()> {
     let mut directories = hub.subscribe();
@@ -45,9 +71,12 @@ pub(crate) fn keep(profile: Arc<Profile>, hub: &DirectoryHub) -> JoinHandle<()> 
         let mut written: HashMap<FogId, u64> = HashMap::new();
         while directories.changed().await.is_ok() {
             let known = directories.borrow_and_update().clone();
-            let Some(known) = known else { continue };
             let (profile, before) = (profile.clone(), std::mem::take(&mut written));
-            match tokio::task::spawn_blocking(move || write(&profile, &known, before)).await {
+            let follow = move || match known {
+                Some(known) => write(&profile, &known, before),
+                None => forget(&profile).map(|()| HashMap::new()),
+            };
+            match tokio::task::spawn_blocking(follow).await {
                 Ok(Ok(now)) => written = now,
                 Ok(Err(error)) => tracing::warn!(%error, "the lists of mixes could not be kept"),
                 Err(_) => {}
@@ -63,7 +92,8 @@ fn write(profile: &Profile, known: &KnownDirectory, before: HashMap<FogId, u64>)
     for entry in std::fs::read_dir(profile.path(OTHERS))? {
         let path = entry?.path();
         let fog = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse::<FogId>().ok());
-        if fog.is_none_or(|fog| fog == own || known.of(&fog).is_none()) {
+        // One that has expired stays: its witnesses are still those that are believed.
+        if fog.is_none_or(|fog| fog == own || !known.own().directory.federated.contains(&fog)) {
             std::fs::remove_file(path)?;
         }
     }
@@ -82,7 +112,7 @@ fn write(profile: &Profile, known: &KnownDirectory, before: HashMap<FogId, u64>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogbank_betanet::directory::{DIRECTORY_LIFE, Directory, clock};
+    use fogbank_betanet::directory::{Charter, DIRECTORY_LIFE, clock};
     use iroh::SecretKey;
     use std::time::Duration;
 
@@ -143,5 +173,38 @@ mod tests {
         learn(made(&keys[0], 2, Vec::new()));
         write(&profile, &hub.current().unwrap(), written).unwrap();
         assert!(!of(&profile, &other).exists());
+    }
+
+    #[tokio::test]
+    async fn whom_it_believes_outlives_the_list_and_ends_with_leaving() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = Arc::new(Profile::open(folder.path()).unwrap());
+        let key = SecretKey::generate();
+        let fog = FogId(*key.public().as_bytes());
+        // Of years ago, with a witness that need not have signed; the thief of the fog's key would rather have none, or another of that number.
+        let then = UnixMs(1_000_000_000_000);
+        let witnessed = Charter { number: 5, keys: vec![FogId([1; 32])], needed: 0 };
+        let old = Directory::new(fog, true, 7, then, [0; 32], Vec::new()).with_charter(witnessed.clone(), Vec::new());
+        write_private(&profile.path(FILE), &old.seal(&key).unwrap()).unwrap();
+        let hub = DirectoryHub::new();
+        load(&profile, &hub, &fog, clock());
+        assert!(hub.current().is_none(), "it has expired");
+        let of = |charter: Charter| {
+            Directory::new(fog, true, 9, clock(), [0; 32], Vec::new()).with_charter(charter, Vec::new()).seal(&key).unwrap()
+        };
+        assert!(matches!(hub.learn(&fog, of(Charter::default()), clock()), Err(DirectoryError::Charter(_))));
+        let other = Charter { keys: vec![FogId([2; 32])], ..witnessed.clone() };
+        assert!(matches!(hub.learn(&fog, of(other.clone()), clock()), Err(DirectoryError::Charter(_))));
+        let keeping = keep(profile.clone(), &hub);
+        assert!(hub.learn(&fog, of(witnessed), clock()).unwrap());
+        hub.clear();
+        let gone = async {
+            while profile.path(FILE).exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
+        keeping.abort();
+        assert!(hub.learn(&fog, of(other), clock()).unwrap());
     }
 }

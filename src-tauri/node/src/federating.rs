@@ -4,11 +4,11 @@
 
 use crate::{
     answers,
-    control::{ControlError, FederatedFogDto, FederationDto},
+    control::{ControlError, FederatedFogDto, FederationDto, WitnessesDto},
     fog::FogHost,
     node::Inner,
 };
-use fogbank_allocator::PeerView;
+use fogbank_allocator::{PeerView, WitnessView};
 use fogbank_model::FogId;
 use fogbank_wire::PeerAddress;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ impl Inner {
         let fog = self.own_fog()?;
         let own = fog.peer_address().fog;
         let fogs = fog.allocator().federation().iter().map(|peer| federated(peer, &own)).collect();
-        Ok(FederationDto { address: fog.peer_address().to_string(), fogs })
+        let witnesses = witnesses(fog.allocator().witnesses());
+        Ok(FederationDto { address: fog.peer_address().to_string(), fogs, witnesses })
     }
 
     /// Names a fog.
@@ -42,6 +43,38 @@ impl Inner {
     pub(crate) async fn end_federation(&self, fog: &str) -> Result<(), ControlError> {
         let id: FogId = fog.parse().map_err(|e| answers::invalid(format!("{e}"), "`fogbankd federation` lists them."))?;
         self.own_fog()?.allocator().end_federation(&id).await.map_err(answers::refused)
+    }
+
+    /// So many witnesses must sign.
+    pub(crate) async fn need_witnesses(&self, needed: Option<u8>) -> Result<(), ControlError> {
+        self.own_fog()?.allocator().need_witnesses(needed).await.map_err(answers::refused)
+    }
+
+    /// Lets another fog change its witnesses.
+    pub(crate) fn let_witnesses(&self, fog: &str) -> Result<(), ControlError> {
+        let id: FogId = fog.parse().map_err(|e| answers::invalid(format!("{e}"), "`fogbankd federation` lists them."))?;
+        self.own_fog()?.allocator().let_change(id).map_err(answers::refused)
+    }
+
+    /// Gives all witnesses up. This node, which can't leave its own fog, believes it all the same.
+    pub(crate) fn abandon_witnesses(&self) -> Result<(), ControlError> {
+        let fog = self.own_fog()?;
+        self.hub.clear();
+        fog.allocator().abandon_witnesses();
+        Ok(())
+    }
+}
+
+fn witnesses(view: WitnessView) -> WitnessesDto {
+    let answer = |key: &FogId| (key.to_string(), view.answers.get(key).cloned().unwrap_or_default());
+    WitnessesDto {
+        fogs: view.charter.keys.iter().map(answer).collect(),
+        needed: view.charter.needed,
+        wish: view.wish,
+        one_view: view.charter.one_view(),
+        made_ms: view.current.map(|(made, _)| made.0),
+        expires_ms: view.current.map(|(_, expires)| expires.0),
+        troubles: view.troubles,
     }
 }
 

@@ -46,6 +46,8 @@ impl Inner {
                 | Ask::Drain { .. }
                 | Ask::Federate { .. }
                 | Ask::EndFederation { .. }
+                | Ask::NeedWitnesses { .. }
+                | Ask::AbandonWitnesses
         );
         let _editing = if edits { Some(self.editing.lock().await) } else { None };
         match request {
@@ -143,6 +145,9 @@ impl Inner {
             Ask::Federation => self.federation().map(ControlReply::Federation),
             Ask::Federate { peer } => self.federate(&peer).await.map(done),
             Ask::EndFederation { fog } => self.end_federation(&fog).await.map(done),
+            Ask::NeedWitnesses { needed } => self.need_witnesses(needed).await.map(done),
+            Ask::LetWitnesses { fog } => self.let_witnesses(&fog).map(done),
+            Ask::AbandonWitnesses => self.abandon_witnesses().map(done),
             Ask::Quit => {
                 self.ended.cancel();
                 Ok(ControlReply::Done)

@@ -5,8 +5,8 @@
 //! Invariant: who asks is who its endpoint's key says it is, so no request names its sender.
 //! Deliberately absent: who may federate (the allocator lets in only whom its operator named), and any look-up of addresses.
 
-use crate::{Call, Refusal};
-use fogbank_model::FogId;
+use crate::{Call, Countersignature, Refusal};
+use fogbank_model::{FogId, MixId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -15,6 +15,17 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 pub enum FederateRequest {
     /// My fog's directory as it is now (betanet's bytes). Answer: `Done` or `Refused`.
     Directory(Vec<u8>),
+    /// Sign this directory of my fog as its witness. Answer: `Signed` or `Refused`.
+    Witness {
+        /// The directory, signed by my fog alone (betanet's bytes).
+        directory: Vec<u8>,
+        /// Mixes that are away, and since when they would be listed if they were here: what a new witness remembers them by.
+        away: Vec<(MixId, UnixMs)>,
+    },
+    /// Sign this change of my fog's witnesses (betanet's bytes). Answer: `Signed` or `Refused`.
+    Handover(Vec<u8>),
+    /// Your part in my fog's shared random value of this period. Answer: `Part`.
+    Part(u32),
 }
 
 /// What it answers.
@@ -24,6 +35,15 @@ pub enum FederateReply {
     Done,
     /// No.
     Refused(Refusal),
+    /// Signed.
+    Signed(Countersignature),
+    /// The part, once the period has begun, and the commitment to the next period's.
+    Part {
+        /// What the part of the next period hashes to.
+        commit: [u8; 32],
+        /// The part of this one.
+        reveal: Option<[u8; 32]>,
+    },
 }
 
 impl Call for FederateRequest {

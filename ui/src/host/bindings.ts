@@ -281,7 +281,15 @@ peer: string, } | { "ask": "end_federation",
 /**
  * Its id.
  */
-fog: string, } | { "ask": "quit" };
+fog: string, } | { "ask": "need_witnesses", 
+/**
+ * How many; absent for as many as is usual.
+ */
+needed: number | null, } | { "ask": "let_witnesses", 
+/**
+ * Its id.
+ */
+fog: string, } | { "ask": "abandon_witnesses" } | { "ask": "quit" };
 
 /**
  * A device of the fog.
@@ -380,7 +388,11 @@ address: string,
 /**
  * The fogs that are named here.
  */
-fogs: Array<FederatedFogDto>, };
+fogs: Array<FederatedFogDto>, 
+/**
+ * How this fog's list of mixes is witnessed.
+ */
+witnesses: WitnessesDto, };
 
 /**
  * Whether something fits.
@@ -842,3 +854,36 @@ caught: number,
  * whoever looks. Absent of all others: they are as private as their level.
  */
 direct?: GradeDto, };
+
+/**
+ * The other fogs that sign this one's list of mixes.
+ */
+export type WitnessesDto = { 
+/**
+ * Who they are, and what each answered last; empty for one that signed.
+ */
+fogs: Array<[string, string]>, 
+/**
+ * How many of them must sign.
+ */
+needed: number, 
+/**
+ * What the operator said that the number should be, if that was said.
+ */
+wish: number | null, 
+/**
+ * Whether nobody can be shown a list of his own as long as no witness is false.
+ */
+one_view: boolean, 
+/**
+ * When the list in use was made, milliseconds since 1970; absent while there is none.
+ */
+made_ms: number | null, 
+/**
+ * Until when it holds.
+ */
+expires_ms: number | null, 
+/**
+ * Why there is no newer one, for people; empty when all is well.
+ */
+troubles: Array<string>, };

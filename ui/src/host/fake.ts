@@ -189,6 +189,9 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
     case 'federation':
     case 'federate':
     case 'end_federation':
+    case 'need_witnesses':
+    case 'let_witnesses':
+    case 'abandon_witnesses':
       throw new Refused('invalid', 'the window does not federate fogs yet', 'Use fogbankd federation.');
     case 'quit':
       return DONE;

@@ -1,13 +1,13 @@
 //! Where a node keeps the directories that it has, whoever brought them: the allocator, a guard, another mix, or the disk.
 //!
-//! Invariants: what is kept was signed by its fog, was fresh when it came, and is only ever replaced by one with a higher serial (or by
+//! Invariants: what is kept was signed by its fog and by enough of the witnesses that are believed ([`Trust`]), was fresh when it came, and is only ever replaced by one with a higher serial (or by
 //! another fog's), so that nobody brings back mixes of yesterday; besides the own fog's there are only those of fogs that the own
 //! directory names, each at most once; what is published is one network made of all ([`Directory::merged`]).
 //! Deliberately absent: asking for them (gossip, uplink) and the disk (the node's).
 
-use super::{Directory, DirectoryError};
+use super::{Directory, DirectoryError, trust::Trust};
 use fogbank_model::{FogId, UnixMs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// One fog's directory with its signed bytes, as nodes hand it on.
@@ -62,11 +62,12 @@ impl KnownDirectory {
 #[derive(Debug, Clone)]
 pub struct DirectoryHub {
     known: watch::Sender<Option<KnownDirectory>>,
+    trust: Arc<Mutex<Trust>>,
 }
 
 impl Default for DirectoryHub {
     fn default() -> Self {
-        Self { known: watch::Sender::new(None) }
+        Self { known: watch::Sender::new(None), trust: Arc::default() }
     }
 }
 
@@ -74,6 +75,21 @@ impl DirectoryHub {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    fn trust(&self) -> MutexGuard<'_, Trust> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A directory that was believed once, from this device's own disk, however old: its witnesses are those that are believed. It is not used for
+    /// anything else. The directory.
+    ///
+    /// # Errors
+    /// When it is none that its fog and its witnesses signed.
+    pub fn recall(&self, bytes: &[u8]) -> Result<Directory, DirectoryError> {
+        let directory = Directory::open(bytes, &Directory::fog_of(bytes)?)?;
+        self.trust().recall(&directory);
+        Ok(directory)
     }
 
     /// What is known, now and as it changes.
@@ -94,7 +110,7 @@ impl DirectoryHub {
     /// Takes bytes that claim to be the directory of the own fog, or of one that its directory names; whether they brought news.
     ///
     /// # Errors
-    /// When they are of any other fog, that fog did not sign them, or they break a rule.
+    /// When they are of any other fog, that fog or the witnesses that are believed did not sign them, or they break a rule.
     pub fn learn(&self, own: &FogId, bytes: Vec<u8>, now: UnixMs) -> Result<bool, DirectoryError> {
         let fog = Directory::fog_of(&bytes)?;
         let named = |known: &Option<KnownDirectory>| {
@@ -105,11 +121,13 @@ impl DirectoryHub {
             return Err(DirectoryError::NotNamed);
         }
         let directory = Arc::new(Directory::open(&bytes, &fog)?);
+        let mut trust = self.trust();
+        trust.admits(&directory).map_err(DirectoryError::Charter)?;
         if !directory.fresh(now) {
             return Ok(false);
         }
         let fresh = KeptDirectory { directory, signed: Arc::new(bytes) };
-        Ok(self.known.send_if_modified(|known| {
+        let news = self.known.send_if_modified(|known| {
             let newer = |kept: &KeptDirectory| kept.directory.serial < fresh.directory.serial;
             let next = if fog == *own {
                 let before = known.take_if(|k| k.own.directory.fog != fog || newer(&k.own));
@@ -132,7 +150,14 @@ impl DirectoryHub {
             };
             *known = Some(next);
             true
-        }))
+        });
+        if news {
+            trust.believe(&fresh.directory);
+            if fog == *own {
+                trust.keep(|other| other == own || fresh.directory.federated.contains(other));
+            }
+        }
+        Ok(news)
     }
 
     /// Lets go of other fogs' directories that have expired. Call it now and then.
@@ -149,8 +174,10 @@ impl DirectoryHub {
         });
     }
 
-    /// Forgets all: the node left the fog.
+    /// Forgets all, whom it believes too: the node left the fog.
     pub fn clear(&self) {
+        let mut trust = self.trust();
+        trust.keep(|_| false);
         self.known.send_replace(None);
     }
 }
@@ -159,7 +186,7 @@ impl DirectoryHub {
 mod tests {
     use super::*;
     use crate::directory::{
-        DIRECTORY_LIFE,
+        Charter, DIRECTORY_LIFE, HANDOVER, Handover, SignedDirectory,
         tests::{MADE, directory},
     };
     use fogbank_model::DurationMs;
@@ -212,6 +239,61 @@ mod tests {
         let known = hub.current().unwrap();
         assert!(known.of(&friend).is_none() && !known.directory.counts(&friend), "the own fog ended it");
         assert!(refused(made(&keys[1], 7, &[own])));
+    }
+
+    #[test]
+    fn who_has_the_fogs_key_alone_is_not_believed_also_when_all_has_expired() {
+        let keys: [SecretKey; 4] = [1, 2, 3, 9].map(|n| SecretKey::from_bytes(&[n; 32]));
+        let [own, b, c, thief] = keys.each_ref().map(|key| FogId(*key.public().as_bytes()));
+        let charter = |number, of: &[FogId], needed| {
+            let mut keys = of.to_vec();
+            keys.sort_unstable();
+            Charter { number, keys, needed }
+        };
+        let (first, lowered) = (charter(5, &[b, c], 1), charter(6, &[thief], 1));
+        let made = |serial, at: UnixMs, charter: &Charter, handovers: &[Handover], signers: &[&SecretKey]| {
+            let mut of = directory(&keys[0], true, 5).with_charter(charter.clone(), handovers.to_vec());
+            (of.serial, of.made, of.expires) = (serial, at, at.plus(DIRECTORY_LIFE));
+            let mut signed = SignedDirectory::seal(&of, &keys[0]).unwrap();
+            signers.iter().for_each(|key| assert!(signed.add(signed.countersign(key))));
+            signed.bytes().unwrap()
+        };
+        let believed = made(1, MADE, &first, &[], &[&keys[1]]);
+        let hub = DirectoryHub::new();
+        assert!(matches!(hub.learn(&own, made(1, MADE, &first, &[], &[]), MADE), Err(DirectoryError::Witnesses { .. })));
+        assert!(hub.learn(&own, believed.clone(), MADE).unwrap(), "trust on first use");
+        let years = MADE.plus(DurationMs::from_s(900 * 24 * 3_600));
+        let forged = |at| {
+            let by_thief =
+                first.hand_over(lowered.clone(), &keys[0]).map(|mut h| (h.add(h.countersign(&keys[3], HANDOVER), HANDOVER), h).1);
+            [
+                made(9, at, &Charter::default(), &[], &[]),
+                made(9, at, &charter(7, &[], 0), &[], &[]),
+                made(9, at, &lowered, &[by_thief.unwrap()], &[&keys[3]]),
+                made(9, at, &charter(5, &[b, c], 0), &[], &[]),
+            ]
+        };
+        let refused = |hub: &DirectoryHub, at| {
+            for bytes in forged(at) {
+                assert!(matches!(hub.learn(&own, bytes, at), Err(DirectoryError::Charter(_))));
+            }
+        };
+        refused(&hub, MADE);
+        refused(&hub, years);
+        // The same after a restart: the kept directory has expired, its witnesses have not.
+        let again = DirectoryHub::new();
+        assert!(!again.learn(&own, believed.clone(), years).unwrap() && again.current().is_none());
+        again.recall(&believed).unwrap();
+        refused(&again, years);
+        assert!(again.learn(&own, made(9, years, &first, &[], &[&keys[2]]), years).unwrap());
+        // Both sides signed: another charter, which is in force from then on.
+        let mut handover = first.hand_over(charter(8, &[c], 1), &keys[0]).unwrap();
+        assert!(handover.add(handover.countersign(&keys[2], HANDOVER), HANDOVER));
+        assert!(again.learn(&own, made(10, years, &charter(8, &[c], 1), &[handover], &[&keys[2]]), years).unwrap());
+        assert!(again.learn(&own, made(11, years, &first, &[], &[&keys[1]]), years).is_err(), "the former one's");
+        // Whoever left and joins anew begins anew.
+        again.clear();
+        assert!(again.learn(&own, made(9, years, &charter(9, &[], 0), &[], &[]), years).unwrap());
     }
 
     #[test]

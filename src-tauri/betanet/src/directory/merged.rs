@@ -104,8 +104,23 @@ impl Directory {
         let mixes = listed.into_iter().map(|(mix, ..)| mix).collect();
         let merged = Some(Merged { fogs, of, knows, drawn });
         let Self { version, serial, fog, test, made, expires, shared_random, clients, .. } = **own;
-        let federated = own.federated.clone();
-        Arc::new(Self { version, serial, fog, test, made, expires, shared_random, clients, federated, mixes, sums, merged })
+        Arc::new(Self {
+            version,
+            serial,
+            fog,
+            test,
+            made,
+            expires,
+            shared_random,
+            clients,
+            federated: own.federated.clone(),
+            charter: own.charter.clone(),
+            handovers: own.handovers.clone(),
+            draw: own.draw.clone(),
+            mixes,
+            sums,
+            merged,
+        })
     }
 
     /// Whether a fog's mixes are in it.

@@ -1,23 +1,32 @@
 //! The signed directory: every mix that the allocator has seen alive, with what is needed to build paths.
 //!
 //! It is signed by the fog, handed on by every node, and kept by each: browsing goes on for [`DIRECTORY_LIFE`] after the allocator is gone.
-//! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog, is within bounds, and its mixes are sorted by
+//! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog and by as many witnesses as its own charter asks for
+//! (whether that is the charter that is believed, see [`DirectoryHub`]), is within bounds, and its mixes are sorted by
 //! id without doubles, so looking one up is a binary search. Time of the network is the directory's `made`, never a stranger's word.
 //! Fail closed: [`Directory::usable`] decides whether there are mixes enough for an address to be opened at all.
 //! A fog may name others; the directories of those that name it too are merged with its own into one network ([`Directory::merged`]).
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
+mod charter;
+mod draw;
 mod enough;
 mod entry;
 pub mod gossip;
 mod hub;
 mod merged;
+mod signed;
+mod trust;
 mod weight;
+pub mod witness;
 
+pub use charter::{Charter, CharterError, HANDOVER, Handover, MAX_HANDOVERS, Succession, read as read_handover};
+pub use draw::{Draw, DrawError, Drawn, MAX_PARTS, commit, reveal};
 pub use enough::{NotPrivate, Usable};
 pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
 pub use hub::{DirectoryHub, KeptDirectory, KnownDirectory};
+pub use signed::{DirectoryError, SignedDirectory};
 
 use crate::{
     address::Period,
@@ -25,8 +34,6 @@ use crate::{
 };
 use fogbank_model::{DurationMs, FogId, MixId, UnixMs};
 use fogbank_sphinx::Epoch;
-use fogbank_wire::{FrameError, Signed, SignedError, decode, encode};
-use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.
@@ -70,6 +77,12 @@ pub struct Directory {
     pub clients: u32,
     /// Fogs with which it wants to be one network, sorted, without itself. What one fog says alone does nothing: the other must name it too.
     pub federated: Vec<FogId>,
+    /// Who witnesses it.
+    pub charter: Charter,
+    /// How that came to be, the last change at the end.
+    pub handovers: Vec<Handover>,
+    /// What the shared random value is made of, and the next one will be.
+    pub draw: Draw,
     /// The mixes that were seen alive, sorted by id.
     pub mixes: Vec<MixEntry>,
     /// How often each and those before it are chosen, in the order of `mixes`.
@@ -78,36 +91,6 @@ pub struct Directory {
     /// What it is made of, when it is several fogs' in one.
     #[serde(skip)]
     merged: Option<merged::Merged>,
-}
-
-/// A directory as it travels: the fog that it claims to be of, and that fog's statement.
-#[derive(Debug, Serialize, Deserialize)]
-struct SignedDirectory {
-    fog: FogId,
-    statement: Signed<Directory>,
-}
-
-/// Why bytes are no directory of this fog.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// No signed statement at all.
-    #[error("these bytes are no directory: {0}")]
-    Malformed(#[source] FrameError),
-    /// The fog did not sign it.
-    #[error("the directory is not signed by this fog: {0}")]
-    NotTheFogs(#[source] SignedError),
-    /// Of another version.
-    #[error("the directory has version {theirs}, this Fogbank reads {DIRECTORY_VERSION}: update the older of the two")]
-    Version {
-        /// Its version.
-        theirs: u16,
-    },
-    /// Of a fog that this one has nothing to do with.
-    #[error("the directory is of a fog that this one does not name")]
-    NotNamed,
-    /// Signed, but breaking a rule.
-    #[error("the directory breaks a rule: {0}")]
-    Rule(&'static str),
 }
 
 /// The own clock.
@@ -132,6 +115,9 @@ impl Directory {
             shared_random,
             clients: 0,
             federated: Vec::new(),
+            charter: Charter::default(),
+            handovers: Vec::new(),
+            draw: Draw::default(),
             mixes,
             sums,
             merged: None,
@@ -148,45 +134,21 @@ impl Directory {
         Self { federated: fogs, ..self }
     }
 
+    /// The same under a charter, and by which changes it came about.
+    #[must_use]
+    pub fn with_charter(self, charter: Charter, handovers: Vec<Handover>) -> Self {
+        Self { charter, handovers, ..self }
+    }
+
+    /// The same with the parts of a draw, and the value that they make.
+    #[must_use]
+    pub fn with_draw(self, draw: Draw) -> Self {
+        Self { shared_random: draw.value(&self.fog, Period::at(self.made)), draw, ..self }
+    }
+
     /// The same with a count of clients, rounded down to a power of two.
     pub fn with_clients(self, clients: u32) -> Self {
         Self { clients: clients.checked_ilog2().map_or(0, |log| 1 << log), ..self }
-    }
-
-    /// Signs it.
-    ///
-    /// # Errors
-    /// When it is larger than a frame.
-    pub fn seal(&self, fog: &SecretKey) -> Result<Vec<u8>, FrameError> {
-        encode(&SignedDirectory { fog: self.fog, statement: Signed::seal(fog, CONTEXT, self)? })
-    }
-
-    /// Of which fog these bytes claim to be a directory. Nothing is checked: it says under which key to [`Self::open`] them.
-    ///
-    /// # Errors
-    /// When they are no directory at all.
-    pub fn fog_of(bytes: &[u8]) -> Result<FogId, DirectoryError> {
-        let (fog, _) = postcard::take_from_bytes(bytes).map_err(|e| DirectoryError::Malformed(FrameError::Malformed(e)))?;
-        Ok(fog)
-    }
-
-    /// The directory in these bytes, when this fog signed it and it keeps the rules. Whether it is fresh, see [`Self::fresh`].
-    ///
-    /// # Errors
-    /// When it is not so.
-    pub fn open(bytes: &[u8], fog: &FogId) -> Result<Self, DirectoryError> {
-        let SignedDirectory { fog: claimed, statement } = decode(bytes).map_err(DirectoryError::Malformed)?;
-        if claimed != *fog {
-            return Err(DirectoryError::Rule("it is of another fog"));
-        }
-        let key = PublicKey::from_bytes(&fog.0).map_err(|_| DirectoryError::NotTheFogs(SignedError::Signature))?;
-        let mut directory = statement.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
-        if directory.version != DIRECTORY_VERSION {
-            return Err(DirectoryError::Version { theirs: directory.version });
-        }
-        directory.check(fog).map_err(DirectoryError::Rule)?;
-        directory.sums = weight::sums(&directory.mixes, directory.made);
-        Ok(directory)
     }
 
     fn check(&self, fog: &FogId) -> Result<(), &'static str> {
@@ -207,6 +169,13 @@ impl Directory {
         }
         if !self.federated.is_sorted_by(|a, b| a < b) || self.federated.contains(fog) {
             return Err("the fogs that it names are not sorted, or one is named twice, or it names itself");
+        }
+        self.charter.check(fog)?;
+        if self.handovers.len() > MAX_HANDOVERS {
+            return Err("it tells too many changes of its witnesses");
+        }
+        if !self.draw.is_sound() {
+            return Err("the parts of its shared random value are not sorted, or too many");
         }
         if !self.mixes.is_sorted_by(|a, b| a.id < b.id) {
             return Err("its mixes are not sorted, or two have one id");
@@ -288,6 +257,7 @@ pub(crate) mod tests {
     use super::*;
     use fogbank_model::OwnerId;
     use fogbank_wire::{PacketKeys, RelayHint};
+    use iroh::SecretKey;
     use proptest::prelude::*;
     use std::net::SocketAddr;
 

@@ -10,6 +10,29 @@ pub struct FederationDto {
     pub address: String,
     /// The fogs that are named here.
     pub fogs: Vec<FederatedFogDto>,
+    /// How this fog's list of mixes is witnessed.
+    pub witnesses: WitnessesDto,
+}
+
+/// The other fogs that sign this one's list of mixes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct WitnessesDto {
+    /// Who they are, and what each answered last; empty for one that signed.
+    pub fogs: Vec<(String, String)>,
+    /// How many of them must sign.
+    pub needed: u8,
+    /// What the operator said that the number should be, if that was said.
+    pub wish: Option<u8>,
+    /// Whether nobody can be shown a list of his own as long as no witness is false.
+    pub one_view: bool,
+    /// When the list in use was made, milliseconds since 1970; absent while there is none.
+    #[ts(type = "number | null")]
+    pub made_ms: Option<i64>,
+    /// Until when it holds.
+    #[ts(type = "number | null")]
+    pub expires_ms: Option<i64>,
+    /// Why there is no newer one, for people; empty when all is well.
+    pub troubles: Vec<String>,
 }
 
 /// A fog that is named here.

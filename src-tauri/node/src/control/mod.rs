@@ -9,7 +9,7 @@ mod network;
 pub mod server;
 mod types;
 
-pub use federation::{FederatedFogDto, FederationDto};
+pub use federation::{FederatedFogDto, FederationDto, WitnessesDto};
 pub use network::{
     AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, RelayStateDto, TrustDto, ViewDto,
     VisitDto,

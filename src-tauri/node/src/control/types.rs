@@ -155,6 +155,18 @@ pub enum ControlRequest {
         /// Its id.
         fog: String,
     },
+    /// So many of the other fogs must sign this one's list of mixes. Answer: `done`.
+    NeedWitnesses {
+        /// How many; absent for as many as is usual.
+        needed: Option<u8>,
+    },
+    /// Let another fog change its witnesses as it likes for an hour, also to fewer. Answer: `done`.
+    LetWitnesses {
+        /// Its id.
+        fog: String,
+    },
+    /// Give all witnesses up without asking them: members must leave this fog and join anew. Answer: `done`.
+    AbandonWitnesses,
     /// End this node. Answer: `done`, then it ends.
     Quit,
 }
