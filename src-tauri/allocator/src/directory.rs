@@ -204,8 +204,11 @@ impl Signer {
         &self.charter
     }
 
-    /// A change of witnesses that both sides signed. The next directory is under it.
-    pub(crate) fn hand_over(&mut self, charter: Charter, handover: Handover) {
+    /// A change of witnesses that both sides signed. The next directory is under it, unless the witnesses were given up meanwhile.
+    pub(crate) fn hand_over(&mut self, from: &Charter, charter: Charter, handover: Handover) {
+        if self.charter != *from {
+            return;
+        }
         self.charter = charter;
         self.handovers.push(handover);
         let over = self.handovers.len().saturating_sub(MAX_HANDOVERS);

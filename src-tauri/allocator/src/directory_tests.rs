@@ -43,7 +43,7 @@ impl Fog {
             let mut handover = signer.charter.hand_over(charter.clone(), &key(1)).unwrap();
             handover
                 .add(handover.countersign(&key(2), fogbank_betanet::directory::HANDOVER), fogbank_betanet::directory::HANDOVER);
-            signer.hand_over(charter, handover);
+            signer.hand_over(&Charter::default(), charter, handover);
         }
         Self { signer, history, clock }
     }
@@ -159,4 +159,19 @@ fn what_a_period_is_made_of_is_settled_once() {
     assert_eq!(fog.signer.settled(Period::at(turn)), Some(settled));
     let due = fog.look(&[1], turn).unwrap();
     fog.attempt(&due, &mut witness, turn).unwrap();
+}
+
+#[test]
+fn ages_outlive_a_restart_of_a_fog_in_which_nothing_changes() {
+    let mut fog = Fog::new(None, None, MixHistory::default(), Instant::now());
+    let (mut witness, mut now) = (None, START);
+    for _ in 0..2 * 3_600 / 5 {
+        now = now.plus(DurationMs::from_s(5));
+        fog.clock += Duration::from_secs(5);
+        if let Some(due) = fog.look(&[1], now) {
+            fog.attempt(&due, &mut witness, now).unwrap();
+        }
+    }
+    let age_s = now.since(fog.history.since(mix_id(blake3::hash(&[1]).as_bytes()), now)).0 / 1_000;
+    assert!(age_s >= 3_600, "what was kept says that it is {age_s} s old");
 }

@@ -39,6 +39,8 @@ const SHORT_DEADLINE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Witnesses take bytes no faster than this on average, so that large lists are asked for less often.
 const BYTES_S: u64 = 64 << 10;
+/// What a mix that is away takes in a request, and in a witness's record.
+const AWAY_BYTES: usize = 32;
 /// After attempts that came to nothing the pause is doubled up to this; a witness that connects ends it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -194,7 +196,10 @@ pub(crate) async fn tend(shared: &Arc<Shared>, looked: Looked, clock: Instant) -
     let Some(due) = looked.due else { return Ok(()) };
     if current.keys.is_empty() {
         return match attempt_directory(shared, &due).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                shared.signing.lock().directory = Attempts::default();
+                Ok(())
+            }
             Err(Trouble::Store(error)) => Err(error),
             Err(trouble) => {
                 tracing::error!(%trouble, "no new list of mixes");
@@ -222,7 +227,7 @@ async fn stoppable<F: Future<Output = ()>>(attempt: Attempt, act: impl FnOnce(Ar
     drop(attempt);
 }
 
-/// Makes a directory, has it signed, and publishes it; how long it is.
+/// Makes a directory, has it signed, and publishes it; how much witnesses had to take for it.
 async fn attempt_directory(shared: &Arc<Shared>, due: &Due) -> Result<usize, Trouble> {
     let draw = draw(shared, due.made).await?;
     let (directory, mut signed) = shared.signer().make(due, draw).map_err(Trouble::Frame)?;
@@ -244,7 +249,8 @@ async fn attempt_directory(shared: &Arc<Shared>, due: &Due) -> Result<usize, Tro
         }
     }
     let bytes = signed.bytes().map_err(Trouble::Frame)?;
-    let length = bytes.len();
+    // What witnesses remember of mixes that are away costs them as much as what is listed.
+    let length = bytes.len() + due.away.len() * AWAY_BYTES;
     publish(shared, Signed { directory: Arc::new(directory), bytes: Arc::new(bytes) }).await.map_err(Trouble::Store)?;
     Ok(length)
 }
@@ -337,7 +343,7 @@ async fn hand_to(shared: Arc<Shared>, old: Charter, next: Charter) {
             return Err(Trouble::Handover);
         }
         tracing::info!(witnesses = next.keys.len(), needed = next.needed, "the fog has other witnesses");
-        shared.signer().hand_over(next.clone(), handover);
+        shared.signer().hand_over(&old, next.clone(), handover);
         Ok(PAUSE)
     }
     .await;
@@ -364,6 +370,11 @@ async fn ask(
         asked.spawn(async move { (fog, shared.federation.ask(&fog, &request, deadline).await) });
     }
     let mut silent: Vec<FogId> = of.to_vec();
+    {
+        // Of former witnesses nothing is told.
+        let (charter, mut state) = (shared.signer().charter().clone(), shared.signing.lock());
+        state.answers.retain(|fog, _| of.contains(fog) || charter.keys.contains(fog));
+    }
     while let Ok(Some(answer)) = timeout_at(until, asked.join_next()).await {
         let Ok((fog, answer)) = answer else { continue };
         silent.retain(|of| *of != fog);

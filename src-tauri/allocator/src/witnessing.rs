@@ -26,8 +26,10 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// An operator's leave for another fog to change its witnesses holds for so long: they are on the telephone.
 pub(crate) const LET: DurationMs = DurationMs::from_s(3600);
-/// A fog is signed for this often at most: half of what an honest one asks for.
+/// A fog is signed for this often at most: half of what an honest one asks for…
 const SIGN_PAUSE: Duration = Duration::from_millis(500);
+/// …and no more bytes of it are judged and written down than this on average, twice what an honest one asks for.
+const SIGN_BYTES_S: u64 = 128 << 10;
 
 /// What is asked of a witness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +69,12 @@ impl Witnessing {
         }
         in_time
     }
+
+    /// So much was judged and kept for it: it waits as much longer.
+    fn took(&self, fog: FogId, asked: Asked, bytes: usize, clock: Instant) {
+        let pause = Duration::from_millis((bytes as u64).saturating_mul(1_000) / SIGN_BYTES_S);
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).insert((fog, asked), clock + pause.max(SIGN_PAUSE));
+    }
 }
 
 /// Answers what a named fog asks of this one as its witness.
@@ -85,7 +93,7 @@ pub(crate) async fn seen(shared: &Shared, fog: &FogId, directory: &Directory) ->
     let _one = shared.witnessing.judging.lock().await;
     let known = load(shared, fog).await?;
     match Record::seen(known.as_ref(), directory) {
-        Some(record) => keep(shared, fog, &record).await,
+        Some(record) => keep(shared, fog, &record).await.map(drop),
         None => Ok(()),
     }
 }
@@ -110,7 +118,8 @@ async fn sign_directory(
     let named = shared.federation.fogs();
     let judged = Record::judge(known.as_ref(), &directory, signed.body(), away, &eyes(shared, &named, fog));
     let record = judged.map_err(|objection| objects(fog, &objection))?;
-    keep(shared, fog, &record).await.map_err(failed)?;
+    let kept = keep(shared, fog, &record).await.map_err(failed)?;
+    shared.witnessing.took(*fog, Asked::Directory, kept.max(bytes.len()), Instant::now());
     Ok(signed.countersign(&shared.config.key))
 }
 
@@ -178,9 +187,11 @@ async fn load(shared: &Shared, fog: &FogId) -> Result<Option<Record>, StoreError
     }
 }
 
-async fn keep(shared: &Shared, fog: &FogId, record: &Record) -> Result<(), StoreError> {
+/// Keeps a record; how long it is.
+async fn keep(shared: &Shared, fog: &FogId, record: &Record) -> Result<usize, StoreError> {
     let unreadable = |_| StoreError::Unreadable { what: "a record of what was signed for a fog" };
-    shared.store.set_meta(&recorded_as(fog), &encode(record).map_err(unreadable)?).await
+    let bytes = encode(record).map_err(unreadable)?;
+    shared.store.set_meta(&recorded_as(fog), &bytes).await.map(|()| bytes.len())
 }
 
 #[cfg(test)]
@@ -198,5 +209,7 @@ mod tests {
         assert!(asked(fog, Asked::Directory, Duration::ZERO) && asked(FogId([2; 32]), Asked::Directory, Duration::ZERO));
         assert!(asked(fog, Asked::Handover, Duration::ZERO) && !asked(fog, Asked::Directory, SIGN_PAUSE / 2));
         assert!(asked(fog, Asked::Directory, SIGN_PAUSE));
+        witnessing.took(fog, Asked::Directory, 10 * SIGN_BYTES_S as usize, clock);
+        assert!(!asked(fog, Asked::Directory, Duration::from_secs(9)) && asked(fog, Asked::Directory, Duration::from_secs(10)));
     }
 }

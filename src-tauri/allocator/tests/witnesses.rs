@@ -92,6 +92,39 @@ async fn one_of_three_may_be_away_and_with_two_away_the_list_stays_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_federation_can_be_left_and_who_knew_its_witnesses_must_join_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys: [SecretKey; 3] = [(); 3].map(|()| SecretKey::generate());
+    let [a, b, c] = three(folder.path(), &keys).await;
+    let (a_id, known) = (a.id(), b.sees(a.id(), |p| p.directory.is_some()).await.directory.unwrap());
+    for fog in [b, c] {
+        let id = fog.id();
+        fog.end().await;
+        a.sees(id, |p| !p.connected).await;
+        a.allocator.end_federation(&id).await.unwrap();
+    }
+    until(&a, "nobody signs any more", |v| v.troubles.len() == 2 && v.charter.keys.len() == 2).await;
+    a.allocator.abandon_witnesses();
+    let alone = until(&a, "it signs alone", |v| v.troubles.is_empty() && v.charter.keys.is_empty()).await;
+    assert!(alone.charter.number > known.charter.number);
+
+    // One of the others comes back: it knows the witnesses, and neither takes the list nor signs it, until its operator begins anew.
+    let b = Fog::start(folder.path(), &keys[1]).await;
+    b.allocator.federate(a.address()).await.unwrap();
+    a.allocator.federate(b.address()).await.unwrap();
+    a.sees(b.id(), |p| p.connected).await;
+    until(&a, "it is a witness that need not sign, and does not", |v| {
+        v.charter.needed == 0 && v.answers.values().any(|words| words.contains("witnesses that are known"))
+    })
+    .await;
+    let old = b.sees(a_id, |p| p.directory.is_some()).await.directory.unwrap();
+    assert_eq!(old.charter, known.charter);
+    b.allocator.end_federation(&a_id).await.unwrap();
+    b.allocator.federate(a.address()).await.unwrap();
+    b.sees(a_id, |p| p.directory.as_ref().is_some_and(|d| d.charter.keys == [b.id()])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_the_fog_keeps_its_witnesses() {
     let folder = tempfile::tempdir().unwrap();
     let keys: [SecretKey; 3] = [(); 3].map(|()| SecretKey::generate());

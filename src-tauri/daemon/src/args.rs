@@ -1,5 +1,6 @@
 //! What can be said on the command line, and the request that it becomes.
 
+use crate::federating::FederateOptions;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fogbank_node::{
@@ -161,51 +162,6 @@ pub(crate) enum Command {
     Federate(FederateOptions),
     /// End the running node.
     Quit,
-}
-
-/// What to do about other fogs: one thing at a time.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct FederateOptions {
-    /// The line that `federation` prints there: fogpeer://…
-    peer: Option<String>,
-    /// End it with the fog of this id.
-    #[arg(long, value_name = "FOG")]
-    end: Option<String>,
-    /// So many of the other fogs must sign each new list of mixes, or “usual”. They must agree to fewer than before.
-    #[arg(long, value_name = "N", value_parser = needed)]
-    needed: Option<Needed>,
-    /// Let another fog change its witnesses as it likes for an hour, also to fewer. Speak with its operator first: it may be a thief who asks.
-    #[arg(long = "let", value_name = "FOG")]
-    lets: Option<String>,
-    /// Give all witnesses up without asking them, when they are gone for good: members must leave this fog and join anew.
-    #[arg(long)]
-    abandon_witnesses: bool,
-}
-
-/// How many witnesses must sign; `None` is as many as is usual.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Needed(Option<u8>);
-
-fn needed(text: &str) -> Result<Needed, String> {
-    if text == "usual" {
-        return Ok(Needed(None));
-    }
-    text.parse().map(|n| Needed(Some(n))).map_err(|_| "a number, or “usual”".to_owned())
-}
-
-impl FederateOptions {
-    fn request(&self) -> anyhow::Result<ControlRequest> {
-        let Self { peer, end, needed, lets, abandon_witnesses } = self;
-        Ok(match (peer, end, needed, lets, abandon_witnesses) {
-            (Some(peer), ..) => ControlRequest::Federate { peer: peer.clone() },
-            (_, Some(fog), ..) => ControlRequest::EndFederation { fog: fog.clone() },
-            (.., Some(Needed(needed)), _, _) => ControlRequest::NeedWitnesses { needed: *needed },
-            (.., Some(fog), _) => ControlRequest::LetWitnesses { fog: fog.clone() },
-            (.., true) => ControlRequest::AbandonWitnesses,
-            _ => bail!("name a fog, or one to end it with"),
-        })
-    }
 }
 
 /// How to run.

@@ -105,7 +105,7 @@ fn handed(handover: &Handover) -> bool {
         assert!(judged.is_err());
         return false;
     };
-    assert!(of.charter.believes(&of.fog, &said.charter, &[handover.clone()]).is_err() || said.charter == of.charter);
+    assert!(of.charter.believes(&of.fog, &said.charter, std::slice::from_ref(handover)).is_err() || said.charter == of.charter);
     if judged.is_ok() {
         assert!(said.charter.keys.contains(&ME) && said.charter.needed >= 1, "a witness let itself be talked out of it");
     }

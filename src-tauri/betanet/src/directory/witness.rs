@@ -244,6 +244,10 @@ impl Record {
             let (theirs, known) = (said.after, old.number);
             return Err(Objection::Charter(CharterError::Unproven { theirs, known }));
         }
+        // Numbers follow the clock too: one that is far ahead would be the last for ever.
+        if new.number > millis(eyes.now.plus(SLACK)).saturating_add(SERIAL_STEPS) {
+            return Err(Objection::Handover("the number of its charter is far ahead of the clock".to_owned()));
+        }
         let body = handover.body(HANDOVER);
         if known.handed.is_some_and(|(number, of)| number > new.number || (number == new.number && of != body)) {
             return Err(Objection::Charter(CharterError::Other(new.number)));

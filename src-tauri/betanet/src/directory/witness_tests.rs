@@ -289,6 +289,8 @@ fn by_themselves_witnesses_only_make_it_harder() {
     fresh.asked(&of, MADE).unwrap();
     let other = Charter { number: 7, ..charter() };
     assert!(matches!(fresh.hand_over(&other, Charter { number: 8, ..charter() }), Err(Objection::Charter(_))));
+    let last = Charter { number: u64::MAX, needed: 3, ..charter() };
+    assert!(matches!(fresh.hand_over(&charter(), last), Err(Objection::Handover(_))), "none could follow it");
     // Two under one number: only the first.
     assert_eq!(fresh.hand_over(&charter(), Charter { number: 2, needed: 3, ..charter() }), Ok(()));
     assert_eq!(fresh.hand_over(&charter(), Charter { number: 2, needed: 3, ..charter() }), Ok(()), "an answer that was lost");
