@@ -74,18 +74,19 @@ async fn a_list_needs_a_witness_and_one_of_two_is_enough() -> Result<()> {
     c.allocator.kill().await?;
     a.devices[0].kill().await?;
     mixes(&visitor, 3 * MIXES - 1).await?;
-    let signed = until(&a.allocator, "it is signed", |f| f.witnesses.troubles.is_empty()).await?;
+    until(&a.allocator, "it is signed", |f| f.witnesses.troubles.is_empty()).await?;
 
     // Both are gone: another mix that leaves stays listed, the operator is told why, and pages still open.
     b.allocator.kill().await?;
-    until(&a.allocator, "the others are seen to be gone", |f| f.fogs.iter().all(|fog| !fog.connected)).await?;
+    let gone = |f: &FederationDto| f.fogs.iter().all(|fog| !fog.connected);
+    let alone = until(&a.allocator, "the others are seen to be gone", gone).await?;
     let extra = Process::start(a.folder(), "extra", false).await?;
     extra.ask(ControlRequest::Join { ticket: a.ticket(&[RoleDto::Contribute]).await? }).await?;
     extra.ask(ControlRequest::Relay { on: true }).await?;
     let stuck = until(&a.allocator, "it says why", |f| !f.witnesses.troubles.is_empty()).await?;
     assert!(stuck.witnesses.troubles[0].starts_with("0 of the 1 other fogs that must sign"), "{stuck:?}");
     assert!(stuck.witnesses.fogs.iter().all(|(_, answer)| answer.contains("not connected")), "{stuck:?}");
-    assert_eq!(stuck.witnesses.made_ms, signed.witnesses.made_ms);
+    assert_eq!(stuck.witnesses.made_ms, alone.witnesses.made_ms);
     mixes(&visitor, 3 * MIXES - 1).await?;
     visitor.serves(&onion, FRONT).await?;
     // Its operator alone can't do without them either.

@@ -204,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_swings_makes_nobody_older() {
+        let (mut history, later) = (MixHistory::default(), NOW.plus(DurationMs(8_000)));
+        for n in 0..100 {
+            history.note([(mix(1), OwnerId([1; 32]))].into_iter(), if n % 2 == 0 { NOW } else { later });
+        }
+        assert_eq!(later.since(history.since(mix(1), later)), DurationMs(8_000));
+    }
+
+    #[test]
     fn a_stream_of_newcomers_drives_out_newcomers() {
         let mut history = MixHistory::default();
         let owner = OwnerId([1; 32]);

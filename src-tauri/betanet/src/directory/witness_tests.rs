@@ -324,6 +324,19 @@ fn who_has_the_fogs_key_and_one_witness_still_has_no_list_that_is_believed() {
 }
 
 #[test]
+fn what_a_thief_publishes_under_witnesses_of_its_own_teaches_a_witness_nothing() {
+    let mut witness = Witness::new(2);
+    witness.asked(&made(MADE, |_| {}), MADE).unwrap();
+    let now = after(MINUTE);
+    let stolen = made(now, |d| {
+        (d.charter, d.serial) = (Charter { number: 2, keys: vec![id(11)], needed: 1 }, u64::MAX);
+    });
+    assert_eq!(Record::seen(witness.record.as_ref(), &stolen), None);
+    witness.asked(&made(now, |_| {}), now).unwrap();
+    assert_eq!(witness.record.unwrap().charter(), &charter());
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut witness = Witness::new(2);
     let away: Vec<(MixId, UnixMs)> = (0..MAX_AGES as u32 + 50)
