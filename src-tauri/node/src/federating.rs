@@ -59,6 +59,9 @@ impl Inner {
     /// Gives all witnesses up. This node, which can't leave its own fog, believes it all the same.
     pub(crate) fn abandon_witnesses(&self) -> Result<(), ControlError> {
         let fog = self.own_fog()?;
+        if fog.allocator().witnesses().charter.keys.is_empty() {
+            return Err(answers::invalid("this fog has no witnesses that it could give up", "`fogbankd federation` shows them."));
+        }
         self.hub.clear();
         fog.allocator().abandon_witnesses();
         Ok(())
