@@ -6,13 +6,14 @@ use crate::{
     place::snapshot_for,
     registry::Member,
     serve::Serving,
-    start::{DIRECTORY, MIX_HISTORY, Shared, now},
+    signing,
+    start::{Shared, now},
     world::{SeenContainer, SeenInstance, World},
 };
 use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
 use fogbank_placement::{Outcome, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, Signed, call, encode};
+use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -102,7 +103,8 @@ impl Actor {
         let mut world = look(&self.shared).await?;
         let clock = Instant::now();
         self.round = clock;
-        let routable = self.shared.directory().is_some_and(|signed| signed.directory.usable(&[]).is_ok());
+        self.shared.hub.expire(now());
+        let routable = self.shared.merged().is_some_and(|directory| directory.usable(&[]).is_ok());
         self.routable = routable.then(|| self.routable.unwrap_or(world.now));
         world.routable = self.routable;
         self.kept_asked.retain(|_, at| at.elapsed() < KEEP_AGAIN);
@@ -128,26 +130,8 @@ impl Actor {
     async fn directory(&self) -> Result<(), StoreError> {
         let clock = Instant::now();
         let members = self.shared.registry.snapshot(clock);
-        let (signed, history) = {
-            let mut signer = self.shared.signer.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(due) = signer.due(&members, self.shared.settling(), now(), clock) else { return Ok(()) };
-            (signer.sign(due.entries, due.clients, now(), clock), due.history)
-        };
-        if let Some(bytes) = history.and_then(|h| encode(&h).ok()) {
-            self.shared.store.set_meta(MIX_HISTORY, &bytes).await?;
-        }
-        match signed {
-            Ok(signed) => {
-                // Kept before it is handed out: after a restart serials go on rising.
-                self.shared.store.set_meta(DIRECTORY, &signed.bytes).await?;
-                tracing::info!(mixes = signed.directory.mixes.len(), serial = signed.directory.serial, "a new directory");
-                for member in members.here.into_values() {
-                    send(member, DeviceRequest::Directory(signed.bytes.as_ref().clone()));
-                }
-            }
-            Err(error) => tracing::error!(%error, "the directory could not be signed"),
-        }
-        Ok(())
+        let looked = self.shared.signer().look(&members, self.shared.settling(), now(), clock);
+        signing::tend(&self.shared, looked, clock).await
     }
 
     async fn act(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>, action: Action) -> Result<(), StoreError> {
@@ -403,6 +387,38 @@ pub(crate) fn send(member: Member, request: DeviceRequest) {
             tracing::debug!(%error, device = member.device.short(), "a device did not hear");
         }
     });
+}
+
+/// Gives a member directories, one after another: those of other fogs are believed once the own one names these.
+pub(crate) fn hand(member: Member, directories: Vec<Arc<Vec<u8>>>) {
+    tokio::spawn(async move {
+        for bytes in directories {
+            if let Err(error) = taken(&member, &bytes).await {
+                return tracing::debug!(%error, device = member.device.short(), "a device did not hear");
+            }
+        }
+    });
+}
+
+/// Gives a member another fog's directory. The own one that names that fog may still be on its way to it: then it comes first.
+pub(crate) fn hand_after(member: Member, own: Option<Arc<Vec<u8>>>, other: Arc<Vec<u8>>) {
+    tokio::spawn(async move {
+        match (taken(&member, &other).await, own) {
+            (Ok(false), Some(own)) => hand(member, vec![own, other]),
+            (Err(error), _) => tracing::debug!(%error, device = member.device.short(), "a device did not hear"),
+            (Ok(_), _) => {}
+        }
+    });
+}
+
+async fn taken(member: &Member, bytes: &[u8]) -> Result<bool, CallError> {
+    match call(&member.connection, &DeviceRequest::Directory(bytes.to_vec())).await? {
+        DeviceReply::Done => Ok(true),
+        DeviceReply::Refused(refusal) => {
+            tracing::debug!(%refusal, device = member.device.short(), "a device does not take a directory");
+            Ok(false)
+        }
+    }
 }
 
 fn instance_device(world: &World, instance: InstanceId) -> Option<DeviceId> {

@@ -12,8 +12,11 @@
 mod act;
 mod api;
 mod availability;
+mod charter;
 mod decide;
+mod dialling;
 mod directory;
+mod federation;
 mod look;
 mod mixes;
 mod place;
@@ -24,7 +27,11 @@ mod roles;
 mod serve;
 mod service;
 mod session;
+mod signing;
 mod start;
+mod witnessing;
 mod world;
 
+pub use federation::{AskPeerError, PeerView};
+pub use signing::WitnessView;
 pub use start::{Allocator, AllocatorConfig, StartError};

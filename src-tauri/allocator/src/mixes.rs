@@ -7,7 +7,7 @@
 
 use crate::registry::Member;
 use fogbank_betanet::{
-    directory::{BROKEN, MAX_MIXES, MixEntry, UNMEASURED, mix_id},
+    directory::{BROKEN, MAX_MIXES, MixEntry, UNMEASURED, mix_id, witness::SLACK},
     paths::GUARDS,
 };
 use fogbank_model::{DurationMs, MixId, OwnerId, UnixMs};
@@ -53,7 +53,10 @@ impl MixHistory {
     pub(crate) fn note(&mut self, here: impl Iterator<Item = (MixId, OwnerId)>, now: UnixMs) -> bool {
         let since_last = now.since(self.looked);
         let passed = if (0..=LONGEST_GAP.0).contains(&since_last.0) { since_last } else { DurationMs(0) };
-        self.looked = now;
+        // A clock that is set back a little would else have the same seconds counted twice, and mixes grow older than they are.
+        if since_last.0 >= 0 || since_last.0 < -SLACK.0 {
+            self.looked = now;
+        }
         let before = self.seen.len();
         self.seen.retain(|_, seen| now.since(seen.last) < FORGET);
         let mut news = self.seen.len() != before;
@@ -84,6 +87,11 @@ impl MixHistory {
     /// How long a mix has been listed, counted back from now; a newcomer since now.
     pub(crate) fn since(&self, id: MixId, now: UnixMs) -> UnixMs {
         self.seen.get(&id).map_or(now, |seen| now.plus(DurationMs(-seen.listed.0)))
+    }
+
+    /// Mixes that are not listed now, and since when they would be if they were.
+    pub(crate) fn away(&self, listed: impl Fn(MixId) -> bool, now: UnixMs) -> Vec<(MixId, UnixMs)> {
+        self.seen.keys().filter(|id| !listed(**id)).map(|id| (*id, self.since(*id, now))).collect()
     }
 
     /// Whether an owner's word on others counts.
@@ -193,6 +201,15 @@ mod tests {
         let month = back.plus(FORGET);
         history.note([].into_iter(), month);
         assert_eq!(history.since(mix(1), month), month);
+    }
+
+    #[test]
+    fn a_clock_that_swings_makes_nobody_older() {
+        let (mut history, later) = (MixHistory::default(), NOW.plus(DurationMs(8_000)));
+        for n in 0..100 {
+            history.note([(mix(1), OwnerId([1; 32]))].into_iter(), if n % 2 == 0 { NOW } else { later });
+        }
+        assert_eq!(later.since(history.since(mix(1), later)), DurationMs(8_000));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One member's connection: let in or refused, its requests answered, its end noticed.
 
 use crate::{
-    act::send,
+    act::hand,
     api,
     registry::Member,
     roles::{from_bits, to_bits},
@@ -10,8 +10,7 @@ use crate::{
 use fogbank_betanet::{directory::check_mix, epoch};
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{
-    DeviceRequest, Enrol, Greeting, MixInfo, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame,
-    write_frame,
+    Enrol, Greeting, MixInfo, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
 };
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use std::{
@@ -51,7 +50,7 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
             if greeted {
                 // What mixes there are is news to whoever was away; later directories are sent when they are made.
                 if let (Some(signed), Some(member)) = (shared.directory(), shared.registry.member(device)) {
-                    send(member, DeviceRequest::Directory(signed.bytes.as_ref().clone()));
+                    hand(member, std::iter::once(signed.bytes).chain(shared.federation.signed()).collect());
                 }
                 serve(&shared, &connection, device).await;
             }

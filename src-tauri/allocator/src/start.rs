@@ -2,23 +2,30 @@
 
 use crate::{
     act::Actor,
+    dialling,
     directory::{Signed, Signer},
+    federation::{self, AskPeerError, Federation, PeerView},
     registry::Registry,
     roles::to_bits,
     session,
+    signing::{Signing, WitnessView},
+    witnessing::Witnessing,
 };
+use fogbank_betanet::directory::{Directory, DirectoryHub};
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
-use fogbank_wire::{Enrol, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode};
+use fogbank_wire::{
+    Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode, encode,
+};
 use iroh::{
-    SecretKey,
+    Endpoint, SecretKey,
     endpoint::{Connection, SendStream},
 };
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -75,6 +82,15 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) signer: Mutex<Signer>,
+    /// What this allocator's parts in draws are made of.
+    pub(crate) secret: [u8; 32],
+    pub(crate) signing: Signing,
+    pub(crate) witnessing: Witnessing,
+    /// Serial of the directory that was made last, once it is kept.
+    pub(crate) signed: watch::Sender<u64>,
+    pub(crate) federation: Federation,
+    /// The own directory and those of federated fogs, as members merge them.
+    pub(crate) hub: DirectoryHub,
     /// Something happened: look again.
     pub(crate) wake: Notify,
     pub(crate) started: Instant,
@@ -93,8 +109,24 @@ impl Shared {
         self.started.elapsed() < COME_BACK
     }
 
+    /// The directory as it is in use: with the mixes of federated fogs that count.
+    pub(crate) fn merged(&self) -> Option<Arc<Directory>> {
+        self.hub.current().map(|known| known.directory)
+    }
+
+    /// Takes up a directory of its own or of a named fog.
+    pub(crate) fn learn(&self, bytes: &[u8]) {
+        if let Err(error) = self.hub.learn(&self.fog(), bytes.to_vec(), now()) {
+            tracing::debug!(%error, "a directory does not count (yet)");
+        }
+    }
+
     pub(crate) fn directory(&self) -> Option<Signed> {
-        self.signer.lock().unwrap_or_else(PoisonError::into_inner).current()
+        self.signer().current()
+    }
+
+    pub(crate) fn signer(&self) -> MutexGuard<'_, Signer> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,6 +140,10 @@ pub struct Allocator {
 const SHARED_RANDOM: &str = "shared random";
 pub(crate) const DIRECTORY: &str = "directory";
 pub(crate) const MIX_HISTORY: &str = "history of mixes";
+/// What the value of a period was settled to be made of.
+pub(crate) const DRAWN: &str = "parts of the draw";
+/// How many witnesses the operator wants to have signed, when that is said.
+const NEEDED: &str = "needed witnesses";
 /// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
 const COME_BACK: Duration = Duration::from_secs(11);
 
@@ -130,17 +166,27 @@ impl Allocator {
         let kept = store.meta(DIRECTORY).await.map_err(StartError::Store)?;
         let history = store.meta(MIX_HISTORY).await.map_err(StartError::Store)?;
         let history = history.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
-        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, history);
+        let drawn = store.meta(DRAWN).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
+        let needed = store.meta(NEEDED).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
+        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, drawn, history);
         let shared = Arc::new(Shared {
             config,
             store,
             registry: Registry::default(),
             signer: Mutex::new(signer),
+            secret: shared_random,
+            signing: Signing::default(),
+            witnessing: Witnessing::default(),
+            signed: watch::Sender::new(0),
+            federation: Federation::default(),
+            hub: DirectoryHub::new(),
             wake: Notify::new(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             ready: watch::Sender::new(false),
         });
+        shared.signing.wish(needed.flatten());
+        federation::load(&shared).await.map_err(StartError::Store)?;
         let acting = tokio::spawn(Actor::new(shared.clone()).run());
         let allocator = Self { shared, acting: Arc::new(Mutex::new(Some(acting))) };
         let mut ready = allocator.shared.ready.subscribe();
@@ -161,6 +207,91 @@ impl Allocator {
         session::run(self.shared.clone(), connection, enrol, reply).await;
     }
 
+    /// Begins to dial federated fogs' allocators from the fog's endpoint.
+    pub fn federate_from(&self, endpoint: Endpoint) {
+        dialling::dial_from(&self.shared, endpoint);
+    }
+
+    /// Runs a connection of another fog's allocator to its end.
+    pub async fn accept_peer(&self, connection: Connection, reply: SendStream) {
+        federation::accept(self.shared.clone(), connection, reply).await;
+    }
+
+    /// Names a fog to federate with. It counts once it names this one too.
+    ///
+    /// # Errors
+    /// When it is this fog or none, when there are too many, or when it can't be kept.
+    pub async fn federate(&self, address: PeerAddress) -> Result<(), Refusal> {
+        federation::federate(&self.shared, address).await
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When it is not named, or that can't be kept.
+    pub async fn end_federation(&self, fog: &FogId) -> Result<(), Refusal> {
+        federation::end(&self.shared, fog).await
+    }
+
+    /// The fogs that are named, sorted by id.
+    pub fn federation(&self) -> Vec<PeerView> {
+        self.shared.federation.views(self.shared.merged().as_deref())
+    }
+
+    /// How the fogs that witness this one's directory stand to it.
+    pub fn witnesses(&self) -> WitnessView {
+        let signer = self.shared.signer();
+        let current = signer.current().map(|signed| (signed.directory.made, signed.directory.expires));
+        self.shared.signing.view(signer.charter().clone(), current)
+    }
+
+    /// So many other fogs must sign the directory from now on, as far as there are as many; `None` is the usual number. They must agree if it
+    /// is lower than before.
+    ///
+    /// # Errors
+    /// When it can't be kept.
+    pub async fn need_witnesses(&self, needed: Option<u8>) -> Result<(), Refusal> {
+        let failed = |words: String| Refusal::new(RefusalKind::Failed, words);
+        let bytes = encode(&needed).map_err(|error| failed(error.to_string()))?;
+        self.shared.store.set_meta(NEEDED, &bytes).await.map_err(|error| failed(error.to_string()))?;
+        self.shared.signing.wish(needed);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Lets a federated fog change its witnesses as it likes for an hour, also to fewer.
+    ///
+    /// # Errors
+    /// When it is not named.
+    pub fn let_change(&self, fog: FogId) -> Result<(), Refusal> {
+        if !self.shared.federation.fogs().contains(&fog) {
+            return Err(Refusal::new(RefusalKind::NotFound, "this fog is not federated with that one"));
+        }
+        self.shared.witnessing.allow(fog, now());
+        Ok(())
+    }
+
+    /// Gives all witnesses up without asking them. Whoever knows them does not believe this fog any more until it joins anew.
+    pub fn abandon_witnesses(&self) {
+        self.shared.signer().abandon(now());
+        // What it believed of itself goes with them.
+        self.shared.hub.clear();
+        self.shared.wake.notify_one();
+    }
+
+    /// Asks a federated fog's allocator.
+    ///
+    /// # Errors
+    /// When it is not named, not connected, or does not answer by the deadline.
+    pub async fn ask_peer(
+        &self,
+        fog: &FogId,
+        request: &FederateRequest,
+        deadline: Duration,
+    ) -> Result<FederateReply, AskPeerError> {
+        self.shared.federation.ask(fog, request, deadline).await
+    }
+
     /// An invite that needs nobody's leave: for the node that coordinates the fog, and for administrators.
     ///
     /// # Errors
@@ -172,6 +303,7 @@ impl Allocator {
     /// Ends it. Members see it go and wait for it; nothing is lost.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
+        self.shared.federation.end();
         let acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(acting) = acting {
             let _ = acting.await;

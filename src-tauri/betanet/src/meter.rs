@@ -187,7 +187,7 @@ const MANY_OWNERS: usize = 2 * Directory::OWNERS_NEEDED;
 pub fn read(input: &Input<'_>) -> Reading {
     let directory = input.directory;
     let usable: Vec<(&MixEntry, f64)> = (directory.mixes.iter().enumerate())
-        .filter(|(_, m)| m.works() && !input.own.contains(&m.id))
+        .filter(|(i, m)| directory.may_be_drawn(*i) && m.works() && !input.own.contains(&m.id))
         .map(|(i, m)| (m, directory.weight(i)))
         .collect();
     let owners = usable.iter().map(|(m, _)| m.owner).collect::<HashSet<_>>().len();

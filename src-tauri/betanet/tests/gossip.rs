@@ -10,7 +10,7 @@ use fogbank_betanet::{
     link::{self, LINK_FRAME_BYTES, PART_BYTES},
     uplink::UplinkStatus,
 };
-use fogbank_model::OwnerId;
+use fogbank_model::{FogId, OwnerId};
 use fogbank_sphinx::MixSecret;
 use fogbank_wire::{ALPN, Greeting, PacketKeys, Purpose, greet, receive_hello, write_frame};
 use iroh::{Endpoint, EndpointAddr, SecretKey, endpoint::Connection};
@@ -30,35 +30,42 @@ const PART: u8 = 5;
 /// Far above every serial of these tests.
 const FORGED: u64 = 1_000;
 
-/// A mix of the directory that the test plays: it says to whoever links with it that it has the directory of a serial, and gives these bytes to
-/// who asks for it.
+/// A mix of the directory that the test plays: it says to whoever links with it that it has a fog's directory of a serial, and gives these bytes
+/// to who asks for it.
 #[derive(Clone)]
 struct Peer {
     endpoint: Endpoint,
     entry: MixEntry,
-    says: Arc<Mutex<(u64, Vec<u8>)>>,
+    says: Arc<Mutex<(FogId, u64, Vec<u8>)>>,
     asked: Arc<AtomicU32>,
 }
 
 impl Peer {
     async fn new() -> Self {
-        let endpoint = link::bind(SecretKey::generate(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
-        let key = *endpoint.id().as_bytes();
+        let key = SecretKey::generate();
+        let endpoint = link::bind(key.clone(), "127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let entry = MixEntry { addrs: endpoint.bound_sockets(), ..Self::entry_of(&key) };
+        let says = Arc::new(Mutex::new((FogId([0; 32]), 0, Vec::new())));
+        let peer = Self { endpoint, entry, says, asked: Arc::default() };
+        tokio::spawn(peer.clone().accept());
+        peer
+    }
+
+    /// The entry of a mix that listens nowhere.
+    fn entry_of(key: &SecretKey) -> MixEntry {
+        let key = *key.public().as_bytes();
         let keys = (0..14).map(|_| MixSecret::generate(&mut rand::rng()).public().0).collect();
-        let entry = MixEntry {
+        MixEntry {
             id: mix_id(&key),
             key,
             life: [1; 8],
             packet_keys: PacketKeys { first: epoch::at(clock()).0.saturating_sub(1), keys },
             owner: OwnerId([100; 32]),
-            addrs: endpoint.bound_sockets(),
+            addrs: Vec::new(),
             relay: None,
             since: clock(),
             reliability: UNMEASURED,
-        };
-        let peer = Self { endpoint, entry, says: Arc::default(), asked: Arc::default() };
-        tokio::spawn(peer.clone().accept());
-        peer
+        }
     }
 
     async fn accept(self) {
@@ -88,16 +95,17 @@ impl Peer {
     /// Says which it has, and gives it to who asks.
     async fn talk(self, connection: Connection) -> Option<()> {
         let says = || self.says.lock().unwrap().clone();
-        say(&connection, HAVE, &[says().0.to_be_bytes(), clock().0.to_be_bytes()].concat()).await?;
+        let (fog, serial, _) = says();
+        say(&connection, HAVE, &[&fog.0[..], &serial.to_be_bytes(), &clock().0.to_be_bytes()].concat()).await?;
         loop {
             let frame = connection.accept_uni().await.ok()?.read_to_end(LINK_FRAME_BYTES).await.ok()?;
             if frame.first() == Some(&WANT) {
                 self.asked.fetch_add(1, Relaxed);
-                let (serial, bytes) = says();
+                let (fog, serial, bytes) = says();
                 let count = bytes.chunks(PART_BYTES).count() as u16;
                 for (index, piece) in (0..).zip(bytes.chunks(PART_BYTES)) {
                     let numbers = [index, count, piece.len() as u16].map(u16::to_be_bytes).concat();
-                    say(&connection, PART, &[&serial.to_be_bytes()[..], &numbers, piece].concat()).await?;
+                    say(&connection, PART, &[&fog.0[..], &serial.to_be_bytes(), &numbers, piece].concat()).await?;
                 }
             }
         }
@@ -164,7 +172,7 @@ async fn a_mix_that_forges_one_is_believed_by_no_mix_and_asked_no_more() {
     net.publish();
     let serials = |net: &Net| net.hubs.iter().map(serial).collect::<Vec<_>>();
     let before = serials(&net);
-    *peer.says.lock().unwrap() = (FORGED, forged(&net));
+    *peer.says.lock().unwrap() = (net.fog(), FORGED, forged(&net));
     for (number, (entry, _)) in (1..).zip(&net.mixes) {
         peer.link(entry).await;
         until("it is asked for what it says it has", || peer.asked.load(Relaxed) >= number).await;
@@ -182,20 +190,55 @@ async fn a_mix_that_forges_one_is_believed_by_no_mix_and_asked_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_whose_only_mix_forges_one_has_none_until_it_gives_the_true_one() {
+async fn a_stranger_whose_only_mix_forges_one_has_none_and_one_of_another_mix_has_it() {
     let _alone = ALONE.lock().await;
     let mut net = Net::start(5).await;
-    let peer = Peer::new().await;
-    net.others.push(peer.entry.clone());
+    let [forger, honest] = [Peer::new().await, Peer::new().await];
+    net.others.extend([forger.entry.clone(), honest.entry.clone()]);
     net.publish();
-    *peer.says.lock().unwrap() = (FORGED, forged(&net));
-    let fooled = net.stranger_of(&peer.entry);
-    until("the stranger asks", || peer.asked.load(Relaxed) > 0).await;
-    // Another stranger who asks the same mix for the true one has it: what differs is the signature alone.
+    *forger.says.lock().unwrap() = (net.fog(), FORGED, forged(&net));
+    // What differs is the signature alone.
     let signed = net.sign();
-    *peer.says.lock().unwrap() = (net.directory().serial + 1, signed);
-    let served = net.stranger_of(&peer.entry);
+    *honest.says.lock().unwrap() = (net.fog(), net.directory().serial + 1, signed);
+    let (fooled, served) = (net.stranger_of(&forger.entry), net.stranger_of(&honest.entry));
+    until("the stranger asks", || forger.asked.load(Relaxed) > 0).await;
     ready(&served).await;
+    // However often it asks.
+    until("the stranger asks again", || forger.asked.load(Relaxed) > 1).await;
     assert!(served.directory().borrow().is_some());
     assert!(fooled.directory().borrow().is_none() && !matches!(*fooled.status().borrow(), UplinkStatus::Ready { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_fogs_spread_among_those_whose_own_fog_names_them_and_nobody_else_is_even_asked() {
+    let _alone = ALONE.lock().await;
+    let mut net = Net::start(4).await;
+    let keys = [SecretKey::generate(), SecretKey::generate()];
+    let [friend, stranger] = keys.each_ref().map(|key| FogId(*key.public().as_bytes()));
+    let [liar, forger] = [Peer::new().await, Peer::new().await];
+    net.others.extend([liar.entry.clone(), forger.entry.clone()]);
+    net.federated = vec![friend];
+    net.publish();
+    let own = net.fog();
+    let theirs = |key: &SecretKey, fog, serial| {
+        let mixes = vec![Peer::entry_of(&SecretKey::generate())];
+        Directory::new(fog, true, serial, clock(), [3; 32], mixes).with_federated(vec![own]).seal(key).unwrap()
+    };
+    // A member brings the directory of a fog that its own does not name, and another one forges that of the fog that it names.
+    *liar.says.lock().unwrap() = (stranger, 7, theirs(&keys[1], stranger, 7));
+    *forger.says.lock().unwrap() = (friend, FORGED, theirs(&keys[1], friend, FORGED));
+    for (entry, _) in &net.mixes {
+        liar.link(entry).await;
+        forger.link(entry).await;
+    }
+    until("the forged one is asked for", || forger.asked.load(Relaxed) >= net.mixes.len() as u32).await;
+    // The true one, brought to one mix, is with all and with clients soon, and counts.
+    let client = net.stranger_by(1, Default::default());
+    assert!(net.hubs[2].learn(&own, theirs(&keys[0], friend, 5), clock()).unwrap());
+    until("all mixes have it", || net.hubs.iter().all(|hub| hub.serial(&friend) == 5)).await;
+    let directory = client.directory();
+    until("the client has it", || directory.borrow().as_ref().is_some_and(|d| d.counts(&friend))).await;
+    assert!(net.hubs.iter().all(|hub| hub.serial(&stranger) == 0 && hub.current().unwrap().kept().count() == 2));
+    assert_eq!(liar.asked.load(Relaxed), 0, "what no own fog names is not even asked for");
+    assert!(forger.asked.load(Relaxed) <= net.mixes.len() as u32 + 1, "each asks a forger once");
 }

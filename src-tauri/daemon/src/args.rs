@@ -1,5 +1,6 @@
 //! What can be said on the command line, and the request that it becomes.
 
+use crate::federating::FederateOptions;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fogbank_node::{
@@ -154,6 +155,11 @@ pub(crate) enum Command {
     Devices,
     /// Show the mix network as this node sees it.
     Network,
+    /// Show the fogs with which the one that this node coordinates is federated, and the line by which others name it.
+    Federation,
+    /// Make one network with another fog, whose operator names this one too: each can open the other's sites, and their mixes stand together.
+    /// Name only fogs whose operators you trust not to fill their list of mixes with their own.
+    Federate(FederateOptions),
     /// End the running node.
     Quit,
 }
@@ -314,6 +320,8 @@ impl Command {
             Self::Delete { id } => ControlRequest::Delete { id: id.clone() },
             Self::Devices => ControlRequest::Devices,
             Self::Network => ControlRequest::Network,
+            Self::Federation => ControlRequest::Federation,
+            Self::Federate(options) => options.request()?,
             Self::Quit => ControlRequest::Quit,
         })
     }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
 mod args;
+mod federating;
 mod relay;
 mod run;
 mod show;

@@ -1,10 +1,10 @@
 //! Answers in words, for a terminal.
 
 use fogbank_node::control::{
-    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, GradeDto, LevelDto, LevelPrivacyDto, NetworkDto,
-    PrivacyDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto,
+    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, FederationDto, GradeDto, LevelDto, LevelPrivacyDto,
+    NetworkDto, PrivacyDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto, WitnessesDto,
 };
-use std::fmt::Write;
+use std::{fmt::Write, time::SystemTime};
 
 /// An answer as lines of text.
 pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
@@ -30,6 +30,7 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
             writeln!(out, "{}  {:<9} lends {}  {} instances  {}", d.name, link, amounts(&d.lent), d.instances, d.why)
         }),
         ControlReply::Network(network) => show_network(&mut out, network),
+        ControlReply::Federation(federation) => show_federation(&mut out, federation),
     };
     out
 }
@@ -40,6 +41,15 @@ fn done(request: &ControlRequest) -> &'static str {
         ControlRequest::Join { .. } => "joined",
         ControlRequest::Leave => "left the fog",
         ControlRequest::StartFog { .. } => "the fog is there: fogbankd invite",
+        ControlRequest::Federate { .. } => "named: it counts once that fog names this one too (fogbankd federation)",
+        ControlRequest::EndFederation { .. } => "ended: with the next list of mixes, nothing of that fog is used",
+        ControlRequest::NeedWitnesses { .. } => {
+            "wanted: it holds once enough of the other fogs have signed the change (fogbankd federation)"
+        }
+        ControlRequest::LetWitnesses { .. } => "let: that fog may change its witnesses for an hour",
+        ControlRequest::AbandonWitnesses => {
+            "given up: members must leave this fog and join anew; other fogs end the federation and name it again"
+        }
         ControlRequest::Practice => "the practice fog is starting (it gives no privacy)",
         _ => "done",
     }
@@ -97,6 +107,54 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
         writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
     }
     Ok(())
+}
+
+fn show_federation(out: &mut String, federation: &FederationDto) -> std::fmt::Result {
+    writeln!(out, "this fog {}", federation.address)?;
+    show_witnesses(out, &federation.witnesses)?;
+    if federation.fogs.is_empty() {
+        writeln!(out, "federated with none: fogbankd federate fogpeer://…, here and there")?;
+    }
+    for fog in &federation.fogs {
+        let link = if fog.connected { "connected" } else { fog.why.as_str() };
+        writeln!(out, "fog      {}", fog.fog)?;
+        writeln!(out, "         {}", fog.words)?;
+        let list = fog.made_ms.map_or("no list of mixes yet".to_owned(), |made| {
+            format!("{} mixes, as of {} min ago", fog.mixes, (now_ms() - made).max(0) / 60_000)
+        });
+        writeln!(out, "         {list}; its allocator at {}: {link}", fog.address)?;
+    }
+    Ok(())
+}
+
+fn show_witnesses(out: &mut String, witnesses: &WitnessesDto) -> std::fmt::Result {
+    let WitnessesDto { fogs, needed, .. } = witnesses;
+    let now_ms = now_ms();
+    let list = witnesses.made_ms.zip(witnesses.expires_ms).map_or("there is none yet".to_owned(), |(made, expires)| {
+        let (age_min, left_h) = ((now_ms - made).max(0) / 60_000, (expires - now_ms).max(0) / 3_600_000);
+        format!("the one in use is {age_min} min old and holds for {left_h} h more")
+    });
+    if fogs.is_empty() {
+        writeln!(out, "signing  this fog signs its list of mixes alone; {list}")?;
+    } else {
+        let count = fogs.len();
+        writeln!(out, "signing  {needed} of {count} other fogs must sign each new list of mixes; {list}")?;
+    }
+    for trouble in &witnesses.troubles {
+        writeln!(out, "         {trouble}")?;
+    }
+    for (fog, answer) in fogs {
+        let answer = if answer.is_empty() { "signs" } else { answer };
+        writeln!(out, "         {fog}: {answer}")?;
+    }
+    if !fogs.is_empty() && !witnesses.one_view {
+        writeln!(out, "         with so few, who steals this fog's key can show different people different lists")?;
+    }
+    Ok(())
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64)
 }
 
 fn show_network(out: &mut String, network: &NetworkDto) -> std::fmt::Result {

@@ -6,8 +6,8 @@
 use crate::{door, net, profile::Profile, profile::write_private, settings::OwnFog};
 use data_encoding::BASE32_NOPAD;
 use fogbank_allocator::{Allocator, AllocatorConfig};
-use fogbank_model::DurationMs;
-use fogbank_wire::{Purpose, Refusal, Roles, Ticket, goodbye};
+use fogbank_model::{DurationMs, FogId};
+use fogbank_wire::{PeerAddress, Purpose, Refusal, Roles, Ticket, goodbye};
 use iroh::{Endpoint, SecretKey};
 use std::{
     io,
@@ -64,12 +64,14 @@ impl FogHost {
                 return Err(FogError::Net(error));
             }
         };
+        allocator.federate_from(endpoint.clone());
         let greeting = allocator.clone();
         let accepting = tokio::spawn(door::open(endpoint.clone(), move |connection, purpose, reply| {
             let allocator = greeting.clone();
             async move {
                 match purpose {
                     Purpose::Control(enrol) => allocator.accept(connection, *enrol, reply).await,
+                    Purpose::Federate => allocator.accept_peer(connection, reply).await,
                     _ => door::turn_away(reply, "this is an allocator: it holds no content and relays nothing").await,
                 }
             }
@@ -80,6 +82,18 @@ impl FogHost {
     /// The UDP port that it listens at.
     pub(crate) fn port(&self) -> u16 {
         self.endpoint.bound_sockets().first().map_or(0, SocketAddr::port)
+    }
+
+    /// Where other fogs' allocators find this one, and as what.
+    pub(crate) fn peer_address(&self) -> PeerAddress {
+        let mut addrs = net::reachable(&self.endpoint);
+        addrs.truncate(PeerAddress::MAX_ADDRS);
+        PeerAddress { fog: FogId(*self.endpoint.id().as_bytes()), addrs }
+    }
+
+    /// Its allocator.
+    pub(crate) fn allocator(&self) -> &Allocator {
+        &self.allocator
     }
 
     /// An invite for nodes of this very process.

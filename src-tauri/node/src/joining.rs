@@ -12,7 +12,7 @@ use crate::{
     visited_keys,
 };
 use fogbank_betanet::address::{AccessKey, FogLink};
-use fogbank_model::{BundleId, Onion};
+use fogbank_model::{BundleId, FogId, Onion};
 use fogbank_wire::{NodeReply, NodeRequest, RelayHint, Ticket, Welcome};
 use std::{collections::HashMap, io, time::Duration};
 use tokio::time::timeout;
@@ -102,10 +102,16 @@ impl Inner {
             return Err(answers::invalid("the link does not say which fog it belongs to", "Ask for the whole link."));
         };
         match self.settings().membership {
-            Some(membership) if membership.fog == fog => return self.learn_linked(link.onion, link.access),
+            Some(membership) if membership.fog == fog => return self.learn_linked(link.onion, link.access, fog),
+            Some(_) if self.counts(&fog) => return self.learn_linked(link.onion, link.access, fog),
             Some(_) => {
                 let todo = "Leave this fog first, or visit with another profile.";
-                return Err(answers::invalid("this node is a member of another fog than the link's", todo));
+                let what = "this node is a member of another fog than the link's, and the two are not federated";
+                return Err(answers::invalid(what, todo));
+            }
+            // A fog that is visited already brings there too, and its guards stay.
+            None if self.settings().visits.is_some_and(|v| v.fog != fog) && self.counts(&fog) => {
+                return self.learn_linked(link.onion, link.access, fog);
             }
             None => {}
         }
@@ -117,10 +123,18 @@ impl Inner {
         }
         let mixes = link.via.into_iter().map(|via| (via.key, vec![via.addr])).collect();
         self.change(|s| s.visits = Some(VisitedFog { fog, mixes })).await?;
-        self.learn_linked(link.onion, link.access)
+        self.learn_linked(link.onion, link.access, fog)
     }
 
-    fn learn_linked(&self, onion: Onion, access: Option<AccessKey>) -> Result<(), ControlError> {
+    /// Whether a fog is the own one, or federated with it.
+    fn counts(&self, fog: &FogId) -> bool {
+        self.hub.current().is_some_and(|known| known.directory.counts(fog))
+    }
+
+    fn learn_linked(&self, onion: Onion, access: Option<AccessKey>, fog: FogId) -> Result<(), ControlError> {
+        if let Some(visiting) = self.parts().visiting {
+            visiting.visitor.is_of(&onion, fog);
+        }
         access.map_or(Ok(()), |key| self.learn_key(onion, key))
     }
 

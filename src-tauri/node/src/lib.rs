@@ -13,6 +13,7 @@ pub mod control;
 mod directory;
 mod door;
 mod ending;
+mod federating;
 mod fog;
 mod guards;
 mod identity;

@@ -44,6 +44,10 @@ impl Inner {
                 | Ask::RelayLimits { .. }
                 | Ask::Pause { .. }
                 | Ask::Drain { .. }
+                | Ask::Federate { .. }
+                | Ask::EndFederation { .. }
+                | Ask::NeedWitnesses { .. }
+                | Ask::AbandonWitnesses
         );
         let _editing = if edits { Some(self.editing.lock().await) } else { None };
         match request {
@@ -138,6 +142,12 @@ impl Inner {
                 other => Err(unexpected(&other)),
             },
             Ask::Network => Ok(ControlReply::Network(Box::new(self.network()))),
+            Ask::Federation => self.federation().map(ControlReply::Federation),
+            Ask::Federate { peer } => self.federate(&peer).await.map(done),
+            Ask::EndFederation { fog } => self.end_federation(&fog).await.map(done),
+            Ask::NeedWitnesses { needed } => self.need_witnesses(needed).await.map(done),
+            Ask::LetWitnesses { fog } => self.let_witnesses(&fog).map(done),
+            Ask::AbandonWitnesses => self.abandon_witnesses().map(done),
             Ask::Quit => {
                 self.ended.cancel();
                 Ok(ControlReply::Done)
@@ -162,7 +172,8 @@ impl Inner {
     /// A link to share: the address, mixes with which a newcomer can begin, and the key of a private one that was published here.
     fn link(&self, container: &Container, published: Option<&Published>) -> FogLink {
         let access = published.and_then(|p| p.access);
-        let directory = self.hub.current().map(|known| known.directory);
+        // The own fog's mixes: others hand out its directory only as long as they name it.
+        let directory = self.hub.current().map(|known| known.own().directory.clone());
         // A newcomer has no relay yet: mixes that it reaches without one come first.
         let mut mixes: Vec<&MixEntry> = directory.iter().flat_map(|d| &d.mixes).collect();
         mixes.sort_by_key(|m| m.relay.is_some());

@@ -38,6 +38,8 @@ pub enum Purpose {
     Mix,
     /// A visitor that a host expects, without mixes between them (betanet's `direct`).
     Direct,
+    /// An allocator and that of a federated fog; both sides call ([`crate::FederateRequest`]).
+    Federate,
 }
 
 /// The answer to a hello.

@@ -8,6 +8,8 @@
 
 mod certificate;
 mod control;
+mod countersigned;
+mod federate;
 mod frame;
 mod goodbye;
 mod hello;
@@ -23,6 +25,8 @@ pub use control::{
     Assignment, Capacity, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, NodeReply, NodeRequest, Offer,
     Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
 };
+pub use countersigned::{Countersignature, Countersigned, MAX_COUNTERSIGNATURES};
+pub use federate::{FederateReply, FederateRequest, PeerAddress, PeerAddressError};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use goodbye::goodbye;
 pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
@@ -34,4 +38,4 @@ pub use ticket::{Ticket, TicketError};
 pub use views::{ContainerDetail, ContainerSummary, DeviceView, InstanceView};
 
 /// Version of everything in this crate. A peer of another version is refused with a message that names both.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;

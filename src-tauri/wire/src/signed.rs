@@ -53,7 +53,7 @@ impl<T> std::fmt::Debug for Signed<T> {
 }
 
 /// Context and message under one hash; the length in front keeps the border between them.
-fn signed_bytes(context: &str, bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn signed_bytes(context: &str, bytes: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("fogbank 2026 signed statement");
     hasher.update(&(context.len() as u64).to_be_bytes());
     hasher.update(context.as_bytes());

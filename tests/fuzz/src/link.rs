@@ -23,12 +23,12 @@ fn step(who: u8, kind: u8, front: &[u8]) -> Vec<u8> {
 }
 
 fn have(serial: u64) -> Vec<u8> {
-    [serial.to_be_bytes(), NOW.0.to_be_bytes()].concat()
+    [&fog_id().0[..], &serial.to_be_bytes(), &NOW.0.to_be_bytes()].concat()
 }
 
 fn part(serial: u64, index: u16, count: u16, bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap();
-    [&serial.to_be_bytes()[..], &[index, count, length].map(u16::to_be_bytes).concat(), bytes].concat()
+    [&fog_id().0[..], &serial.to_be_bytes(), &[index, count, length].map(u16::to_be_bytes).concat(), bytes].concat()
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
@@ -50,7 +50,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         (1, vec![7; 20]),
         (2, vec![8; 20]),
         (HAVE, have(5)),
-        (WANT, 6u64.to_be_bytes().to_vec()),
+        (WANT, [&fog_id().0[..], &6u64.to_be_bytes()].concat()),
         (PART, part(9, 3, 900, &[1; 50])),
         (SHAPE, vec![1]),
         (7, vec![0]),
@@ -101,14 +101,15 @@ fn heard(mut steps: &[u8]) -> bool {
         let from = MixId([who % 2; 16]);
         now += Duration::from_millis(u64::from(who / 2) * 150);
         match read(*kind, front) {
-            Some(Frame::Have { serial, .. }) => gossip.heard(from, serial, now),
+            Some(Frame::Have { fog, serial, .. }) => gossip.heard(from, fog, serial, now),
             Some(Frame::Part(part)) => {
-                let serial = part.serial;
+                let (fog, serial) = (part.fog, part.serial);
                 if let Some(fetched) = gossip.part(from, part, now) {
-                    assert_eq!(asked.take(), Some((fetched.from, fetched.serial)), "what nobody was asked for is put together");
-                    assert!(fetched.from == from && fetched.serial == serial);
+                    let told = (fetched.from, fetched.fog, fetched.serial);
+                    assert_eq!(asked.take(), Some(told), "what nobody was asked for is put together");
+                    assert_eq!(told, (from, fog, serial));
                     let learned = hub.learn(&fog_id(), fetched.signed, NOW);
-                    if learned.is_err() || serial_of(&hub) < serial {
+                    if learned.is_err() || hub.serial(&fog) < serial {
                         gossip.blame(from, now);
                     }
                 }
@@ -117,14 +118,11 @@ fn heard(mut steps: &[u8]) -> bool {
             Some(Frame::Want { .. }) => gossip.unasked(from),
             _ => {}
         }
-        if let Some((peer, serial)) = gossip.next(serial_of(&hub), now) {
-            assert!(serial > serial_of(&hub), "an older one is asked for");
-            asked = Some((peer, serial));
+        let wanted = hub.current().map_or_else(|| vec![(fog_id(), 0)], |known| known.wanted());
+        if let Some((peer, fog, serial)) = gossip.next(&wanted, now) {
+            assert!(wanted.iter().any(|(of, kept)| *of == fog && serial > *kept), "an older one, or a stranger's, is asked for");
+            asked = Some((peer, fog, serial));
         }
     }
-    serial_of(&hub) > 0
-}
-
-fn serial_of(hub: &DirectoryHub) -> u64 {
-    hub.current().map_or(0, |known| known.directory.serial)
+    hub.serial(&fog_id()) > 0
 }

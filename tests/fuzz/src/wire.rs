@@ -3,8 +3,8 @@
 use crate::samples::{CONTAINER, NOW, fog_id, mode};
 use fogbank_model::{BundleId, ContainerId, DeviceId, DurationMs, InstanceId, MixId, Resources};
 use fogbank_wire::{
-    DeviceReply, DeviceRequest, Enrol, Greeting, Hello, MixInfo, NodeReply, NodeRequest, OwnerCertificate, PacketKeys, Purpose,
-    Refusal, RefusalKind, Roles, Ticket, VERSION, Welcome, decode, encode, read_frame,
+    DeviceReply, DeviceRequest, Enrol, FederateReply, FederateRequest, Greeting, Hello, MixInfo, NodeReply, NodeRequest,
+    OwnerCertificate, PacketKeys, Purpose, Refusal, RefusalKind, Roles, Ticket, VERSION, Welcome, decode, encode, read_frame,
 };
 use iroh::SecretKey;
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +42,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let frames = [
         (0, encode(&Hello { version: VERSION, purpose: Purpose::Control(Box::new(enrol)) })),
         (0, encode(&Hello { version: VERSION, purpose: Purpose::Mix })),
+        (0, encode(&Hello { version: VERSION, purpose: Purpose::Federate })),
         (0, encode(&Hello { version: VERSION, purpose: Purpose::Blobs(permit.clone()) })),
         (1, encode(&Greeting::Welcome(Some(welcome)))),
         (1, encode(&Greeting::Refused(refusal.clone()))),
@@ -55,7 +56,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         (4, encode(&DeviceRequest::Reserve { instance, container, given: Resources::LIMIT, expires: NOW, epoch: 3 })),
         (4, encode(&DeviceRequest::Lease { instance, leases: vec![vec![1; 300]; 2] })),
         (4, encode(&DeviceRequest::Keep { bundle: BundleId([1; 32]), bytes: 9, sources, permit })),
-        (5, encode(&DeviceReply::Refused(refusal))),
+        (5, encode(&DeviceReply::Refused(refusal.clone()))),
+        (6, encode(&FederateRequest::Directory(vec![1; 90]))),
+        (7, encode(&FederateReply::Refused(refusal))),
     ];
     frames.into_iter().map(|(kind, bytes)| mode(kind, &bytes.unwrap())).collect()
 }
@@ -67,7 +70,7 @@ fn permit(key: &SecretKey) -> fogbank_wire::Signed<fogbank_wire::BundlePermit> {
 
 pub(crate) fn run(input: &[u8]) -> bool {
     let Some((kind, rest)) = input.split_first() else { return false };
-    match kind % 6 {
+    match kind % 8 {
         0 => match reads::<Hello>(rest) {
             Some(Hello { purpose: Purpose::Control(enrol), .. }) => {
                 let _ = enrol.certificate.check(DEVICE);
@@ -80,7 +83,9 @@ pub(crate) fn run(input: &[u8]) -> bool {
         2 => reads::<NodeRequest>(rest).is_some(),
         3 => reads::<NodeReply>(rest).is_some(),
         4 => reads::<DeviceRequest>(rest).is_some(),
-        _ => reads::<DeviceReply>(rest).is_some(),
+        5 => reads::<DeviceReply>(rest).is_some(),
+        6 => reads::<FederateRequest>(rest).is_some(),
+        _ => reads::<FederateReply>(rest).is_some(),
     }
 }
 

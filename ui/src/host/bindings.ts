@@ -149,7 +149,7 @@ id: string,
 /**
  * Its onion address.
  */
-onion: string, } } | { "reply": "progress", "value": ProgressDto | null } | { "reply": "containers", "value": Array<ContainerDto> } | { "reply": "container", "value": ContainerDetailDto } | { "reply": "devices", "value": Array<DeviceDto> } | { "reply": "network", "value": NetworkDto };
+onion: string, } } | { "reply": "progress", "value": ProgressDto | null } | { "reply": "containers", "value": Array<ContainerDto> } | { "reply": "container", "value": ContainerDetailDto } | { "reply": "devices", "value": Array<DeviceDto> } | { "reply": "network", "value": NetworkDto } | { "reply": "federation", "value": FederationDto };
 
 /**
  * What can be asked of a node.
@@ -273,7 +273,23 @@ id: string, } | { "ask": "delete",
 /**
  * Which.
  */
-id: string, } | { "ask": "devices" } | { "ask": "network" } | { "ask": "quit" };
+id: string, } | { "ask": "devices" } | { "ask": "network" } | { "ask": "federation" } | { "ask": "federate", 
+/**
+ * Its address, as `federation` says it there.
+ */
+peer: string, } | { "ask": "end_federation", 
+/**
+ * Its id.
+ */
+fog: string, } | { "ask": "need_witnesses", 
+/**
+ * How many; absent for as many as is usual.
+ */
+needed: number | null, } | { "ask": "let_witnesses", 
+/**
+ * Its id.
+ */
+fog: string, } | { "ask": "abandon_witnesses" } | { "ask": "quit" };
 
 /**
  * A device of the fog.
@@ -315,6 +331,68 @@ instances: number,
  * Why it lends or does not, for people.
  */
 why: string, };
+
+/**
+ * A fog that is named here.
+ */
+export type FederatedFogDto = { 
+/**
+ * Its id.
+ */
+fog: string, 
+/**
+ * Where it was said to be.
+ */
+address: string, 
+/**
+ * Whether its allocator is connected now.
+ */
+connected: boolean, 
+/**
+ * Why not; empty when it is.
+ */
+why: string, 
+/**
+ * Whether it names this fog too.
+ */
+mutual: boolean, 
+/**
+ * Whether its sites can be opened and its mixes found.
+ */
+counts: boolean, 
+/**
+ * Whether its mixes are drawn for ways through the network.
+ */
+drawn: boolean, 
+/**
+ * How it stands, for people.
+ */
+words: string, 
+/**
+ * Mixes that it lists.
+ */
+mixes: number, 
+/**
+ * When it made the list that is here, milliseconds since 1970 by its clock; absent while there is none.
+ */
+made_ms: number | null, };
+
+/**
+ * The fog that this node coordinates among others.
+ */
+export type FederationDto = { 
+/**
+ * What another fog's operator names it by. Nothing in it is secret.
+ */
+address: string, 
+/**
+ * The fogs that are named here.
+ */
+fogs: Array<FederatedFogDto>, 
+/**
+ * How this fog's list of mixes is witnessed.
+ */
+witnesses: WitnessesDto, };
 
 /**
  * Whether something fits.
@@ -776,3 +854,36 @@ caught: number,
  * whoever looks. Absent of all others: they are as private as their level.
  */
 direct?: GradeDto, };
+
+/**
+ * The other fogs that sign this one's list of mixes.
+ */
+export type WitnessesDto = { 
+/**
+ * Who they are, and what each answered last; empty for one that signed.
+ */
+fogs: Array<[string, string]>, 
+/**
+ * How many of them must sign.
+ */
+needed: number, 
+/**
+ * What the operator said that the number should be, if that was said.
+ */
+wish: number | null, 
+/**
+ * Whether nobody can be shown a list of his own as long as no witness is false.
+ */
+one_view: boolean, 
+/**
+ * When the list in use was made, milliseconds since 1970; absent while there is none.
+ */
+made_ms: number | null, 
+/**
+ * Until when it holds.
+ */
+expires_ms: number | null, 
+/**
+ * Why there is no newer one, for people; empty when all is well.
+ */
+troubles: Array<string>, };

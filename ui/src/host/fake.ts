@@ -186,6 +186,13 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       return { reply: 'devices', value: world.devices };
     case 'network':
       return { reply: 'network', value: network(world) };
+    case 'federation':
+    case 'federate':
+    case 'end_federation':
+    case 'need_witnesses':
+    case 'let_witnesses':
+    case 'abandon_witnesses':
+      throw new Refused('invalid', 'the window does not federate fogs yet', 'Use fogbankd federation.');
     case 'quit':
       return DONE;
   }

@@ -23,7 +23,7 @@ use crate::{
     tunnel::{Stream, Tunnel},
     uplink::{Uplink, UplinkStatus},
 };
-use fogbank_model::{InstanceId, Onion};
+use fogbank_model::{FogId, InstanceId, Onion};
 use reach::Reach;
 use site::{Request, Site};
 use std::{
@@ -191,6 +191,7 @@ pub struct Visitor {
     direct: bool,
     sites: Arc<Mutex<HashMap<Visited, Site>>>,
     keys: Arc<Mutex<HashMap<Onion, AccessKey>>>,
+    homes: Arc<Mutex<HashMap<Onion, FogId>>>,
     memories: Arc<Mutex<HashMap<Visited, Arc<Memory>>>>,
 }
 
@@ -203,7 +204,14 @@ impl fmt::Debug for Visitor {
 impl Visitor {
     /// Visits over this uplink, which should be for visiting only.
     pub fn start(uplink: Uplink) -> Self {
-        Self { uplink, direct: false, sites: Arc::default(), keys: Arc::default(), memories: Arc::default() }
+        Self {
+            uplink,
+            direct: false,
+            sites: Arc::default(),
+            keys: Arc::default(),
+            homes: Arc::default(),
+            memories: Arc::default(),
+        }
     }
 
     /// The same visitor, opening addresses without mixes between it and their hosts: both see each other's address. For services whose publisher
@@ -217,6 +225,16 @@ impl Visitor {
     pub fn unlock(&self, keys: HashMap<Onion, AccessKey>) {
         let before = std::mem::replace(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner), keys.clone());
         self.sites(|sites| sites.retain(|visited, _| before.get(&visited.onion) == keys.get(&visited.onion)));
+    }
+
+    /// A link says of which fog an address is: it is asked there first, and nowhere else if it is there. Where nothing was said, the own fog is.
+    pub fn is_of(&self, onion: &Onion, fog: FogId) {
+        let mut homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        // A hint that is lost costs a look-up elsewhere.
+        if homes.len() >= MAX_REMEMBERED {
+            homes.clear();
+        }
+        homes.insert(onion.clone(), fog);
     }
 
     /// A stream to an address. Those of one `isolation` share a tunnel.
@@ -291,8 +309,9 @@ impl Visitor {
                 return Err(ConnectError::TooMany);
             }
             let access = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(address.onion()).copied();
+            let home = self.homes.lock().unwrap_or_else(PoisonError::into_inner).get(address.onion()).copied();
             let memory = self.memory(&key)?;
-            let site = Site::start(Reach::new(self.uplink.clone(), self.direct, address.clone(), access, memory));
+            let site = Site::start(Reach::new(self.uplink.clone(), self.direct, address.clone(), access, home, memory));
             sites.insert(key, site.clone());
             Ok(site)
         })

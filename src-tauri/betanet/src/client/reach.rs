@@ -19,7 +19,7 @@ use crate::{
     tunnel::Tunnel,
     uplink::{Uplink, UplinkStatus},
 };
-use fogbank_model::{ContainerSpec, InstanceId, Level, MixId, UnixMs};
+use fogbank_model::{ContainerSpec, FogId, InstanceId, Level, MixId, UnixMs};
 use rand::{RngExt as _, seq::SliceRandom as _};
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -77,6 +77,8 @@ pub(super) struct Reach {
     pub(super) direct: bool,
     address: Address,
     access: Option<AccessKey>,
+    /// The fog of which it is, as a link said or as it was found; the own one while nothing is known.
+    home: Option<FogId>,
     known: Option<Arc<Known>>,
     /// The level of the descriptor that was found last.
     level: Option<Level>,
@@ -98,13 +100,21 @@ pub(super) struct Reached {
 }
 
 impl Reach {
-    pub(super) fn new(uplink: Uplink, direct: bool, address: Address, access: Option<AccessKey>, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(
+        uplink: Uplink,
+        direct: bool,
+        address: Address,
+        access: Option<AccessKey>,
+        home: Option<FogId>,
+        memory: Arc<Memory>,
+    ) -> Self {
         let (failed_instances, failed_points) = (HashMap::new(), HashMap::new());
         Self {
             uplink,
             direct,
             address,
             access,
+            home,
             known: None,
             level: None,
             locked: false,
@@ -236,7 +246,9 @@ impl Reach {
         directory.ok_or_else(|| ConnectError::NotPrivate { why: "there is no directory of mixes yet".to_owned() })
     }
 
-    /// The descriptor: as known, or from the mixes of its ring, of this period or of the nearer neighbour.
+    /// The descriptor: as known, or from the mixes of its ring, of this period or of the nearer neighbour. First in the fog of which the address is
+    /// thought to be, and only when nothing is there in all others that count, side by side: who keeps descriptors there learns that one
+    /// of an address is looked for, which it can tell only if it knows that address.
     async fn known(&mut self, directory: &Directory) -> Option<Arc<Known>> {
         let now = directory.time(directory::clock());
         let period = Period::at(now);
@@ -248,41 +260,67 @@ impl Reach {
         }
         let half = period.start().0.midpoint(period.end().0);
         let neighbour = if now.0 < half { period.prev() } else { period.next() };
-        for period in [period, neighbour] {
-            let blinded = self.address.blinded(period).ok()?.with(self.access.as_ref());
-            let mut ring = directory.ring(&blinded.key);
-            ring.shuffle(&mut rand::rng());
-            let (uplink, key, address, memory) = (&self.uplink, &blinded, &self.address, &self.memory);
-            let locked = &AtomicBool::new(false);
-            let level = self.level.unwrap_or(LOOKUP_LEVEL);
-            let found = hedge::several(ring, BOTH, |mix| async move {
-                let ask = uplink.ask(mix, level, |surb| ToMix::FetchDescriptor { blinded: key.key, surb });
-                match timeout(ASK, ask).await {
-                    Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match open(&bytes, key, address, memory, now) {
-                        Ok(found) => Some(found),
-                        Err(ProofError::Locked) => {
-                            locked.store(true, Relaxed);
-                            None
-                        }
-                        Err(error) => {
-                            tracing::debug!(%error, "a mix gave a descriptor that does not hold");
-                            None
-                        }
-                    },
-                    _ => None,
-                }
-            })
-            .await;
-            self.locked |= locked.load(Relaxed);
-            if let Some(found) = found.into_iter().max_by_key(|found| found.revision) {
+        let home = self.home.filter(|fog| directory.counts(fog)).unwrap_or(directory.fog);
+        for at_home in [true, false] {
+            for period in [period, neighbour] {
+                let blinded = self.address.blinded(period).ok()?.with(self.access.as_ref());
+                let mut rings = directory.rings(&blinded.key);
+                rings.retain(|(fog, _)| (*fog == home) == at_home);
+                let Some((fog, found)) = self.look_up(&blinded, rings, now).await else { continue };
                 let Found { descriptor, seal, direct, .. } = found;
                 let known = Arc::new(Known { blinded, descriptor, seal, direct, since: Moment::now() });
                 self.level = Some(known.descriptor.level);
+                self.home = Some(fog);
                 self.known = Some(known.clone());
                 return Some(known);
             }
         }
         None
+    }
+
+    /// The newest descriptor that these rings' mixes have, and the fog of that ring. A second answer is waited for a little, as of each ring's mixes.
+    async fn look_up(&mut self, blinded: &Blinded, rings: Vec<(FogId, Vec<MixId>)>, now: UnixMs) -> Option<(FogId, Found)> {
+        let locked = AtomicBool::new(false);
+        let level = self.level.unwrap_or(LOOKUP_LEVEL);
+        let how = How { at_once: rings.len(), ..BOTH };
+        let (this, locked_in) = (&*self, &locked);
+        let found = hedge::several(rings, how, |(fog, ring)| async move {
+            Some((fog, this.in_ring(blinded, ring, level, locked_in, now).await?))
+        });
+        let found = found.await.into_iter().max_by_key(|(_, found)| found.revision);
+        self.locked |= locked.load(Relaxed);
+        found
+    }
+
+    /// The newest descriptor that a ring's mixes have.
+    async fn in_ring(
+        &self,
+        blinded: &Blinded,
+        mut ring: Vec<MixId>,
+        level: Level,
+        locked: &AtomicBool,
+        now: UnixMs,
+    ) -> Option<Found> {
+        ring.shuffle(&mut rand::rng());
+        let (uplink, address, memory) = (&self.uplink, &self.address, &self.memory);
+        let found = hedge::several(ring, BOTH, |mix| async move {
+            let ask = uplink.ask(mix, level, |surb| ToMix::FetchDescriptor { blinded: blinded.key, surb });
+            match timeout(ASK, ask).await {
+                Ok(Ok(FromMix::Descriptor(Some(bytes)))) => match open(&bytes, blinded, address, memory, now) {
+                    Ok(found) => Some(found),
+                    Err(ProofError::Locked) => {
+                        locked.store(true, Relaxed);
+                        None
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "a mix gave a descriptor that does not hold");
+                        None
+                    }
+                },
+                _ => None,
+            }
+        });
+        found.await.into_iter().max_by_key(|found| found.revision)
     }
 
     /// The live leases, as two introduction points together list them.

@@ -1,19 +1,32 @@
 //! The signed directory: every mix that the allocator has seen alive, with what is needed to build paths.
 //!
 //! It is signed by the fog, handed on by every node, and kept by each: browsing goes on for [`DIRECTORY_LIFE`] after the allocator is gone.
-//! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog, is within bounds, and its mixes are sorted by
+//! Invariants: a [`Directory`] that came through [`Directory::open`] was signed by its fog and by as many witnesses as its own charter asks for
+//! (whether that is the charter that is believed, see [`DirectoryHub`]), is within bounds, and its mixes are sorted by
 //! id without doubles, so looking one up is a binary search. Time of the network is the directory's `made`, never a stranger's word.
 //! Fail closed: [`Directory::usable`] decides whether there are mixes enough for an address to be opened at all.
+//! A fog may name others; the directories of those that name it too are merged with its own into one network ([`Directory::merged`]).
 //! Deliberately absent: fetching and pushing it (link, uplink) and deciding who is alive (the allocator).
 
+mod charter;
+mod draw;
+mod enough;
 mod entry;
 pub mod gossip;
 mod hub;
+mod merged;
+mod signed;
+mod trust;
 mod weight;
+pub mod witness;
 
+pub use charter::{Charter, CharterError, HANDOVER, Handover, MAX_HANDOVERS, Succession, read as read_handover};
+pub use draw::{Draw, DrawError, Drawn, MAX_PARTS, commit, reveal};
+pub use enough::{NotPrivate, Usable};
 pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
-pub use hub::{DirectoryHub, KnownDirectory};
+pub use hub::{DirectoryHub, KeptDirectory, KnownDirectory};
+pub use signed::{DirectoryError, SignedDirectory};
 
 use crate::{
     address::Period,
@@ -21,16 +34,16 @@ use crate::{
 };
 use fogbank_model::{DurationMs, FogId, MixId, UnixMs};
 use fogbank_sphinx::Epoch;
-use fogbank_wire::{FrameError, Signed, SignedError, decode, encode};
-use iroh::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt};
 
 /// Version of the format.
-pub const DIRECTORY_VERSION: u16 = 3;
+pub const DIRECTORY_VERSION: u16 = 4;
 /// Mixes in a directory at most: at 800 bytes each, most of them packet keys, it fits one frame. A mix keeps 256 links, so that larger nets
 /// than a few hundred mixes need a topology of their own before this bound is met.
 pub const MAX_MIXES: usize = 4_000;
+/// Fogs that a fog may name besides itself: every node keeps the directories of all, 16 of about a megabyte, and links lead to the mixes of
+/// all.
+pub const MAX_FEDERATED: usize = 15;
 /// On how many mixes each descriptor lies: it is found as long as one of them is up.
 pub const DESCRIPTOR_COPIES: usize = 6;
 /// How old a directory may be before nothing new is opened by it: as long as it has packet keys for. The allocator signs a new one at each
@@ -40,7 +53,7 @@ pub const DIRECTORY_LIFE: DurationMs = DurationMs(KEYS_AHEAD as i64 * EPOCH_LIFE
 pub const CLOCK_SLACK: DurationMs = DurationMs::from_s(24 * 3600);
 
 /// What a fog signs a directory as.
-pub const CONTEXT: &str = "fogbank directory 3";
+pub const CONTEXT: &str = "fogbank directory 4";
 
 /// What a fog's allocator says about its mixes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,34 +75,22 @@ pub struct Directory {
     /// Clients that are connected to mixes, of visitors and of hosts, by the mixes' own counts: 0 or a power of two, rounded down, so that it
     /// tells little of who comes and goes. An estimate for the privacy meter; nothing is decided by it.
     pub clients: u32,
+    /// Fogs with which it wants to be one network, sorted, without itself. What one fog says alone does nothing: the other must name it too.
+    pub federated: Vec<FogId>,
+    /// Who witnesses it.
+    pub charter: Charter,
+    /// How that came to be, the last change at the end.
+    pub handovers: Vec<Handover>,
+    /// What the shared random value is made of, and the next one will be.
+    pub draw: Draw,
     /// The mixes that were seen alive, sorted by id.
     pub mixes: Vec<MixEntry>,
     /// How often each and those before it are chosen, in the order of `mixes`.
     #[serde(skip)]
     sums: Vec<f64>,
-}
-
-/// A directory as it travels.
-pub type SignedDirectory = Signed<Directory>;
-
-/// Why bytes are no directory of this fog.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// No signed statement at all.
-    #[error("these bytes are no directory: {0}")]
-    Malformed(#[source] FrameError),
-    /// The fog did not sign it.
-    #[error("the directory is not signed by this fog: {0}")]
-    NotTheFogs(#[source] SignedError),
-    /// Of another version.
-    #[error("the directory has version {theirs}, this Fogbank reads {DIRECTORY_VERSION}: update the older of the two")]
-    Version {
-        /// Its version.
-        theirs: u16,
-    },
-    /// Signed, but breaking a rule.
-    #[error("the directory breaks a rule: {0}")]
-    Rule(&'static str),
+    /// What it is made of, when it is several fogs' in one.
+    #[serde(skip)]
+    merged: Option<merged::Merged>,
 }
 
 /// The own clock.
@@ -97,85 +98,57 @@ pub fn clock() -> UnixMs {
     crate::clock::system()
 }
 
-/// Mixes enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usable {
-    /// How many can be used.
-    pub mixes: usize,
-    /// How many must be.
-    pub needed: usize,
-    /// Of how many owners they are.
-    pub owners: usize,
-}
-
-/// Too few mixes: opening an address now would not be private.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub struct NotPrivate {
-    /// How many can be used.
-    pub mixes: usize,
-    /// How many must be.
-    pub needed: usize,
-    /// Of how many owners they are.
-    pub owners: usize,
-    /// Of how many they must be.
-    pub owners_needed: usize,
-}
-
-impl fmt::Display for NotPrivate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mixes, needed, owners, owners_needed } = self;
-        if mixes < needed {
-            write!(f, "waiting for mixes: {mixes} of the {needed} needed are usable")
-        } else {
-            write!(f, "waiting for mixes of more people: {owners} of the {owners_needed} owners needed")
-        }
-    }
-}
-
 impl Directory {
-    /// Mixes that a normal fog needs besides the own one: three for each side's legs and one to meet at.
-    pub const NEEDED: usize = 7;
-    /// Owners that a normal fog's mixes must have, so that no one or two people are a whole path.
-    pub const OWNERS_NEEDED: usize = 4;
-    /// Mixes that a test fog needs besides the own one: three hops and the mix at the end.
-    pub const NEEDED_IN_TEST: usize = 4;
-
     /// A directory made now. Sorts the mixes.
     pub fn new(fog: FogId, test: bool, serial: u64, made: UnixMs, shared_random: [u8; 32], mut mixes: Vec<MixEntry>) -> Self {
         mixes.sort_by_key(|m| m.id);
         mixes.dedup_by_key(|m| m.id);
         let expires = made.plus(DIRECTORY_LIFE);
         let sums = weight::sums(&mixes, made);
-        Self { version: DIRECTORY_VERSION, serial, fog, test, made, expires, shared_random, clients: 0, mixes, sums }
+        Self {
+            version: DIRECTORY_VERSION,
+            serial,
+            fog,
+            test,
+            made,
+            expires,
+            shared_random,
+            clients: 0,
+            federated: Vec::new(),
+            charter: Charter::default(),
+            handovers: Vec::new(),
+            draw: Draw::default(),
+            mixes,
+            sums,
+            merged: None,
+        }
+    }
+
+    /// The same, naming these fogs: without itself, each once, no more than [`MAX_FEDERATED`].
+    #[must_use]
+    pub fn with_federated(self, mut fogs: Vec<FogId>) -> Self {
+        fogs.retain(|fog| *fog != self.fog);
+        fogs.sort_unstable();
+        fogs.dedup();
+        fogs.truncate(MAX_FEDERATED);
+        Self { federated: fogs, ..self }
+    }
+
+    /// The same under a charter, and by which changes it came about.
+    #[must_use]
+    pub fn with_charter(self, charter: Charter, handovers: Vec<Handover>) -> Self {
+        Self { charter, handovers, ..self }
+    }
+
+    /// The same with the parts of a draw, and the value that they make.
+    #[must_use]
+    pub fn with_draw(self, draw: Draw) -> Self {
+        Self { shared_random: draw.value(&self.fog, Period::at(self.made)), draw, ..self }
     }
 
     /// The same with a count of clients, rounded down to a power of two.
     pub fn with_clients(self, clients: u32) -> Self {
         Self { clients: clients.checked_ilog2().map_or(0, |log| 1 << log), ..self }
-    }
-
-    /// Signs it.
-    ///
-    /// # Errors
-    /// When it is larger than a frame.
-    pub fn seal(&self, fog: &SecretKey) -> Result<Vec<u8>, FrameError> {
-        encode(&Signed::seal(fog, CONTEXT, self)?)
-    }
-
-    /// The directory in these bytes, when this fog signed it and it keeps the rules. Whether it is fresh, see [`Self::fresh`].
-    ///
-    /// # Errors
-    /// When it is not so.
-    pub fn open(bytes: &[u8], fog: &FogId) -> Result<Self, DirectoryError> {
-        let signed: SignedDirectory = decode(bytes).map_err(DirectoryError::Malformed)?;
-        let key = PublicKey::from_bytes(&fog.0).map_err(|_| DirectoryError::NotTheFogs(SignedError::Signature))?;
-        let mut directory = signed.open(&key, CONTEXT).map_err(DirectoryError::NotTheFogs)?;
-        if directory.version != DIRECTORY_VERSION {
-            return Err(DirectoryError::Version { theirs: directory.version });
-        }
-        directory.check(fog).map_err(DirectoryError::Rule)?;
-        directory.sums = weight::sums(&directory.mixes, directory.made);
-        Ok(directory)
     }
 
     fn check(&self, fog: &FogId) -> Result<(), &'static str> {
@@ -188,8 +161,21 @@ impl Directory {
         if self.mixes.len() > MAX_MIXES {
             return Err("it has too many mixes");
         }
-        if self.expires <= self.made {
-            return Err("it ends before it begins");
+        if self.expires <= self.made || self.expires > self.made.plus(DIRECTORY_LIFE) {
+            return Err("it ends before it begins, or long after its packet keys do");
+        }
+        if self.federated.len() > MAX_FEDERATED {
+            return Err("it names too many fogs");
+        }
+        if !self.federated.is_sorted_by(|a, b| a < b) || self.federated.contains(fog) {
+            return Err("the fogs that it names are not sorted, or one is named twice, or it names itself");
+        }
+        self.charter.check(fog)?;
+        if self.handovers.len() > MAX_HANDOVERS {
+            return Err("it tells too many changes of its witnesses");
+        }
+        if !self.draw.is_sound() {
+            return Err("the parts of its shared random value are not sorted, or too many");
         }
         if !self.mixes.is_sorted_by(|a, b| a.id < b.id) {
             return Err("its mixes are not sorted, or two have one id");
@@ -230,7 +216,9 @@ impl Directory {
     /// How often a mix is chosen, relative to the others: 0 for one that is not usable, at most 1. See [`weight`] for the rule.
     pub fn weight(&self, index: usize) -> f64 {
         let sum = |at: Option<usize>| at.and_then(|at| self.sums.get(at)).copied();
-        sum(Some(index)).map_or(0.0, |upto| upto - sum(index.checked_sub(1)).unwrap_or(0.0))
+        let upto = sum(Some(index));
+        // A difference of sums may be a hair more than what was added.
+        upto.map_or(0.0, |upto| (upto - sum(index.checked_sub(1)).unwrap_or(0.0)).min(1.0))
     }
 
     /// The mix on which `at` in [0, 1) falls when each takes as much of the line as it weighs.
@@ -239,28 +227,12 @@ impl Directory {
         self.mixes.get(self.sums.partition_point(|upto| *upto <= place))
     }
 
-    /// Whether there are mixes enough without these (the own ones). Those that lose most of what is sent through them do not count.
-    ///
-    /// # Errors
-    /// When there are not; then nothing may be opened.
-    pub fn usable(&self, exclude: &[MixId]) -> Result<Usable, NotPrivate> {
-        let usable = self.mixes.iter().filter(|m| m.works() && !exclude.contains(&m.id));
-        let (mixes, owners) = usable.fold((0, HashSet::new()), |(n, mut owners), m| {
-            owners.insert(m.owner);
-            (n + 1, owners)
-        });
-        let owners = owners.len();
-        let (needed, owners_needed) = if self.test { (Self::NEEDED_IN_TEST, 1) } else { (Self::NEEDED, Self::OWNERS_NEEDED) };
-        if mixes >= needed && owners >= owners_needed {
-            Ok(Usable { mixes, needed, owners })
-        } else {
-            Err(NotPrivate { mixes, needed, owners, owners_needed })
-        }
-    }
-
-    /// The mixes that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`]. Those that came after the
+    /// The mixes of this fog that keep the descriptor of a blinded key: the next ones on the ring, up to [`DESCRIPTOR_COPIES`]. Those that came after the
     /// ring was salted, when the period began, stand on it only if there are too few others: they could have been made for their place.
     pub fn ring(&self, blinded: &[u8; 32]) -> Vec<MixId> {
+        if let Some(own) = self.fogs().first() {
+            return own.ring(blinded);
+        }
         let salted = Period::at(self.made).start();
         let before: Vec<&MixEntry> = self.mixes.iter().filter(|m| m.since <= salted).collect();
         let standing = if before.len() >= DESCRIPTOR_COPIES { before } else { self.mixes.iter().collect() };
@@ -285,6 +257,7 @@ pub(crate) mod tests {
     use super::*;
     use fogbank_model::OwnerId;
     use fogbank_wire::{PacketKeys, RelayHint};
+    use iroh::SecretKey;
     use proptest::prelude::*;
     use std::net::SocketAddr;
 
@@ -319,9 +292,11 @@ pub(crate) mod tests {
         let made = directory(&fog, false, 9);
         let bytes = made.seal(&fog).unwrap();
         assert_eq!(Directory::open(&bytes, &made.fog).unwrap(), made);
-        assert!(matches!(Directory::open(&bytes, &FogId([1; 32])), Err(DirectoryError::NotTheFogs(_))));
+        assert_eq!(Directory::fog_of(&bytes).unwrap(), made.fog);
+        assert!(matches!(Directory::open(&bytes, &FogId([1; 32])), Err(DirectoryError::Rule(_))));
         let stranger = SecretKey::generate();
-        assert!(Directory::open(&made.seal(&stranger).unwrap(), &made.fog).is_err());
+        let forged = Directory::open(&made.seal(&stranger).unwrap(), &made.fog);
+        assert!(matches!(forged, Err(DirectoryError::NotTheFogs(_))));
     }
 
     #[test]
@@ -337,7 +312,12 @@ pub(crate) mod tests {
         let mut other = good.clone();
         other.fog = FogId([1; 32]);
         let exact = Directory { clients: 3, ..good.clone() };
-        for bad in [doubled, renamed, timeless, other, exact] {
+        let eternal = Directory { expires: good.made.plus(DurationMs(DIRECTORY_LIFE.0 + 1)), ..good.clone() };
+        let [low, high] = [FogId([1; 32]), FogId([254; 32])];
+        let federated = |fogs: Vec<FogId>| Directory { federated: fogs, ..good.clone() };
+        let (unsorted, twice, itself) = (federated(vec![high, low]), federated(vec![low, low]), federated(vec![good.fog]));
+        let many = federated((0..=MAX_FEDERATED as u8).map(|i| FogId([i; 32])).collect());
+        for bad in [doubled, renamed, timeless, other, exact, eternal, unsorted, twice, itself, many] {
             let opened = Directory::open(&bad.seal(&fog).unwrap(), &good.fog);
             assert!(matches!(opened, Err(DirectoryError::Rule(_))), "{opened:?}");
         }
@@ -346,6 +326,17 @@ pub(crate) mod tests {
         assert!(Directory::open(&many_keys.seal(&fog).unwrap(), &good.fog).is_err());
         let newer = Directory { version: 9, ..good.clone() };
         assert!(matches!(Directory::open(&newer.seal(&fog).unwrap(), &good.fog), Err(DirectoryError::Version { theirs: 9 })));
+    }
+
+    #[test]
+    fn names_others_once_and_in_order() {
+        let fog = SecretKey::generate();
+        let made = directory(&fog, true, 4);
+        let named = (0..40).map(|i| FogId([40 - i % 20; 32])).chain([made.fog]).collect();
+        let made = made.with_federated(named);
+        assert_eq!(made.federated.len(), MAX_FEDERATED);
+        let opened = Directory::open(&made.seal(&fog).unwrap(), &made.fog).unwrap();
+        assert_eq!(opened.federated, made.federated);
     }
 
     #[test]

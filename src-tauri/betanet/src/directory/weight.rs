@@ -10,6 +10,13 @@
 //! 3. *Reliability.* Squared, so that one that loses a tenth is chosen a fifth less; one that loses more than half is not chosen at all, and
 //!    so a flood that does not relay wins nothing.
 //!
+//! Between federated fogs: what another fog lists is not this one's to judge, neither ages nor owners, so a hostile fog could list a flood of
+//! old mixes of a thousand owners. Hence a fourth rule:
+//!
+//! 4. *Fog.* Each fog's mixes are weighed by themselves, and those of another together weigh at most as much as all of the own fog. So nothing that
+//!    another says makes one of the own mixes lighter, and of n fogs a hostile one has at most an n-th of what is drawn where all are as
+//!    large, and half where there are two. An owner who has mixes in n fogs counts n times: owners come by invitation in each.
+//!
 //! What this does not do: an adversary with many invitations and a month's patience counts in full. `docs/privacy` measures it.
 
 use super::MixEntry;
@@ -33,6 +40,24 @@ pub(super) fn sums(mixes: &[MixEntry], now: UnixMs) -> Vec<f64> {
         sum
     };
     weights(mixes, now).into_iter().map(add).collect()
+}
+
+/// Scales each other fog's weights so that they are together no more than those of the own one, which is number 0; as they are if the own has
+/// nothing that could be drawn.
+pub(super) fn level(mixes: &mut [(MixEntry, u8, f64)], fogs: usize) {
+    let mut totals = vec![0.0; fogs];
+    for (_, fog, weight) in mixes.iter() {
+        if let Some(total) = totals.get_mut(usize::from(*fog)) {
+            *total += weight;
+        }
+    }
+    let own: f64 = totals.first().copied().unwrap_or(0.0);
+    for (_, fog, weight) in mixes.iter_mut() {
+        let total = totals.get(usize::from(*fog)).copied().unwrap_or(0.0);
+        if own > 0.0 && total > own {
+            *weight *= own / total;
+        }
+    }
 }
 
 /// Weights of mixes in their order, each between 0 and 1.

@@ -6,16 +6,16 @@
 //! |---|---|
 //! | 1 packet | the packet |
 //! | 2 delivery | SURB id, body |
-//! | 3 have | serial (8), made (8): of the directory that the sender has |
-//! | 4 want | serial (8): give me the one that you said you have |
-//! | 5 part | serial (8), index (2), count (2), length (2), bytes: a piece of the signed directory |
+//! | 3 have | fog (32), serial (8), made (8): of a directory that the sender has |
+//! | 4 want | fog (32), serial (8): give me the one that you said you have |
+//! | 5 part | fog (32), serial (8), index (2), count (2), length (2), bytes: a piece of the signed directory |
 //! | 6 shape | 1 or 0: begin or end to send me one frame a slot |
 //! | 7 shaped | 1 or 0: what was asked for begins, or is refused or over |
 //! | 8 dummy | nothing: a slot in which nothing waited |
 
 use super::{DELIVERY_BYTES, LINK_FRAME_BYTES};
 use bytes::Bytes;
-use fogbank_model::UnixMs;
+use fogbank_model::{FogId, UnixMs};
 use fogbank_sphinx::PACKET_BYTES;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -28,7 +28,7 @@ const SHAPE: u8 = 6;
 const SHAPED: u8 = 7;
 const DUMMY: u8 = 8;
 
-const PART_FRONT: usize = 8 + 2 + 2 + 2;
+const PART_FRONT: usize = FogId::BYTES + 8 + 2 + 2 + 2;
 /// Bytes of a directory in one frame.
 pub const PART_BYTES: usize = PACKET_BYTES - PART_FRONT;
 const _: () = assert!(PART_BYTES <= u16::MAX as usize, "a part's length fits its two bytes");
@@ -42,6 +42,8 @@ pub enum Frame {
     Delivery(Vec<u8>),
     /// Which directory the sender has.
     Have {
+        /// Whose it is.
+        fog: FogId,
         /// Its serial.
         serial: u64,
         /// When it was made.
@@ -49,6 +51,8 @@ pub enum Frame {
     },
     /// The sender wants the directory that the peer said it has.
     Want {
+        /// Whose it is.
+        fog: FogId,
         /// Its serial.
         serial: u64,
     },
@@ -67,6 +71,8 @@ pub enum Frame {
 /// A piece of a signed directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
+    /// Whose it is.
+    pub fog: FogId,
     /// Of which.
     pub serial: u64,
     /// Which piece.
@@ -83,12 +89,14 @@ impl Frame {
         match self {
             Self::Packet(bytes) => padded(&[PACKET], bytes),
             Self::Delivery(bytes) => padded(&[DELIVERY], bytes),
-            Self::Have { serial, made } => padded(&[HAVE], [serial.to_be_bytes(), made.0.to_be_bytes()].concat()),
-            Self::Want { serial } => padded(&[WANT], serial.to_be_bytes().to_vec()),
+            Self::Have { fog, serial, made } => {
+                padded(&[HAVE], [&fog.0[..], &serial.to_be_bytes(), &made.0.to_be_bytes()].concat())
+            }
+            Self::Want { fog, serial } => padded(&[WANT], [&fog.0[..], &serial.to_be_bytes()].concat()),
             Self::Part(part) => {
                 let length = u16::try_from(part.bytes.len()).unwrap_or(u16::MAX);
                 let numbers = [part.index, part.count, length].map(u16::to_be_bytes).concat();
-                padded(&[&[PART], part.serial.to_be_bytes().as_slice(), &numbers].concat(), part.bytes)
+                padded(&[&[PART], &part.fog.0[..], &part.serial.to_be_bytes(), &numbers].concat(), part.bytes)
             }
             Self::Shape(on) => padded(&[SHAPE, u8::from(on)], Vec::new()),
             Self::Shaped(on) => padded(&[SHAPED, u8::from(on)], Vec::new()),
@@ -109,19 +117,19 @@ impl Frame {
                 Some(Self::Delivery(body))
             }
             HAVE => {
-                let (serial, rest) = body.split_first_chunk()?;
+                let (fog, serial, rest) = named(&body)?;
                 let made = UnixMs(i64::from_be_bytes(*rest.first_chunk()?));
-                Some(Self::Have { serial: u64::from_be_bytes(*serial), made })
+                Some(Self::Have { fog, serial, made })
             }
-            WANT => Some(Self::Want { serial: u64::from_be_bytes(*body.first_chunk()?) }),
+            WANT => named(&body).map(|(fog, serial, _)| Self::Want { fog, serial }),
             PART => {
-                let (serial, rest) = body.split_first_chunk()?;
+                let (fog, serial, rest) = named(&body)?;
                 let (index, rest) = rest.split_first_chunk()?;
                 let (count, rest) = rest.split_first_chunk()?;
                 let (length, rest) = rest.split_first_chunk()?;
                 let bytes = rest.get(..u16::from_be_bytes(*length).into())?.to_vec();
                 let [index, count] = [index, count].map(|n| u16::from_be_bytes(*n));
-                Some(Self::Part(Part { serial: u64::from_be_bytes(*serial), index, count, bytes }))
+                Some(Self::Part(Part { fog, serial, index, count, bytes }))
             }
             SHAPE => flag(&body).map(Self::Shape),
             SHAPED => flag(&body).map(Self::Shaped),
@@ -129,6 +137,13 @@ impl Frame {
             _ => None,
         }
     }
+}
+
+/// Which directory is meant, and what comes behind.
+fn named(body: &[u8]) -> Option<(FogId, u64, &[u8])> {
+    let (fog, rest) = body.split_first_chunk()?;
+    let (serial, rest) = rest.split_first_chunk()?;
+    Some((FogId(*fog), u64::from_be_bytes(*serial), rest))
 }
 
 fn flag(body: &[u8]) -> Option<bool> {
@@ -152,12 +167,12 @@ mod tests {
 
     #[test]
     fn every_kind_is_one_length_and_comes_back() {
-        let part = |length| Part { serial: u64::MAX, index: 3, count: 900, bytes: vec![7; length] };
+        let part = |length| Part { fog: FogId([6; 32]), serial: u64::MAX, index: 3, count: 900, bytes: vec![7; length] };
         for frame in [
             Frame::Packet(vec![1; PACKET_BYTES]),
             Frame::Delivery(vec![2; DELIVERY_BYTES]),
-            Frame::Have { serial: 5, made: UnixMs(-1) },
-            Frame::Want { serial: 6 },
+            Frame::Have { fog: FogId([5; 32]), serial: 5, made: UnixMs(-1) },
+            Frame::Want { fog: FogId([6; 32]), serial: 6 },
             Frame::Part(part(0)),
             Frame::Part(part(PART_BYTES)),
             Frame::Shape(true),

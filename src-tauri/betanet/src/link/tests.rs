@@ -39,13 +39,13 @@ fn packet(number: u8) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_frame_is_one_length() {
     let (_there, link, connection) = pair().await;
-    let part = Part { serial: 1, index: 0, count: 1, bytes: vec![7; 100] };
+    let part = Part { fog: fogbank_model::FogId([1; 32]), serial: 1, index: 0, count: 1, bytes: vec![7; 100] };
     let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let frames = [
         Frame::Packet(packet(1)),
         Frame::Delivery(vec![2; DELIVERY_BYTES]),
-        Frame::Have { serial: 1, made: fogbank_model::UnixMs(2) },
-        Frame::Want { serial: 1 },
+        Frame::Have { fog: fogbank_model::FogId([1; 32]), serial: 1, made: fogbank_model::UnixMs(2) },
+        Frame::Want { fog: fogbank_model::FogId([1; 32]), serial: 1 },
         Frame::Part(part),
         Frame::Shape(true),
         Frame::Shaped(false),
@@ -75,7 +75,7 @@ async fn what_is_sent_is_taken_whole_and_a_half_frame_holds_nobody_up() {
         .await
     });
     let bytes: Vec<u8> = (0..PART_BYTES).map(|n| n as u8).collect();
-    let part = Frame::Part(Part { serial: 9, index: 1, count: 3, bytes });
+    let part = Frame::Part(Part { fog: fogbank_model::FogId([1; 32]), serial: 9, index: 1, count: 3, bytes });
     let said = format!("{part:?}");
     assert!(link.try_send(part));
     assert_eq!(format!("{:?}", soon(frames.recv()).await.unwrap()), said);

@@ -63,7 +63,7 @@ fn round(directory: &Directory, epoch: Epoch, own: (MixId, MixPublic), rng: &mut
     while chosen.len() < LOOP_HOPS {
         let fits = |m: &MixEntry| m.id != own.0 && m.packet_key(epoch).is_some() && chosen.iter().all(|c| c.id != m.id);
         let next = if evenly {
-            let all: Vec<&MixEntry> = directory.mixes.iter().filter(|m| fits(m)).collect();
+            let all: Vec<&MixEntry> = directory.drawable().filter(|m| fits(m)).collect();
             all.choose(rng).copied()
         } else {
             drawn(directory, &fits, rng)

@@ -189,6 +189,7 @@ impl Pipeline {
             let now = Instant::now();
             lock(&pipeline.links).retain(|_, out| now.duration_since(out.used) < LINK_IDLE);
             pipeline.services.sweep();
+            pipeline.hub.expire(pipeline.now());
         }
     }
 

@@ -9,13 +9,14 @@ use super::{
     pipeline::{Pipeline, lock},
 };
 use crate::{
-    directory::{gossip::Transfer, mix_id},
+    directory::{KeptDirectory, gossip::Transfer, mix_id},
     link::{Frame, receive, send},
     schedule::{CONSTANT_SLOT, ConstantRate, Slot},
 };
-use fogbank_model::MixId;
+use fogbank_model::{FogId, MixId};
 use iroh::endpoint::Connection;
 use std::{
+    collections::HashMap,
     future::{pending, ready},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -28,13 +29,13 @@ const CLIENT_QUEUE: usize = 256;
 const ORDERS: usize = 4;
 /// A client of constant rate that sends nothing for so long is gone or has changed its mind: it sends one frame each 41 ms.
 const SHAPED_SILENCE: Duration = Duration::from_secs(5);
-/// A peer is given the directory this often at most, besides when there is a new one.
+/// A peer is given a directory this often at most, besides when there is a new one.
 const SAME_AGAIN: Duration = Duration::from_secs(30);
 
 /// What a peer asks of its connection.
 enum Order {
-    /// The directory.
-    Want,
+    /// A fog's directory.
+    Want(FogId),
     /// One frame a slot, or no longer.
     Shape(bool),
 }
@@ -54,7 +55,7 @@ pub(super) async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
             *lock(&heard) = now;
             match frame {
                 Frame::Packet(bytes) => pipeline.take(tag, bytes, now),
-                Frame::Want { .. } => drop(orders.try_send(Order::Want)),
+                Frame::Want { fog, .. } => drop(orders.try_send(Order::Want(fog))),
                 Frame::Shape(on) => drop(orders.try_send(Order::Shape(on))),
                 Frame::Have { .. } | Frame::Part(_) if pipeline.is_listed(MixId(tag)) => {
                     pipeline.gossip(MixId(tag), frame, &queue);
@@ -63,7 +64,14 @@ pub(super) async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
             }
         })
     };
-    let bringing = Bringing { connection: &connection, pipeline: &pipeline, heard, transfer: None, given: None, announce: false };
+    let bringing = Bringing {
+        connection: &connection,
+        pipeline: &pipeline,
+        heard,
+        transfer: None,
+        given: HashMap::new(),
+        announced: HashMap::new(),
+    };
     tokio::select! {
         _ = taking => {}
         () = bringing.run(frames, follow) => {}
@@ -78,10 +86,10 @@ struct Bringing<'a> {
     pipeline: &'a Arc<Pipeline>,
     heard: Arc<Mutex<Instant>>,
     transfer: Option<Transfer>,
-    /// Which directory was given last, and when.
-    given: Option<(u64, Instant)>,
-    /// Whether the peer is to be told that there is a new one.
-    announce: bool,
+    /// Which directory of each fog was given last, and when. Of those only that are kept.
+    given: HashMap<FogId, (u64, Instant)>,
+    /// Which directory of each fog the peer was told of last. Of those only that are kept.
+    announced: HashMap<FogId, u64>,
 }
 
 impl Bringing<'_> {
@@ -90,9 +98,10 @@ impl Bringing<'_> {
         directories.mark_changed();
         let client = !self.pipeline.is_listed(mix_id(self.connection.remote_id().as_bytes()));
         let mut shaped: Option<(ConstantRate<Frame>, Place)> = None;
+        let mut announce = false;
         loop {
             let slot = shaped.as_ref().map(|(rate, _)| rate.next());
-            let idle_frames = slot.is_none() && (self.announce || self.transfer.is_some());
+            let idle_frames = slot.is_none() && (announce || self.transfer.is_some());
             let frame = tokio::select! {
                 biased;
                 () = async { match slot { Some(at) => sleep_until(at.into()).await, None => pending().await } } => {
@@ -105,7 +114,7 @@ impl Bringing<'_> {
                     } else {
                         match rate.take(now) {
                             Some(Slot::Packet(frame)) => frame,
-                            Some(Slot::Cover) => match self.in_between() {
+                            Some(Slot::Cover) => match self.in_between(&mut announce) {
                                 Some(frame) => frame,
                                 None => {
                                     count(&self.pipeline.counters.dummies);
@@ -117,8 +126,8 @@ impl Bringing<'_> {
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Want) => {
-                        self.want();
+                    Some(Order::Want(fog)) => {
+                        self.want(&fog);
                         continue;
                     }
                     Some(Order::Shape(true)) if client && shaped.is_none() => {
@@ -150,10 +159,10 @@ impl Bringing<'_> {
                 }
                 changed = directories.changed(), if client => {
                     if changed.is_err() { return }
-                    self.announce = directories.borrow_and_update().is_some();
+                    announce = directories.borrow_and_update().is_some();
                     continue;
                 }
-                () = ready(()), if idle_frames => match self.in_between() {
+                () = ready(()), if idle_frames => match self.in_between(&mut announce) {
                     Some(frame) => frame,
                     None => continue,
                 },
@@ -164,28 +173,45 @@ impl Bringing<'_> {
         }
     }
 
-    /// The peer wants the directory.
-    fn want(&mut self) {
+    /// The peer wants a fog's directory.
+    fn want(&mut self, fog: &FogId) {
         let Some(known) = self.pipeline.directory.borrow().clone() else { return };
-        let (serial, now) = (known.directory.serial, Instant::now());
-        let same = self.given.is_some_and(|(last, at)| last >= serial && now.duration_since(at) < SAME_AGAIN);
+        let Some(kept) = known.of(fog) else { return };
+        let (serial, now) = (kept.directory.serial, Instant::now());
+        let given = self.given.get(fog);
+        let same = given.is_some_and(|(last, at)| *last >= serial && now.duration_since(*at) < SAME_AGAIN);
         if !same && self.transfer.is_none() {
-            self.given = Some((serial, now));
-            self.transfer = Some(Transfer::new(serial, known.signed));
+            self.given.retain(|fog, _| known.of(fog).is_some());
+            self.given.insert(*fog, (serial, now));
+            self.transfer = Some(Transfer::new(kept));
         }
     }
 
     /// What is brought when nothing more urgent waits.
-    fn in_between(&mut self) -> Option<Frame> {
-        if std::mem::take(&mut self.announce) {
-            let known = self.pipeline.directory.borrow().clone();
-            return known.map(|k| Frame::Have { serial: k.directory.serial, made: k.directory.made });
+    fn in_between(&mut self, announce: &mut bool) -> Option<Frame> {
+        if *announce {
+            let next = self.announcement();
+            *announce = next.is_some();
+            if next.is_some() {
+                return next;
+            }
         }
         let next = self.transfer.as_mut()?.next();
         if next.is_none() {
             self.transfer = None;
         }
         next
+    }
+
+    /// One directory that the peer has not been told of.
+    fn announcement(&mut self) -> Option<Frame> {
+        let known = self.pipeline.directory.borrow().clone()?;
+        let told = |kept: &&KeptDirectory| self.announced.get(&kept.directory.fog) == Some(&kept.directory.serial);
+        let next = known.kept().find(|kept| !told(kept))?;
+        let (fog, serial, made) = (next.directory.fog, next.directory.serial, next.directory.made);
+        self.announced.retain(|fog, _| known.of(fog).is_some());
+        self.announced.insert(fog, serial);
+        Some(Frame::Have { fog, serial, made })
     }
 }
 

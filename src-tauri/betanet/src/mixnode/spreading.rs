@@ -2,14 +2,19 @@
 //!
 //! With [`FANOUT`] others each, all but one in four hundred hear of a new one within a few rounds (an epidemic reaches 1 − e⁻⁶ of all), in
 //! whatever order links are up; the rest when they next hear from anybody, within [`REMIND_EVERY`].
-//! Invariants: only mixes that the directory lists are heard, and only the fog's signature is believed; what a peer can cause is bounded
+//! A mix spreads the directory of its own fog and those of the fogs that this one names, to mixes of all that count.
+//! Invariants: only mixes that the directory lists are heard, and only the fogs' signatures are believed, and no other fog's kept; what a peer can cause is bounded
 //! ([`crate::directory::gossip`]).
 
 use super::pipeline::{Pipeline, lock};
-use crate::{directory::gossip::Transfer, link::Frame};
-use fogbank_model::MixId;
+use crate::{
+    directory::{DirectoryError, KeptDirectory, gossip::Transfer},
+    link::Frame,
+};
+use fogbank_model::{FogId, MixId};
 use rand::seq::IteratorRandom as _;
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -18,9 +23,9 @@ use std::{
 };
 use tokio::{sync::mpsc, time::interval};
 
-/// To how many mixes a new directory is told.
+/// To how many mixes of the own fog a new directory is told, and to as many of other fogs.
 const FANOUT: usize = 6;
-/// How often one other mix is told what we have, news or not: who has a newer one says so. 8 KiB a minute.
+/// How often one other mix is told what we have, news or not: who has a newer one says so. 8 KiB a minute for each fog.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether a peer that might not be asked may be now.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,49 +36,67 @@ impl Pipeline {
         let mut directories = mix.directory.clone();
         let (mut look, mut remind) = (interval(LOOK_EVERY), interval(REMIND_EVERY));
         directories.mark_changed();
+        let mut told: HashMap<FogId, u64> = HashMap::new();
         loop {
             tokio::select! {
                 changed = directories.changed() => {
                     if changed.is_err() { return }
                     directories.mark_unchanged();
-                    mix.tell(FANOUT);
+                    let now_told = mix.tell(FANOUT, &told);
+                    told = now_told;
                 }
-                _ = remind.tick() => mix.tell(1),
+                _ = remind.tick() => drop(mix.tell(1, &HashMap::new())),
                 _ = look.tick() => mix.ask(),
             }
         }
     }
 
-    /// Says to some mixes which directory we have.
-    fn tell(&self, count: usize) {
-        let Some(known) = self.directory.borrow().clone() else { return };
-        let others = known.directory.mixes.iter().map(|m| m.id).filter(|id| *id != self.id);
-        for id in others.sample(&mut rand::rng(), count) {
-            if let Some(queue) = self.link_to(id) {
-                let _ = queue.try_send(Frame::Have { serial: known.directory.serial, made: known.directory.made });
+    /// Says to some mixes of the own fog, and to as many of others, which directories we have that are newer than these; the serials of all.
+    fn tell(&self, count: usize, told: &HashMap<FogId, u64>) -> HashMap<FogId, u64> {
+        let Some(known) = self.directory.borrow().clone() else { return HashMap::new() };
+        // Apart, so that a fog that lists thousands of mixes thins nothing out among the own ones.
+        let own = &known.own().directory;
+        let ours = own.mixes.iter().map(|m| m.id).filter(|id| *id != self.id);
+        let theirs = known.directory.mixes.iter().map(|m| m.id).filter(|id| own.mix(*id).is_none());
+        let mut others = ours.sample(&mut rand::rng(), count);
+        others.extend(theirs.sample(&mut rand::rng(), count));
+        let of = |kept: &KeptDirectory| (kept.directory.fog, kept.directory.serial);
+        for kept in known.kept().filter(|kept| told.get(&kept.directory.fog).is_none_or(|told| *told < kept.directory.serial)) {
+            let (fog, serial) = of(kept);
+            for id in &others {
+                if let Some(queue) = self.link_to(*id) {
+                    let _ = queue.try_send(Frame::Have { fog, serial, made: kept.directory.made });
+                }
             }
         }
+        known.kept().map(of).collect()
     }
 
     /// Something about directories from another mix, which `back` reaches.
     pub(super) fn gossip(&self, from: MixId, frame: Frame, back: &mpsc::Sender<Frame>) {
-        let own = self.directory.borrow().clone();
-        let Some(own) = own else { return };
+        let known = self.directory.borrow().clone();
+        let Some(known) = known else { return };
         match frame {
-            Frame::Have { serial, .. } => {
-                if serial < own.directory.serial {
-                    let _ = back.try_send(Frame::Have { serial: own.directory.serial, made: own.directory.made });
+            Frame::Have { fog, serial, .. } => {
+                let Some((_, ours)) = known.wanted().into_iter().find(|(wanted, _)| *wanted == fog) else { return };
+                if serial < ours {
+                    let made = known.of(&fog).map_or(known.directory.made, |kept| kept.directory.made);
+                    let _ = back.try_send(Frame::Have { fog, serial: ours, made });
                     return;
                 }
-                lock(&self.gossiping).heard(from, serial, Instant::now());
+                lock(&self.gossiping).heard(from, fog, serial, Instant::now());
                 self.ask();
             }
             Frame::Part(part) => {
                 let fetched = lock(&self.gossiping).part(from, part, Instant::now());
                 let Some(fetched) = fetched else { return };
-                let learned = self.hub.learn(&own.directory.fog, fetched.signed, self.now());
-                let now_has = self.hub.current().map_or(0, |known| known.directory.serial);
-                if learned.is_err() || now_has < fetched.serial {
+                let held = match self.hub.learn(&known.directory.fog, fetched.signed, self.now()) {
+                    Ok(_) => self.hub.serial(&fetched.fog) >= fetched.serial,
+                    // The own fog has ended that federation meanwhile.
+                    Err(DirectoryError::NotNamed) => true,
+                    Err(_) => false,
+                };
+                if !held {
                     tracing::debug!("a mix gave a directory that is none, or an older one than it said");
                     lock(&self.gossiping).blame(from, Instant::now());
                 }
@@ -84,10 +107,10 @@ impl Pipeline {
 
     /// Asks for a newer directory if somebody has one and may be asked.
     fn ask(&self) {
-        let own = self.directory.borrow().as_ref().map_or(0, |known| known.directory.serial);
-        let next = lock(&self.gossiping).next(own, Instant::now());
-        let Some((from, serial)) = next else { return };
-        let asked = self.link_to(from).is_some_and(|queue| queue.try_send(Frame::Want { serial }).is_ok());
+        let Some(wanted) = self.directory.borrow().as_ref().map(|known| known.wanted()) else { return };
+        let next = lock(&self.gossiping).next(&wanted, Instant::now());
+        let Some((from, fog, serial)) = next else { return };
+        let asked = self.link_to(from).is_some_and(|queue| queue.try_send(Frame::Want { fog, serial }).is_ok());
         if !asked {
             lock(&self.gossiping).unasked(from);
         }
@@ -102,11 +125,11 @@ impl Pipeline {
             let Some(queue) = mix.link_to(from) else { return };
             match frame {
                 Frame::Have { .. } | Frame::Part(_) => mix.gossip(from, frame, &queue),
-                Frame::Want { .. } if !giving.swap(true, Relaxed) => {
+                Frame::Want { fog, .. } if !giving.swap(true, Relaxed) => {
                     let (known, giving) = (mix.directory.borrow().clone(), giving.clone());
                     mix.runtime.spawn(async move {
-                        if let Some(known) = known {
-                            for part in Transfer::new(known.directory.serial, known.signed) {
+                        if let Some(kept) = known.as_ref().and_then(|known| known.of(&fog)) {
+                            for part in Transfer::new(kept) {
                                 if queue.send(part).await.is_err() {
                                     break;
                                 }

@@ -6,7 +6,7 @@
 
 use super::apart;
 use crate::directory::{Directory, MixEntry};
-use fogbank_model::{DurationMs, MixId, UnixMs};
+use fogbank_model::{DurationMs, FogId, MixId, UnixMs};
 use rand::{CryptoRng, RngExt as _};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ struct Guard {
     id: MixId,
     until: UnixMs,
     seen: UnixMs,
+    /// The fog that listed it.
+    fog: FogId,
 }
 
 /// The guards of one client identity, kept in its profile.
@@ -90,17 +92,20 @@ impl Guards {
 
 /// Whether there are mixes enough for a second layer.
 pub(super) fn layered(directory: &Directory, exclude: &[MixId]) -> bool {
-    directory.mixes.iter().filter(|m| m.works() && !exclude.contains(&m.id)).count() >= LAYERED
+    directory.drawable().filter(|m| m.works() && !exclude.contains(&m.id)).count() >= LAYERED
 }
 
 /// Notes who is there, and drops whose time is over.
 fn tend(layer: &mut Vec<Guard>, directory: &Directory, exclude: &[MixId], absence: DurationMs, most: usize) {
     let now = directory.made;
     for guard in layer.iter_mut() {
-        if directory.mix(guard.id).is_some() {
+        if let Some(fog) = directory.fog_listing(guard.id) {
             guard.seen = guard.seen.max(now);
+            guard.fog = fog;
         }
     }
+    // Of a fog that the own one names no more, nothing will be listed: its operator's word, not that of who would knock guards out.
+    layer.retain(|g| g.fog == directory.fog || directory.federated.contains(&g.fog));
     layer.retain(|g| !exclude.contains(&g.id) && now < g.until && now.since(g.seen) < absence);
     layer.truncate(most);
 }
@@ -118,9 +123,14 @@ fn fill(
             !exclude.contains(&m.id)
                 && layer.iter().all(|g| g.id != m.id && directory.mix(g.id).is_none_or(|other| apart(directory, m, other)))
         };
-        let Some(chosen) = drawn(directory, &fits, rng) else { return };
+        // One of the own fog is among them where that has one: other fogs together leave nobody without guards by ending what they share.
+        let own = |m: &MixEntry| directory.fog_listing(m.id) == Some(directory.fog);
+        let last = layer.len() + 1 == places && layer.iter().all(|g| g.fog != directory.fog);
+        let chosen = if last && !directory.fogs().is_empty() { drawn(directory, &|m| fits(m) && own(m), rng) } else { None };
+        let Some(chosen) = chosen.or_else(|| drawn(directory, &fits, rng)) else { return };
+        let Some(fog) = directory.fog_listing(chosen.id) else { return };
         let until = directory.made.plus(DurationMs(rng.random_range(life_ms[0]..=life_ms[1])));
-        layer.push(Guard { id: chosen.id, until, seen: directory.made });
+        layer.push(Guard { id: chosen.id, until, seen: directory.made, fog });
     }
 }
 

@@ -76,10 +76,12 @@ impl<'a> Net<'a> {
     }
 
     /// A mix at which a client may meet someone: any but guards of either layer (which stand beside the client) and those excluded, drawn by
-    /// weight. Guards only when there is nothing else.
+    /// weight. Guards only when there is nothing else. The other side, which is met through `besides`, knows it: it is of the same fog as that, or of
+    /// one that this one is mutual with.
     pub fn rendezvous(&self, besides: MixId, rng: &mut impl CryptoRng) -> Option<MixId> {
         let beside = |id: MixId| self.guards.contains(id) || self.guards.second().any(|s| s == id);
         let may = |m: &MixEntry| self.has_key(m) && !self.exclude.contains(&m.id);
+        let may = |m: &MixEntry| may(m) && self.directory.meet(m.id, besides);
         drawn(self.directory, &|m| may(m) && m.id != besides && !beside(m.id), rng)
             .or_else(|| drawn(self.directory, &|m| may(m) && m.id != besides, rng))
             .or_else(|| drawn(self.directory, &|m| may(m), rng))
@@ -102,15 +104,18 @@ impl<'a> Net<'a> {
         let mut seconds: Vec<&MixEntry> = if layered(self.directory, self.exclude) {
             self.guards.second().filter(usable).filter_map(entry).collect()
         } else {
-            self.directory.mixes.iter().filter(|m| usable(&m.id) && self.has_key(m) && m.works()).collect()
+            self.directory.drawable().filter(|m| usable(&m.id) && self.has_key(m) && m.works()).collect()
         };
         // Rules of owners and networks do not bind guards to the end: the other side chose that, and from whether a path is found at all it could
         // tell in which networks the guards are. The third mix stands apart from all.
         for guard in up {
             seconds.shuffle(rng);
-            for second in seconds.iter().filter(|m| apart(self.directory, guard, m)) {
+            let knows = |a: &MixEntry, b: &MixEntry| self.directory.meet(a.id, b.id);
+            for second in seconds.iter().filter(|m| apart(self.directory, guard, m) && knows(guard, m)) {
                 let fits = |m: &MixEntry| {
-                    self.has_key(m) && usable(&m.id) && [guard, end, second].iter().all(|taken| apart(self.directory, taken, m))
+                    let beside = knows(second, m) && knows(m, end);
+                    let apart = |taken: &&MixEntry| apart(self.directory, taken, m);
+                    self.has_key(m) && usable(&m.id) && beside && [guard, end, second].iter().all(apart)
                 };
                 if let Some(third) = drawn(self.directory, &fits, rng) {
                     return Ok([guard, second, third]);

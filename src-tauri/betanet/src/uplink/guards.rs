@@ -177,6 +177,7 @@ pub(super) async fn tend(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<Sock
         tokio::select! {
             () = &mut feeding => return,
             _ = tick.tick() => {
+                shared.hub.expire(shared.clock.now());
                 shared.links.down().into_iter().for_each(|id| lock(&shared.gossip).gone(id));
                 shared.ask_for_newer();
             }
@@ -268,10 +269,10 @@ async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketA
         while let Ok(Some(frame)) = timeout(BOOTSTRAP_WAIT, frames.recv()).await {
             let now = Instant::now();
             match frame {
-                Frame::Have { serial, .. } => {
-                    gossip.heard(from, serial, now);
-                    if let Some((_, serial)) = gossip.next(0, now) {
-                        link.try_send(Frame::Want { serial });
+                Frame::Have { fog, serial, .. } if fog == shared.fog => {
+                    gossip.heard(from, fog, serial, now);
+                    if let Some((_, fog, serial)) = gossip.next(&[(shared.fog, 0)], now) {
+                        link.try_send(Frame::Want { fog, serial });
                     }
                 }
                 Frame::Part(part) => {

@@ -22,7 +22,7 @@ pub use shaping::LINGER;
 use crate::{
     clock::FogClock,
     directory::{
-        Directory, DirectoryHub, NotPrivate,
+        Directory, DirectoryError, DirectoryHub, NotPrivate,
         gossip::{Fetched, Gossip},
     },
     epoch,
@@ -385,9 +385,11 @@ impl Shared {
     fn take(&self, from: MixId, frame: Frame) {
         match frame {
             Frame::Delivery(bytes) => self.deliver(&bytes),
-            Frame::Have { serial, .. } => {
-                lock(&self.gossip).heard(from, serial, Instant::now());
-                self.ask_for_newer();
+            Frame::Have { fog, serial, .. } => {
+                if self.wanted().iter().any(|(wanted, _)| *wanted == fog) {
+                    lock(&self.gossip).heard(from, fog, serial, Instant::now());
+                    self.ask_for_newer();
+                }
             }
             Frame::Part(part) => {
                 let fetched = lock(&self.gossip).part(from, part, Instant::now());
@@ -405,12 +407,18 @@ impl Shared {
         }
     }
 
+    /// The directories that are of use, the own fog's first, with the serials that we have. All clients of a fog want the same ones.
+    fn wanted(&self) -> Vec<(FogId, u64)> {
+        let known = self.hub.current().filter(|known| known.directory.fog == self.fog);
+        known.map_or_else(|| vec![(self.fog, 0)], |known| known.wanted())
+    }
+
     /// Asks a guard that has a newer directory for it.
     fn ask_for_newer(&self) {
-        let own = self.directory.borrow().as_ref().map_or(0, |directory| directory.serial);
-        let next = lock(&self.gossip).next(own, Instant::now());
-        if let Some((from, serial)) = next
-            && !self.try_push(from, Frame::Want { serial })
+        let wanted = self.wanted();
+        let next = lock(&self.gossip).next(&wanted, Instant::now());
+        if let Some((from, fog, serial)) = next
+            && !self.try_push(from, Frame::Want { fog, serial })
         {
             lock(&self.gossip).unasked(from);
         }
@@ -444,7 +452,9 @@ impl Shared {
     /// Takes a directory, when the fog signed it and it is newer than ours; whether it was what its giver said.
     fn learn(&self, fetched: Fetched) -> bool {
         match self.hub.learn(&self.fog, fetched.signed, self.clock.now()) {
-            Ok(_) => self.hub.current().is_some_and(|known| known.directory.serial >= fetched.serial),
+            Ok(_) => self.hub.serial(&fetched.fog) >= fetched.serial,
+            // The own fog has ended that federation meanwhile.
+            Err(DirectoryError::NotNamed) => true,
             Err(error) => {
                 tracing::warn!(%error, "a guard handed out a directory that is not believed");
                 false
@@ -454,14 +464,19 @@ impl Shared {
 
     fn adopt(&self, fresh: Arc<Directory>) {
         self.directory.send_if_modified(|known| {
-            // An old one that somebody replays would bring back mixes, leases and records of its time.
-            let newer = fresh.fresh(self.clock.now()) && known.as_ref().is_none_or(|k| k.serial < fresh.serial);
+            // An old one that somebody replays would bring back mixes, leases and records of its time. With the same serial, the mixes of other
+            // fogs are others.
+            let newer = known.as_ref().is_none_or(|k| k.serial < fresh.serial);
+            let changed = newer || known.as_ref().is_some_and(|k| k.serial == fresh.serial && !Arc::ptr_eq(k, &fresh));
+            if !changed || !fresh.fresh(self.clock.now()) {
+                return false;
+            }
             if newer {
                 let mut time = lock(&self.time);
                 *time = Some(NetworkTime::new(&fresh, time.as_ref(), Instant::now()));
-                *known = Some(fresh);
             }
-            newer
+            *known = Some(fresh);
+            true
         });
     }
 }

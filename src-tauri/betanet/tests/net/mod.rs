@@ -38,6 +38,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) struct Net {
     fog: SecretKey,
     serial: u64,
+    /// Fogs that its directories name.
+    pub(crate) federated: Vec<FogId>,
     directory: DirectoryHub,
     clock: FogClock,
     loop_mean: Duration,
@@ -70,6 +72,7 @@ impl Net {
         let mut net = Self {
             fog: SecretKey::generate(),
             serial: 0,
+            federated: Vec::new(),
             directory: DirectoryHub::new(),
             clock,
             loop_mean,
@@ -196,7 +199,7 @@ impl Net {
         let entries = self.mixes.iter().map(|(entry, _)| entry.clone()).chain(self.others.clone());
         let entries = entries.filter(|entry| Some(entry.id) != unlisted).collect();
         let directory = Directory::new(self.fog(), true, self.serial, self.clock.now(), shared_random, entries);
-        directory.seal(&self.fog).unwrap()
+        directory.with_federated(self.federated.clone()).seal(&self.fog).unwrap()
     }
 
     /// Signs two directories of one serial, so that whoever has the one never takes the other: one of all mixes, for clients and all mixes but
@@ -253,8 +256,8 @@ impl Net {
     /// A client with the directory from its allocator, these guards and this clock.
     pub(crate) fn member_with(&self, guards: &[MixId], clock: FogClock) -> Uplink {
         let now = self.clock.now();
-        let kept: Vec<_> = guards.iter().map(|id| (*id, now.plus(LEASE_LIFE), now)).collect();
-        let none: Vec<(MixId, UnixMs, UnixMs)> = Vec::new();
+        let kept: Vec<_> = guards.iter().map(|id| (*id, now.plus(LEASE_LIFE), now, self.fog())).collect();
+        let none: Vec<(MixId, UnixMs, UnixMs, FogId)> = Vec::new();
         // Guards can be read back from a profile and not be made otherwise.
         let guards = postcard::from_bytes(&postcard::to_stdvec(&(kept, none)).unwrap()).unwrap();
         Uplink::start(UplinkConfig { guards, clock, ..self.config(self.directory.clone(), Vec::new()) })

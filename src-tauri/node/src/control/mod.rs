@@ -4,10 +4,12 @@
 //! types by a call within the process when the window hosts the node. Times are milliseconds since 1970, amounts are in people's units.
 
 pub mod client;
+mod federation;
 mod network;
 pub mod server;
 mod types;
 
+pub use federation::{FederatedFogDto, FederationDto, WitnessesDto};
 pub use network::{
     AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, RelayStateDto, TrustDto, ViewDto,
     VisitDto,

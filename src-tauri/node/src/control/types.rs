@@ -1,6 +1,9 @@
 //! The messages of the control interface. The UI's bindings are generated from these types and checked for drift.
 
-use super::network::{NetworkDto, RelayStateDto};
+use super::{
+    federation::FederationDto,
+    network::{NetworkDto, RelayStateDto},
+};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -140,6 +143,30 @@ pub enum ControlRequest {
     Devices,
     /// The mix network as this node sees it. Answer: `network`.
     Network,
+    /// Other fogs with which the one that this node coordinates is federated. Answer: `federation`.
+    Federation,
+    /// Name a fog to federate with: it counts once its operator names this one too. Answer: `done`.
+    Federate {
+        /// Its address, as `federation` says it there.
+        peer: String,
+    },
+    /// Name it no more. Answer: `done`.
+    EndFederation {
+        /// Its id.
+        fog: String,
+    },
+    /// So many of the other fogs must sign this one's list of mixes. Answer: `done`.
+    NeedWitnesses {
+        /// How many; absent for as many as is usual.
+        needed: Option<u8>,
+    },
+    /// Let another fog change its witnesses as it likes for an hour, also to fewer. Answer: `done`.
+    LetWitnesses {
+        /// Its id.
+        fog: String,
+    },
+    /// Give all witnesses up without asking them: members must leave this fog and join anew. Answer: `done`.
+    AbandonWitnesses,
     /// End this node. Answer: `done`, then it ends.
     Quit,
 }
@@ -177,6 +204,8 @@ pub enum ControlReply {
     Devices(Vec<DeviceDto>),
     /// The mix network.
     Network(Box<NetworkDto>),
+    /// Other fogs.
+    Federation(FederationDto),
 }
 
 /// Why something was not done: for people first.
