@@ -6,7 +6,7 @@ mod net;
 
 use fogbank_betanet::{
     clock::FogClock,
-    directory::{BROKEN, MixEntry, UNMEASURED, clock, mix_id},
+    directory::{BROKEN, Directory, MixEntry, UNMEASURED, clock, mix_id},
     link,
     message::ToMix,
     mixnode::{Mixnode, Rate},
@@ -121,6 +121,8 @@ async fn no_client_sends_by_a_mix_that_the_directory_says_does_not_work() {
     for (reliability, used) in [(UNMEASURED, true), (BROKEN - 1, false)] {
         net.others[0].reliability = reliability;
         net.publish();
+        let said = |d: &Option<Arc<Directory>>| d.as_ref().is_some_and(|d| d.mixes.iter().any(|m| m.reliability == reliability));
+        client.directory().wait_for(said).await.unwrap();
         let before = swallowed.load(Relaxed);
         for _ in 0..PACKETS {
             client.send(net.mixes[3].0.id, Level::Fast, &ToMix::Drop).await.unwrap();
