@@ -5,7 +5,7 @@
 //! Deliberately absent: who the peers are and what they ask ([`crate::federation`]).
 
 use crate::{
-    federation::{Peer, REQUEST_DEADLINE, arrived, serve},
+    federation::{Peer, REQUEST_DEADLINE, arrived, pace, serve},
     start::Shared,
 };
 use fogbank_model::FogId;
@@ -28,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// A peer is told of a new directory this often at most: twice what it takes, so that an honest one is never refused for haste.
 const PUSH_PAUSE: Duration = Duration::from_secs(4);
+/// One that is refused again and again is sent this seldom at last: it may be megabytes, and the reason is a person's to mend.
+const LONGEST_PUSH_PAUSE: Duration = Duration::from_secs(600);
 
 /// Begins to dial the peers from the fog's endpoint.
 pub(crate) fn dial_from(shared: &Arc<Shared>, endpoint: Endpoint) {
@@ -66,8 +68,10 @@ async fn keep_up(shared: Weak<Shared>, endpoint: Endpoint, fog: FogId) {
                     if let Some(old) = arrived(&shared, &fog, connection.clone()) {
                         old.close(VarInt::from_u32(0), b"connected anew");
                     }
-                    tokio::spawn(serve(shared.clone(), connection, fog));
-                    continue;
+                    tokio::spawn(serve(shared.clone(), connection.clone(), fog));
+                    // That it came is no news to who dialled it.
+                    tokio::select! { biased; () = came.notified() => {}, () = std::future::ready(()) => {} }
+                    tell(&shared, &fog, &connection, &mut pushed).await;
                 }
                 Err(error) => drop(shared.federation.peer(&fog, |peer| peer.why = error.to_string())),
             },
@@ -103,10 +107,12 @@ async fn dial(endpoint: &Endpoint, address: &PeerAddress) -> Result<Connection, 
 /// Tells the peer of our directory now and whenever it changes, until the connection ends.
 async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed: &mut Option<Instant>) {
     let mut signed = shared.signed.subscribe();
-    let mut told = 0;
+    let (mut told, mut refused) = (0, 0u32);
     loop {
         let newest = shared.directory().filter(|d| d.directory.serial > told);
-        let until = pushed.map_or(Duration::ZERO, |at| PUSH_PAUSE.saturating_sub(at.elapsed()));
+        let length = newest.as_ref().map_or(0, |d| d.bytes.len());
+        let wait = PUSH_PAUSE.max(pace(length) * 2) * 2u32.saturating_pow(refused.min(16));
+        let until = pushed.map_or(Duration::ZERO, |at| wait.min(LONGEST_PUSH_PAUSE).saturating_sub(at.elapsed()));
         tokio::select! {
             _ = connection.closed() => return,
             () = shared.stop.cancelled() => return,
@@ -117,7 +123,10 @@ async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed
         *pushed = Some(Instant::now());
         let request = FederateRequest::Directory(newest.bytes.as_ref().clone());
         match timeout(REQUEST_DEADLINE, call(connection, &request)).await {
-            Ok(Ok(FederateReply::Done)) => told = newest.directory.serial,
+            Ok(Ok(FederateReply::Done)) => {
+                (told, refused) = (newest.directory.serial, 0);
+                continue;
+            }
             Ok(Ok(FederateReply::Refused(refusal))) => {
                 tracing::debug!(%refusal, fog = fog.short(), "a peer took no directory yet")
             }
@@ -125,5 +134,6 @@ async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed
             Ok(Err(error)) => tracing::debug!(%error, fog = fog.short(), "a peer took no directory"),
             Err(_) => tracing::debug!(fog = fog.short(), "a peer does not take a directory in time"),
         }
+        refused = refused.saturating_add(1);
     }
 }

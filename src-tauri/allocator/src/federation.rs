@@ -52,7 +52,7 @@ const TAKE_PAUSE: Duration = Duration::from_secs(2);
 const TAKE_BYTES_S: u64 = 32 << 10;
 
 /// How long after one of this length the next directory of the same peer is taken.
-fn pace(bytes: usize) -> Duration {
+pub(crate) fn pace(bytes: usize) -> Duration {
     TAKE_PAUSE.max(Duration::from_millis((bytes as u64).saturating_mul(1_000) / TAKE_BYTES_S))
 }
 

@@ -49,9 +49,10 @@ fn recall(profile: &Profile, hub: &DirectoryHub, fog: &FogId, bytes: &[u8]) -> R
     }
     for other in hub.recall(bytes)?.federated {
         if let Ok(bytes) = std::fs::read(of(profile, &other))
-            && Directory::fog_of(&bytes)? == other
+            && Directory::fog_of(&bytes).is_ok_and(|fog| fog == other)
+            && let Err(error) = hub.recall(&bytes)
         {
-            hub.recall(&bytes)?;
+            tracing::debug!(%error, "a federated fog's kept list of mixes is of no use");
         }
     }
     Ok(())

@@ -62,8 +62,8 @@ impl Inner {
         if fog.allocator().witnesses().charter.keys.is_empty() {
             return Err(answers::invalid("this fog has no witnesses that it could give up", "`fogbankd federation` shows them."));
         }
-        self.hub.clear();
         fog.allocator().abandon_witnesses();
+        self.hub.clear();
         Ok(())
     }
 }

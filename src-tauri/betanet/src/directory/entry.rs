@@ -73,9 +73,10 @@ impl MixEntry {
     }
 }
 
-/// The mixes of a directory in their present lives.
+/// The own fog's mixes in their present lives. Not those of federated fogs: all tunnels act at once when a life ends, and another fog's
+/// word, handed to somebody at a chosen moment, must not set that off. What is lost at its mixes is sent again.
 pub(crate) fn lives(directory: Option<&Directory>) -> HashMap<MixId, MixLife> {
-    directory.map(|d| d.mixes.iter().map(|m| (m.id, m.life)).collect()).unwrap_or_default()
+    directory.map(|d| d.own_mixes().map(|m| (m.id, m.life)).collect()).unwrap_or_default()
 }
 
 /// Whether a mix has gone or begun anew: packets and SURBs on their way through it are lost.

@@ -6,7 +6,7 @@
 //! Deliberately absent: asking for them (gossip, uplink) and the disk (the node's).
 
 use super::{Directory, DirectoryError, trust::Trust};
-use fogbank_model::{FogId, UnixMs};
+use fogbank_model::{FogId, MixId, UnixMs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -48,6 +48,12 @@ impl KnownDirectory {
     /// A fog's.
     pub fn of(&self, fog: &FogId) -> Option<&KeptDirectory> {
         self.kept().find(|k| k.directory.fog == *fog)
+    }
+
+    /// Whether a mix may say which directory of a fog there is: one that this fog or the own one lists. Others' false claims would keep everybody
+    /// busy asking for what is not there.
+    pub fn may_tell(&self, from: MixId, fog: &FogId) -> bool {
+        std::iter::once(&self.own).chain(self.of(fog)).any(|k| k.directory.mix(from).is_some())
     }
 
     /// The fogs whose directories are of use here, the own one first, with the serial of what is kept; 0 where there is none.

@@ -11,7 +11,10 @@
 
 use super::{Directory, MAX_FEDERATED, MixEntry, weight};
 use fogbank_model::{FogId, MixId, UnixMs};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
+
+/// Addresses of another fog's mix: one of each kind.
+const MAX_FOREIGN_ADDRS: usize = 2;
 
 /// A set of fogs, by their place in [`Merged::fogs`].
 type Fogs = u16;
@@ -62,6 +65,17 @@ fn largest(members: usize, knows: &[Fogs]) -> Fogs {
     best as Fogs
 }
 
+/// Another fog's mix as it is taken: no relay of that fog's choosing, to which clients would show their addresses, and no more addresses than one
+/// computer has, which are some computer's. Many addresses in many networks would shut out honest mixes beside it.
+fn foreign(mix: &MixEntry, test: bool) -> MixEntry {
+    let mut mix = mix.clone();
+    mix.relay = None;
+    let sound = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast() && (test || !ip.is_loopback());
+    mix.addrs.retain(|a| a.port() != 0 && sound(a.ip().to_canonical()));
+    mix.addrs.truncate(MAX_FOREIGN_ADDRS);
+    mix
+}
+
 impl Directory {
     /// This fog's directory with the mixes of those of `others` that count at this moment; the same when none does.
     pub fn merged(own: &Arc<Self>, others: &[Arc<Self>], now: UnixMs) -> Arc<Self> {
@@ -87,8 +101,12 @@ impl Directory {
         let mut listed: Vec<(MixEntry, u8, f64)> = Vec::new();
         for (n, fog) in fogs.iter().enumerate() {
             let weights = (0..fog.mixes.len()).map(|i| if drawn & bit(n) == 0 { 0.0 } else { fog.weight(i) });
-            // At most MAX_FEDERATED.
-            listed.extend(fog.mixes.iter().zip(weights).map(|(mix, weight)| (mix.clone(), n as u8, weight)));
+            listed.extend(fog.mixes.iter().zip(weights).map(|(mix, weight)| {
+                let mix = if n == 0 { mix.clone() } else { foreign(mix, own.test) };
+                let weight = if mix.addrs.is_empty() && n > 0 { 0.0 } else { weight };
+                // At most MAX_FEDERATED.
+                (mix, n as u8, weight)
+            }));
         }
         // Sorting keeps the order of equals: the own fog's entry comes before another's.
         listed.sort_by_key(|(mix, ..)| mix.id);
@@ -144,6 +162,17 @@ impl Directory {
     /// Mixes that may be drawn, whatever they weigh.
     pub fn drawable(&self) -> impl Iterator<Item = &MixEntry> {
         self.mixes.iter().enumerate().filter(|(i, _)| self.may_be_drawn(*i)).map(|(_, mix)| mix)
+    }
+
+    /// Mixes that the own fog lists.
+    pub(crate) fn own_mixes(&self) -> impl Iterator<Item = &MixEntry> {
+        let own = |index: &usize| self.merged.as_ref().is_none_or(|m| m.of.get(*index) == Some(&0));
+        self.mixes.iter().enumerate().filter(move |(i, _)| own(i)).map(|(_, mix)| mix)
+    }
+
+    /// Whether the own fog lists a mix.
+    pub(crate) fn is_own(&self, id: MixId) -> bool {
+        self.fog_listing(id) == Some(self.fog)
     }
 
     /// Whether a mix may be drawn, by its place.

@@ -11,6 +11,7 @@ use crate::{
 };
 use fogbank_model::{DurationMs, Level, OwnerId};
 use fogbank_sphinx::Hop;
+use fogbank_wire::RelayHint;
 use iroh::SecretKey;
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -251,4 +252,47 @@ fn what_is_merged_is_not_taken_for_signed() {
     let merged = Directory::merged(&own, &[other], MADE);
     let opened = Directory::open(&merged.seal(&key(9)).unwrap(), &own.fog);
     assert!(matches!(opened, Err(DirectoryError::NotTheFogs(_))));
+}
+
+#[test]
+fn other_fogs_are_never_a_whole_path() {
+    let normal = |made: Arc<Directory>| Arc::new(Directory { test: false, ..(*made).clone() });
+    let (own, flood) = (normal(fog(1, 8, &[2])), normal(fog(2, 60, &[1])));
+    let merged = Directory::merged(&own, std::slice::from_ref(&flood), MADE);
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut guards = Guards::new();
+    guards.refresh(&merged, &[], &mut rng);
+    let net = Net { directory: &merged, epoch: epoch::at(MADE), guards: &guards, exclude: &[], guard_up: &|_| true };
+    for end in flood.mixes.iter().cycle().take(300) {
+        let out = net.forward(end.id, Level::Balanced, &mut rng).unwrap();
+        assert!(out[..3].iter().any(|hop| own.mix(MixId(hop.id)).is_some()));
+    }
+}
+
+#[test]
+fn another_fog_lends_a_mix_neither_a_relay_nor_many_addresses() {
+    let mut rows = fog(2, 3, &[1]).mixes.clone();
+    let own = fog(1, 3, &[2]);
+    rows[0].addrs = (1..=8).map(|n| ([198, 51, n, 1], 4_000).into()).collect();
+    rows[0].relay = Some(RelayHint { addr: "192.0.2.10:3340".parse().unwrap(), pin: [3; 32], token: [8; 16] });
+    rows[1].addrs = vec!["224.0.0.1:4000".parse().unwrap(), "198.51.100.1:0".parse().unwrap(), "0.0.0.0:4000".parse().unwrap()];
+    let other = Directory::new(id(2), true, 1, MADE, [2; 32], rows.clone()).with_federated(vec![id(1)]);
+    let merged = Directory::merged(&own, &[Arc::new(other)], MADE);
+    let many = merged.mix(rows[0].id).unwrap();
+    assert!(many.addrs.len() == 2 && many.relay.is_none());
+    let at = merged.mixes.iter().position(|m| m.id == rows[1].id).unwrap();
+    assert!(merged.mixes[at].addrs.is_empty() && merged.weight(at) == 0.0);
+    assert!(own.mixes.iter().all(|m| merged.mix(m.id) == Some(m)), "the own fog's are as it lists them");
+}
+
+#[test]
+fn what_another_fog_says_of_its_mixes_ends_no_life_here() {
+    let (own, other) = (fog(1, 3, &[2]), fog(2, 3, &[1]));
+    let merged = |other: &Directory| Directory::merged(&own, &[Arc::new(other.clone())], MADE);
+    let before = crate::directory::lives(Some(&merged(&other)));
+    let mut flipped = (*other).clone();
+    flipped.mixes.iter_mut().for_each(|m| m.life = [99; 8]);
+    flipped.mixes.pop();
+    assert!(!crate::directory::lives_ended(&before, &crate::directory::lives(Some(&merged(&flipped)))));
+    assert!(crate::directory::lives_ended(&before, &crate::directory::lives(Some(&other))), "the own fog's do");
 }

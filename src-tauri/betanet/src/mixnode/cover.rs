@@ -56,14 +56,17 @@ fn send_loop(pipeline: &Pipeline) {
     pipeline.send_own(through[0], packet.into_vec());
 }
 
-/// Two other mixes and the own one.
+/// Two other mixes and the own one, all of the own fog: a loss speaks against both, so that a federated fog's mix could blacken whichever it
+/// stands beside by dropping what comes from there.
 fn round(directory: &Directory, epoch: Epoch, own: (MixId, MixPublic), rng: &mut impl CryptoRng) -> Option<Vec<Hop>> {
     let evenly = rng.random_ratio(1, EVENLY_ONE_IN);
     let mut chosen: Vec<&MixEntry> = Vec::with_capacity(LOOP_HOPS);
     while chosen.len() < LOOP_HOPS {
-        let fits = |m: &MixEntry| m.id != own.0 && m.packet_key(epoch).is_some() && chosen.iter().all(|c| c.id != m.id);
+        let fits = |m: &MixEntry| {
+            m.id != own.0 && directory.is_own(m.id) && m.packet_key(epoch).is_some() && chosen.iter().all(|c| c.id != m.id)
+        };
         let next = if evenly {
-            let all: Vec<&MixEntry> = directory.drawable().filter(|m| fits(m)).collect();
+            let all: Vec<&MixEntry> = directory.own_mixes().filter(|m| fits(m)).collect();
             all.choose(rng).copied()
         } else {
             drawn(directory, &fits, rng)
@@ -108,5 +111,23 @@ mod tests {
         assert!((170..280).contains(&broken), "{broken}");
         let few = Directory::new(made.fog, true, 2, MADE, [0; 32], made.mixes[..2].to_vec());
         assert!(round(&few, crate::epoch::at(MADE), (few.mixes[0].id, own.1), &mut rng).is_none());
+    }
+
+    #[test]
+    fn loops_stay_within_the_own_fog() {
+        let [own, other] = [1, 2].map(|n| SecretKey::from_bytes(&[n; 32]));
+        let [a, b] = [&own, &other].map(|k| fogbank_model::FogId(*k.public().as_bytes()));
+        let home = directory(&own, true, 4).with_federated(vec![b]);
+        let mut rows = directory(&other, true, 40).mixes;
+        rows.retain(|m| home.mix(m.id).is_none());
+        let foreign = Directory::new(b, true, 1, MADE, [0; 32], rows).with_federated(vec![a]);
+        let merged = Directory::merged(&home.into(), &[foreign.into()], MADE);
+        assert!(merged.mixes.len() > 30);
+        let own = (merged.own_mixes().next().unwrap().id, MixPublic([1; 32]));
+        let mut rng = StdRng::seed_from_u64(2);
+        for _ in 0..200 {
+            let path = round(&merged, crate::epoch::at(MADE), own, &mut rng).unwrap();
+            assert!(path.iter().all(|hop| merged.is_own(MixId(hop.id))));
+        }
     }
 }

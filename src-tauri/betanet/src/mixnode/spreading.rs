@@ -78,6 +78,9 @@ impl Pipeline {
         let Some(known) = known else { return };
         match frame {
             Frame::Have { fog, serial, .. } => {
+                if !known.may_tell(from, &fog) {
+                    return;
+                }
                 let Some((_, ours)) = known.wanted().into_iter().find(|(wanted, _)| *wanted == fog) else { return };
                 if serial < ours {
                     let made = known.of(&fog).map_or(known.directory.made, |kept| kept.directory.made);

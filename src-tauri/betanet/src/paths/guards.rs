@@ -35,8 +35,9 @@ struct Guard {
     id: MixId,
     until: UnixMs,
     seen: UnixMs,
-    /// The fog that listed it.
-    fog: FogId,
+    /// The fog that listed it; before any did, or as kept by versions that knew one fog only, the own one.
+    #[serde(default)]
+    fog: Option<FogId>,
 }
 
 /// The guards of one client identity, kept in its profile.
@@ -101,11 +102,11 @@ fn tend(layer: &mut Vec<Guard>, directory: &Directory, exclude: &[MixId], absenc
     for guard in layer.iter_mut() {
         if let Some(fog) = directory.fog_listing(guard.id) {
             guard.seen = guard.seen.max(now);
-            guard.fog = fog;
+            guard.fog = Some(fog);
         }
     }
     // Of a fog that the own one names no more, nothing will be listed: its operator's word, not that of who would knock guards out.
-    layer.retain(|g| g.fog == directory.fog || directory.federated.contains(&g.fog));
+    layer.retain(|g| g.fog.is_none_or(|fog| fog == directory.fog || directory.federated.contains(&fog)));
     layer.retain(|g| !exclude.contains(&g.id) && now < g.until && now.since(g.seen) < absence);
     layer.truncate(most);
 }
@@ -124,13 +125,13 @@ fn fill(
                 && layer.iter().all(|g| g.id != m.id && directory.mix(g.id).is_none_or(|other| apart(directory, m, other)))
         };
         // One of the own fog is among them where that has one: other fogs together leave nobody without guards by ending what they share.
-        let own = |m: &MixEntry| directory.fog_listing(m.id) == Some(directory.fog);
-        let last = layer.len() + 1 == places && layer.iter().all(|g| g.fog != directory.fog);
+        let own = |m: &MixEntry| directory.is_own(m.id);
+        let last = layer.len() + 1 == places && layer.iter().all(|g| g.fog.is_some_and(|fog| fog != directory.fog));
         let chosen = if last && !directory.fogs().is_empty() { drawn(directory, &|m| fits(m) && own(m), rng) } else { None };
         let Some(chosen) = chosen.or_else(|| drawn(directory, &fits, rng)) else { return };
         let Some(fog) = directory.fog_listing(chosen.id) else { return };
         let until = directory.made.plus(DurationMs(rng.random_range(life_ms[0]..=life_ms[1])));
-        layer.push(Guard { id: chosen.id, until, seen: directory.made, fog });
+        layer.push(Guard { id: chosen.id, until, seen: directory.made, fog: Some(fog) });
     }
 }
 
@@ -268,5 +269,19 @@ mod tests {
             guards.refresh(&directory, &[], &mut StdRng::seed_from_u64(seed));
             assert!(guards.ids().count() == GUARDS && guards.ids().all(|id| working.contains(&id)));
         }
+    }
+
+    #[test]
+    fn guards_kept_before_there_were_other_fogs_stay() {
+        let directory = made(20);
+        let mut guards = Guards::new();
+        guards.refresh(&directory, &[], &mut StdRng::seed_from_u64(5));
+        let mut kept = serde_json::to_value(&guards).unwrap();
+        for layer in ["first", "second"] {
+            kept[layer].as_array_mut().unwrap().iter_mut().for_each(|g| drop(g.as_object_mut().unwrap().remove("fog")));
+        }
+        let mut read: Guards = serde_json::from_value(kept).unwrap();
+        read.refresh(&directory, &[], &mut StdRng::seed_from_u64(6));
+        assert_eq!(read, guards);
     }
 }

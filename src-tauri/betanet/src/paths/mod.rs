@@ -111,11 +111,15 @@ impl<'a> Net<'a> {
         for guard in up {
             seconds.shuffle(rng);
             let knows = |a: &MixEntry, b: &MixEntry| self.directory.meet(a.id, b.id);
+            // One hop at least is the own fog's: whatever other fogs say of owners, networks and ages, they are never a whole path.
+            let mixed = self.directory.test || self.directory.fogs().is_empty();
+            let own = |m: &MixEntry| mixed || self.directory.is_own(m.id);
             for second in seconds.iter().filter(|m| apart(self.directory, guard, m) && knows(guard, m)) {
                 let fits = |m: &MixEntry| {
                     let beside = knows(second, m) && knows(m, end);
                     let apart = |taken: &&MixEntry| apart(self.directory, taken, m);
-                    self.has_key(m) && usable(&m.id) && beside && [guard, end, second].iter().all(apart)
+                    let own = own(guard) || own(second) || own(m);
+                    self.has_key(m) && usable(&m.id) && beside && own && [guard, end, second].iter().all(apart)
                 };
                 if let Some(third) = drawn(self.directory, &fits, rng) {
                     return Ok([guard, second, third]);
@@ -139,7 +143,9 @@ fn apart(directory: &Directory, a: &MixEntry, b: &MixEntry) -> bool {
     if a.id == b.id {
         return false;
     }
-    directory.test || (a.owner != b.owner && !a.addrs.iter().any(|x| b.addrs.iter().any(|y| same_network(x, y))))
+    // Whose another fog's mixes are is its own word: it could name honest people, and so shut out their mixes beside its own.
+    let one_owner = a.owner == b.owner && directory.fog_listing(a.id) == directory.fog_listing(b.id);
+    directory.test || (!one_owner && !a.addrs.iter().any(|x| b.addrs.iter().any(|y| same_network(x, y))))
 }
 
 fn is_local(ip: IpAddr) -> bool {

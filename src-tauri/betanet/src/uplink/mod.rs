@@ -386,7 +386,8 @@ impl Shared {
         match frame {
             Frame::Delivery(bytes) => self.deliver(&bytes),
             Frame::Have { fog, serial, .. } => {
-                if self.wanted().iter().any(|(wanted, _)| *wanted == fog) {
+                let heeded = self.hub.current().is_none_or(|known| known.may_tell(from, &fog));
+                if heeded && self.wanted().iter().any(|(wanted, _)| *wanted == fog) {
                     lock(&self.gossip).heard(from, fog, serial, Instant::now());
                     self.ask_for_newer();
                 }
