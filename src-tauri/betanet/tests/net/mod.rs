@@ -256,8 +256,8 @@ impl Net {
     /// A client with the directory from its allocator, these guards and this clock.
     pub(crate) fn member_with(&self, guards: &[MixId], clock: FogClock) -> Uplink {
         let now = self.clock.now();
-        let kept: Vec<_> = guards.iter().map(|id| (*id, now.plus(LEASE_LIFE), now, self.fog())).collect();
-        let none: Vec<(MixId, UnixMs, UnixMs, FogId)> = Vec::new();
+        let kept: Vec<_> = guards.iter().map(|id| (*id, now.plus(LEASE_LIFE), now, Some(self.fog()))).collect();
+        let none: Vec<(MixId, UnixMs, UnixMs, Option<FogId>)> = Vec::new();
         // Guards can be read back from a profile and not be made otherwise.
         let guards = postcard::from_bytes(&postcard::to_stdvec(&(kept, none)).unwrap()).unwrap();
         Uplink::start(UplinkConfig { guards, clock, ..self.config(self.directory.clone(), Vec::new()) })
