@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use fogbank_harness::{Fog, FogPlan, Process, wait_for};
-use fogbank_node::control::{ControlReply, ControlRequest, FederatedFogDto, FederationDto, RoleDto};
+use fogbank_node::control::{ControlRequest, FederatedFogDto, RoleDto};
 use std::{
     ops::ControlFlow::{Break, Continue},
     time::Duration,
@@ -18,26 +18,11 @@ const MIXES: usize = 3;
 
 const FRONT: &[u8] = b"from the other fog";
 
-async fn federation(of: &Process) -> Result<FederationDto> {
-    match of.ask(ControlRequest::Federation).await? {
-        ControlReply::Federation(federation) => Ok(federation),
-        other => bail!("no federation: {other:?}"),
-    }
-}
-
 /// What an operator sees of the one other fog, once it is as expected.
 async fn sees(operator: &Process, what: &str, expected: impl Fn(&FederatedFogDto) -> bool) -> Result<()> {
     wait_for(what, SOON, async || {
-        let fogs = federation(operator).await?.fogs;
+        let fogs = operator.federation().await?.fogs;
         Ok(if fogs.len() == 1 && expected(&fogs[0]) { Break(()) } else { Continue(format!("{fogs:?}")) })
-    })
-    .await
-}
-
-async fn mixes(of: &Process, count: usize) -> Result<()> {
-    wait_for(&format!("it knows {count} mixes"), SOON, async || {
-        let mixes = of.network().await?.mixes as usize;
-        Ok(if mixes == count { Break(()) } else { Continue(format!("{mixes}")) })
     })
     .await
 }
@@ -66,42 +51,42 @@ async fn two_fogs_that_name_each_other_are_one_network() -> Result<()> {
     assert!(refused.contains("not federated"), "{refused}");
 
     // One operator alone: refused there, and nothing changes here.
-    let [address_a, address_b] = [federation(&a.allocator).await?.address, federation(&b.allocator).await?.address];
+    let [address_a, address_b] = [a.allocator.federation().await?.address, b.allocator.federation().await?.address];
     a.allocator.ask(ControlRequest::Federate { peer: address_b }).await?;
     sees(&a.allocator, "the other side refuses", |fog| fog.why.contains("has not named yours")).await?;
-    let one_sided = &federation(&a.allocator).await?.fogs[0];
+    let one_sided = &a.allocator.federation().await?.fogs[0];
     assert!(!one_sided.mutual && !one_sided.counts && !one_sided.connected, "{one_sided:?}");
-    mixes(&a.devices[0], MIXES).await?;
+    a.devices[0].knows(MIXES).await?;
     assert!(first.ask(visit()).await.unwrap_err().to_string().contains("not federated"));
-    mixes(&first, MIXES).await?;
+    first.knows(MIXES).await?;
     assert!(first.network().await?.waiting.contains("waiting for mixes"));
 
     b.allocator.ask(ControlRequest::Federate { peer: address_a }).await?;
     sees(&a.allocator, "both count there", |fog| fog.connected && fog.counts && fog.drawn).await?;
     sees(&b.allocator, "both count here", |fog| fog.connected && fog.counts && fog.drawn).await?;
     for process in a.devices.iter().chain(&b.devices).chain([&first, b.publisher.as_ref().unwrap()]) {
-        mixes(process, 2 * MIXES).await?;
+        process.knows(2 * MIXES).await?;
     }
     first.ask(visit()).await?;
     first.serves(&onion, FRONT).await?;
 
     // Who opens it without a link finds it as well, a moment later.
     let second = visitor(&a, "second").await?;
-    mixes(&second, 2 * MIXES).await?;
+    second.knows(2 * MIXES).await?;
     second.serves(&onion, FRONT).await?;
 
     b.allocator.kill().await?;
     let third = visitor(&a, "third").await?;
-    mixes(&third, 2 * MIXES).await?;
+    third.knows(2 * MIXES).await?;
     third.ask(visit()).await?;
     third.serves(&onion, FRONT).await?;
     sees(&a.allocator, "it is seen to be gone", |fog| !fog.connected && fog.counts).await?;
 
     // The operator here ends it: the members here are alone again.
-    let fog = federation(&a.allocator).await?.fogs[0].fog.clone();
+    let fog = a.allocator.federation().await?.fogs[0].fog.clone();
     a.allocator.ask(ControlRequest::EndFederation { fog }).await?;
     for process in a.devices.iter().chain([&first, &third]) {
-        mixes(process, MIXES).await?;
+        process.knows(MIXES).await?;
     }
     assert!(third.ask(visit()).await.unwrap_err().to_string().contains("not federated"));
     Ok(())

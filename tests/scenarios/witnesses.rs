@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use fogbank_harness::{Fog, FogPlan, Process, wait_for};
-use fogbank_node::control::{ControlReply, ControlRequest, FederationDto, RoleDto};
+use fogbank_node::control::{ControlRequest, FederationDto, RoleDto};
 use std::{
     ops::ControlFlow::{Break, Continue},
     time::Duration,
@@ -17,25 +17,10 @@ const FRONT: &[u8] = b"witnessed";
 /// Mixes of each fog.
 const MIXES: usize = 3;
 
-async fn federation(of: &Process) -> Result<FederationDto> {
-    match of.ask(ControlRequest::Federation).await? {
-        ControlReply::Federation(federation) => Ok(federation),
-        other => bail!("no federation: {other:?}"),
-    }
-}
-
 async fn until(operator: &Process, what: &str, expected: impl Fn(&FederationDto) -> bool) -> Result<FederationDto> {
     wait_for(what, SOON, async || {
-        let federation = federation(operator).await?;
+        let federation = operator.federation().await?;
         Ok(if expected(&federation) { Break(federation) } else { Continue(format!("{federation:?}")) })
-    })
-    .await
-}
-
-async fn mixes(of: &Process, count: usize) -> Result<()> {
-    wait_for(&format!("it knows {count} mixes"), SOON, async || {
-        let mixes = of.network().await?.mixes as usize;
-        Ok(if mixes == count { Break(()) } else { Continue(format!("{mixes}")) })
     })
     .await
 }
@@ -47,7 +32,7 @@ async fn a_list_needs_a_witness_and_one_of_two_is_enough() -> Result<()> {
     let (mut b, mut c) = (Fog::start(plan).await?, Fog::start(plan).await?);
     let mut addresses = Vec::new();
     for fog in [&a, &b, &c] {
-        addresses.push(federation(&fog.allocator).await?.address);
+        addresses.push(fog.allocator.federation().await?.address);
     }
     for (n, fog) in [&a, &b, &c].into_iter().enumerate() {
         for peer in addresses.iter().enumerate().filter(|(of, _)| *of != n).map(|(_, peer)| peer.clone()) {
@@ -67,13 +52,13 @@ async fn a_list_needs_a_witness_and_one_of_two_is_enough() -> Result<()> {
     let visitor = Process::start(a.folder(), "visitor", true).await?;
     let ticket = a.ticket(&[RoleDto::Publish]).await?;
     visitor.ask(ControlRequest::Join { ticket }).await?;
-    mixes(&visitor, 3 * MIXES).await?;
+    visitor.knows(3 * MIXES).await?;
     visitor.serves(&onion, FRONT).await?;
 
     // One allocator is gone, and then a mix of ours: the list follows, with the other's signature.
     c.allocator.kill().await?;
     a.devices[0].kill().await?;
-    mixes(&visitor, 3 * MIXES - 1).await?;
+    visitor.knows(3 * MIXES - 1).await?;
     until(&a.allocator, "it is signed", |f| f.witnesses.troubles.is_empty()).await?;
 
     // Both are gone: another mix that leaves stays listed, the operator is told why, and pages still open.
@@ -87,7 +72,7 @@ async fn a_list_needs_a_witness_and_one_of_two_is_enough() -> Result<()> {
     assert!(stuck.witnesses.troubles[0].starts_with("0 of the 1 other fogs that must sign"), "{stuck:?}");
     assert!(stuck.witnesses.fogs.iter().all(|(_, answer)| answer.contains("not connected")), "{stuck:?}");
     assert_eq!(stuck.witnesses.made_ms, alone.witnesses.made_ms);
-    mixes(&visitor, 3 * MIXES - 1).await?;
+    visitor.knows(3 * MIXES - 1).await?;
     visitor.serves(&onion, FRONT).await?;
     // Its operator alone can't do without them either.
     a.allocator.ask(ControlRequest::NeedWitnesses { needed: Some(0) }).await?;
@@ -96,7 +81,7 @@ async fn a_list_needs_a_witness_and_one_of_two_is_enough() -> Result<()> {
 
     // One is back: the newcomer is listed.
     b.allocator = Process::start(b.folder(), "allocator", false).await?;
-    mixes(&visitor, 3 * MIXES).await?;
+    visitor.knows(3 * MIXES).await?;
     until(&a.allocator, "all is well", |f| f.witnesses.troubles.is_empty()).await?;
     visitor.serves(&onion, FRONT).await?;
     Ok(())

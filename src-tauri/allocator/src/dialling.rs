@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A connection attempt that takes longer has failed.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// A peer is told of a new directory this often at most: twice what it takes, so that an honest one is never refused for haste.
+/// A peer is told of a new directory this often at most; a long one half as often as it takes one, so that an honest one is not refused for haste.
 const PUSH_PAUSE: Duration = Duration::from_secs(4);
 /// One that is refused again and again is sent this seldom at last: it may be megabytes, and the reason is a person's to mend.
 const LONGEST_PUSH_PAUSE: Duration = Duration::from_secs(600);
@@ -60,21 +60,12 @@ async fn keep_up(shared: Weak<Shared>, endpoint: Endpoint, fog: FogId) {
         let state = |peer: &mut Peer| (peer.connection().cloned(), peer.address.clone(), peer.came.clone());
         let Some((connection, address, came)) = shared.federation.peer(&fog, state) else { return };
         let began = Instant::now();
-        match connection {
-            Some(connection) => tell(&shared, &fog, &connection, &mut pushed).await,
-            None => match dial(&endpoint, &address).await {
-                Ok(connection) => {
-                    tracing::info!(fog = fog.short(), "connected to a federated fog's allocator");
-                    if let Some(old) = arrived(&shared, &fog, connection.clone()) {
-                        old.close(VarInt::from_u32(0), b"connected anew");
-                    }
-                    tokio::spawn(serve(shared.clone(), connection.clone(), fog));
-                    // That it came is no news to who dialled it.
-                    tokio::select! { biased; () = came.notified() => {}, () = std::future::ready(()) => {} }
-                    tell(&shared, &fog, &connection, &mut pushed).await;
-                }
-                Err(error) => drop(shared.federation.peer(&fog, |peer| peer.why = error.to_string())),
-            },
+        let connection = match connection {
+            Some(connection) => Some(connection),
+            None => meet(&shared, &endpoint, &address).await,
+        };
+        if let Some(connection) = connection {
+            tell(&shared, &fog, &connection, &mut pushed).await;
         }
         // One that lets us in and ends it at once is not dialled in a loop.
         if began.elapsed() > LONGEST_PAUSE {
@@ -86,6 +77,25 @@ async fn keep_up(shared: Weak<Shared>, endpoint: Endpoint, fog: FogId) {
             () = came.notified() => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Dials a peer, and answers what it asks from then on.
+async fn meet(shared: &Arc<Shared>, endpoint: &Endpoint, address: &PeerAddress) -> Option<Connection> {
+    let fog = address.fog;
+    match dial(endpoint, address).await {
+        Ok(connection) => {
+            tracing::info!(fog = fog.short(), "connected to a federated fog's allocator");
+            if let Some(old) = arrived(shared, &fog, connection.clone()) {
+                old.close(VarInt::from_u32(0), b"connected anew");
+            }
+            tokio::spawn(serve(shared.clone(), connection.clone(), fog));
+            Some(connection)
+        }
+        Err(error) => {
+            shared.federation.peer(&fog, |peer| peer.why = error.to_string());
+            None
+        }
     }
 }
 

@@ -7,10 +7,12 @@
 //! Invariants: nobody is let in and nothing taken but from a fog that is named here, which its connection proves to be; a peer gives only
 //! its own fog's directory, and no more of it than [`pace`] allows; connections, requests and bytes of a peer are bounded, so that a
 //! hostile one costs little until the operator ends the federation.
-//! Deliberately absent: dialling ([`crate::dialling`]), who counts and whose mixes are used (betanet's `directory`), and finding peers: the operator names their addresses.
+//! Deliberately absent: dialling ([`crate::dialling`]), who counts and whose mixes are used (betanet's `directory`), and finding peers: the operator
+//! names their addresses.
 
 use crate::{
     act::hand_after,
+    answering::{self, Bounds},
     dialling::keep,
     start::{Shared, now},
     witnessing,
@@ -20,31 +22,27 @@ use fogbank_model::{FogId, UnixMs};
 use fogbank_store::StoreError;
 use fogbank_wire::{
     CallError, FederateReply, FederateRequest, Greeting, MAX_FRAME_BYTES, PeerAddress, Refusal, RefusalKind, call, decode,
-    encode, read_frame, write_frame,
+    encode, write_frame,
 };
 use iroh::{
     Endpoint, PublicKey,
-    endpoint::{Connection, RecvStream, SendStream, VarInt},
+    endpoint::{Connection, SendStream, VarInt},
 };
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
 /// Under which name the peers are kept.
 const PEERS: &str = "federated fogs";
 /// Connections to one peer: both may have dialled at once. A third ends the oldest.
 const MAX_CONNECTIONS: usize = 2;
-/// Requests of one peer under way at once: a directory, and what follows from it.
-const MAX_REQUESTS: usize = 4;
 /// A peer sends a whole request within this: the largest directory at three megabits a second.
 pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// Under way at once are a directory, and what follows from it.
+const REQUESTS: Bounds = Bounds { at_once: 4, bytes: MAX_FRAME_BYTES, deadline: REQUEST_DEADLINE };
 /// A peer's directory is taken this often at most…
 const TAKE_PAUSE: Duration = Duration::from_secs(2);
 /// …and no faster than this on average: each goes on to every member. The largest is taken once in two minutes, one of a hundred mixes as
@@ -291,7 +289,6 @@ pub(crate) fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> O
         peer.connections.retain(|c| c.close_reason().is_none());
         peer.connections.push(connection.clone());
         peer.why = "the connection ended".to_owned();
-        peer.came.notify_one();
         (peer.connections.len() > MAX_CONNECTIONS).then(|| peer.connections.remove(0))
     });
     kept.unwrap_or(Some(connection))
@@ -314,49 +311,27 @@ pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, mut repl
     if let Some(old) = arrived(&shared, &fog, connection.clone()) {
         old.close(VarInt::from_u32(0), b"connected anew");
     }
+    // Who pauses before dialling it has no need to.
+    shared.federation.peer(&fog, |peer| peer.came.notify_one());
     serve(shared, connection, fog).await;
 }
 
 /// Answers a peer's requests until the connection ends.
 pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, fog: FogId) {
-    let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = connection.accept_bi() => accepted,
-            () = shared.stop.cancelled() => return,
-        };
-        let Ok((mut send, recv)) = accepted else { return };
-        match slots.clone().try_acquire_owned() {
-            Ok(slot) => {
-                let shared = shared.clone();
-                tokio::spawn(async move {
-                    let _slot = slot;
-                    answer(&shared, fog, send, recv).await;
-                });
-            }
-            Err(_) => {
-                let busy = FederateReply::Refused(Refusal::new(RefusalKind::Busy, "too many requests at once"));
-                let _ = write_frame(&mut send, &busy).await;
-                let _ = send.finish();
+    let answering = shared.clone();
+    let answer = move |request| {
+        let shared = answering.clone();
+        async move {
+            match request {
+                FederateRequest::Directory(bytes) => match take(&shared, &fog, bytes).await {
+                    Ok(()) => FederateReply::Done,
+                    Err(refusal) => FederateReply::Refused(refusal),
+                },
+                request => witnessing::answer(&shared, &fog, request).await,
             }
         }
-    }
-}
-
-async fn answer(shared: &Arc<Shared>, fog: FogId, mut send: SendStream, mut recv: RecvStream) {
-    let reply = match timeout(REQUEST_DEADLINE, read_frame::<FederateRequest>(&mut recv, MAX_FRAME_BYTES)).await {
-        Ok(Ok(FederateRequest::Directory(bytes))) => match take(shared, &fog, bytes).await {
-            Ok(()) => FederateReply::Done,
-            Err(refusal) => FederateReply::Refused(refusal),
-        },
-        Ok(Ok(request)) => witnessing::answer(shared, &fog, request).await,
-        Ok(Err(error)) => FederateReply::Refused(Refusal::new(RefusalKind::Invalid, error.to_string())),
-        Err(_) => return,
     };
-    if let Err(error) = write_frame(&mut send, &reply).await {
-        tracing::debug!(%error, "an answer was not taken");
-    }
-    let _ = send.finish();
+    answering::serve(&shared, &connection, REQUESTS, FederateReply::Refused, answer).await;
 }
 
 /// A peer's directory came from that peer.

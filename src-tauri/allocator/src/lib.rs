@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod act;
+mod answering;
 mod api;
 mod availability;
 mod charter;

@@ -2,6 +2,7 @@
 
 use crate::{
     act::hand,
+    answering::{self, Bounds},
     api,
     registry::Member,
     roles::{from_bits, to_bits},
@@ -9,28 +10,22 @@ use crate::{
 };
 use fogbank_betanet::{directory::check_mix, epoch};
 use fogbank_model::{DeviceId, DurationMs};
-use fogbank_wire::{
-    Enrol, Greeting, MixInfo, NodeReply, NodeRequest, Refusal, RefusalKind, Roles, Welcome, read_frame, write_frame,
-};
-use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use fogbank_wire::{Enrol, Greeting, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Welcome, write_frame};
+use iroh::endpoint::{Connection, SendStream, VarInt};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 /// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
 const HEARTBEAT: DurationMs = DurationMs::from_s(30);
-/// Requests of one member under way at once.
-const MAX_REQUESTS: usize = 32;
-/// A member sends a whole request at once; one that dribbles is dropped.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// A member sends a whole request at once. The longest is a report of 512 instances and 4,096 bundles, or a container with the records of 400 days.
+const REQUESTS: Bounds = Bounds { at_once: 32, bytes: 384 << 10, deadline: Duration::from_secs(10) };
 /// A name in lists.
 const MAX_NAME_CHARS: usize = 64;
 /// Devices of one fog: what one allocator is meant to hold.
 const MAX_DEVICES: usize = 100_000;
-/// The longest request: a report of 512 instances and 4,096 bundles, or a container with the records of 400 days.
-const MAX_REQUEST_BYTES: usize = 384 << 10;
 /// Addresses of one device.
 const MAX_ADDRS: usize = 8;
 
@@ -134,43 +129,17 @@ pub(crate) fn listable(shared: &Shared, mut mix: MixInfo, device: DeviceId) -> R
     Ok(mix)
 }
 
-/// Answers a member's requests side by side until the connection ends.
+/// Answers a member's requests until the connection ends.
 async fn serve(shared: &Arc<Shared>, connection: &Connection, device: DeviceId) {
-    let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = connection.accept_bi() => accepted,
-            () = shared.stop.cancelled() => return,
-        };
-        let Ok((mut send, recv)) = accepted else { return };
-        match slots.clone().try_acquire_owned() {
-            Ok(slot) => {
-                let shared = shared.clone();
-                tokio::spawn(async move {
-                    let _slot = slot;
-                    answer(&shared, device, send, recv).await;
-                });
-            }
-            Err(_) => {
-                let busy = NodeReply::Refused(Refusal::new(RefusalKind::Busy, "too many requests at once"));
-                let _ = write_frame(&mut send, &busy).await;
-                let _ = send.finish();
+    let answering = shared.clone();
+    let answer = move |request| {
+        let shared = answering.clone();
+        async move {
+            match shared.registry.member(device) {
+                Some(member) => api::answer(&shared, &member, request).await,
+                None => NodeReply::Refused(Refusal::new(RefusalKind::UnknownKey, "this connection has been replaced")),
             }
         }
-    }
-}
-
-async fn answer(shared: &Arc<Shared>, device: DeviceId, mut send: SendStream, mut recv: RecvStream) {
-    let reply = match timeout(REQUEST_DEADLINE, read_frame::<NodeRequest>(&mut recv, MAX_REQUEST_BYTES)).await {
-        Ok(Ok(request)) => match shared.registry.member(device) {
-            Some(member) => api::answer(shared, &member, request).await,
-            None => NodeReply::Refused(Refusal::new(RefusalKind::UnknownKey, "this connection has been replaced")),
-        },
-        Ok(Err(error)) => NodeReply::Refused(Refusal::new(RefusalKind::Invalid, error.to_string())),
-        Err(_) => return,
     };
-    if let Err(error) = write_frame(&mut send, &reply).await {
-        tracing::debug!(%error, "an answer was not taken");
-    }
-    let _ = send.finish();
+    answering::serve(shared, connection, REQUESTS, NodeReply::Refused, answer).await;
 }

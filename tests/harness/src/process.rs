@@ -3,7 +3,8 @@
 use crate::{curl::Curl, nets::Place};
 use anyhow::{Context, Result, bail};
 use fogbank_node::control::{
-    ContainerDetailDto, ContainerDto, ControlReply, ControlRequest, DeviceDto, NetworkDto, StatusDto, client::Client,
+    ContainerDetailDto, ContainerDto, ControlReply, ControlRequest, DeviceDto, FederationDto, NetworkDto, StatusDto,
+    client::Client,
 };
 use std::{
     collections::BTreeSet,
@@ -28,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Seven nodes start, meet and serve in seconds; a busy machine is waited for.
 const SERVE_DEADLINE: Duration = Duration::from_secs(60);
+/// A list of mixes spreads in seconds, and allocators that dial each other pause for up to a minute; a busy machine is waited for.
+const LIST_DEADLINE: Duration = Duration::from_secs(90);
 /// How long one of the tries to load a page may take.
 const LOAD_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -187,6 +190,29 @@ impl Process {
             ControlReply::Network(network) => Ok(*network),
             other => bail!("no network: {other:?}"),
         }
+    }
+
+    /// The other fogs of the one that it coordinates.
+    ///
+    /// # Errors
+    /// When it is gone or coordinates none.
+    pub async fn federation(&self) -> Result<FederationDto> {
+        match self.ask(ControlRequest::Federation).await? {
+            ControlReply::Federation(federation) => Ok(federation),
+            other => bail!("no federation: {other:?}"),
+        }
+    }
+
+    /// Waits until it knows exactly so many mixes.
+    ///
+    /// # Errors
+    /// When it does not in time, with what it knows.
+    pub async fn knows(&self, mixes: usize) -> Result<()> {
+        wait_for(&format!("{} knows {mixes} mixes", self.name), LIST_DEADLINE, async || {
+            let known = self.network().await?.mixes as usize;
+            Ok(if known == mixes { Break(()) } else { Continue(format!("{known}")) })
+        })
+        .await
     }
 
     /// Its containers.

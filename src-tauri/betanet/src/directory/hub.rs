@@ -1,8 +1,9 @@
 //! Where a node keeps the directories that it has, whoever brought them: the allocator, a guard, another mix, or the disk.
 //!
-//! Invariants: what is kept was signed by its fog and by enough of the witnesses that are believed ([`Trust`]), was fresh when it came, and is only ever replaced by one with a higher serial (or by
-//! another fog's), so that nobody brings back mixes of yesterday; besides the own fog's there are only those of fogs that the own
-//! directory names, each at most once; what is published is one network made of all ([`Directory::merged`]).
+//! Invariants: what is kept was signed by its fog and by enough of the witnesses that are believed ([`Trust`]), was fresh when it came, and is
+//! only ever replaced by one with a higher serial (or by another fog's), so that nobody brings back mixes of yesterday; besides the own fog's
+//! there are only those of fogs that the own directory names, each at most once; what is published is one network made of all
+//! ([`Directory::merged`]).
 //! Deliberately absent: asking for them (gossip, uplink) and the disk (the node's).
 
 use super::{Directory, DirectoryError, trust::Trust};

@@ -121,24 +121,7 @@ impl Directory {
         let of = listed.iter().map(|(_, n, _)| *n).collect();
         let mixes = listed.into_iter().map(|(mix, ..)| mix).collect();
         let merged = Some(Merged { fogs, of, knows, drawn });
-        let Self { version, serial, fog, test, made, expires, shared_random, clients, .. } = **own;
-        Arc::new(Self {
-            version,
-            serial,
-            fog,
-            test,
-            made,
-            expires,
-            shared_random,
-            clients,
-            federated: own.federated.clone(),
-            charter: own.charter.clone(),
-            handovers: own.handovers.clone(),
-            draw: own.draw.clone(),
-            mixes,
-            sums,
-            merged,
-        })
+        Arc::new(Self { mixes, sums, merged, ..(**own).clone() })
     }
 
     /// Whether a fog's mixes are in it.

@@ -20,6 +20,7 @@ mod trust;
 mod weight;
 pub mod witness;
 
+pub use crate::clock::system as clock;
 pub use charter::{Charter, CharterError, HANDOVER, Handover, MAX_HANDOVERS, Succession, read as read_handover};
 pub use draw::{Draw, DrawError, Drawn, MAX_PARTS, commit, reveal};
 pub use enough::{NotPrivate, Usable};
@@ -91,11 +92,6 @@ pub struct Directory {
     /// What it is made of, when it is several fogs' in one.
     #[serde(skip)]
     merged: Option<merged::Merged>,
-}
-
-/// The own clock.
-pub fn clock() -> UnixMs {
-    crate::clock::system()
 }
 
 impl Directory {

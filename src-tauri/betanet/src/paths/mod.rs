@@ -108,12 +108,12 @@ impl<'a> Net<'a> {
         };
         // Rules of owners and networks do not bind guards to the end: the other side chose that, and from whether a path is found at all it could
         // tell in which networks the guards are. The third mix stands apart from all.
+        // One hop at least is the own fog's: whatever other fogs say of owners, networks and ages, they are never a whole path.
+        let any_fog = self.directory.test || self.directory.fogs().is_empty();
+        let own = |m: &MixEntry| any_fog || self.directory.is_own(m.id);
         for guard in up {
             seconds.shuffle(rng);
             let knows = |a: &MixEntry, b: &MixEntry| self.directory.meet(a.id, b.id);
-            // One hop at least is the own fog's: whatever other fogs say of owners, networks and ages, they are never a whole path.
-            let mixed = self.directory.test || self.directory.fogs().is_empty();
-            let own = |m: &MixEntry| mixed || self.directory.is_own(m.id);
             for second in seconds.iter().filter(|m| apart(self.directory, guard, m) && knows(guard, m)) {
                 let fits = |m: &MixEntry| {
                     let beside = knows(second, m) && knows(m, end);
