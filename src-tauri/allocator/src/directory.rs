@@ -195,9 +195,13 @@ impl Signer {
         Ok((directory, signed))
     }
 
-    /// It is signed by all that must have signed: the current one from now on.
-    pub(crate) fn publish(&mut self, signed: Signed, clock: Instant) {
-        self.current = Some((signed, clock));
+    /// It is signed by all that must have signed: the current one from now on. False when the witnesses were given up meanwhile.
+    pub(crate) fn publish(&mut self, signed: Signed, clock: Instant) -> bool {
+        let in_force = signed.directory.charter == self.charter;
+        if in_force {
+            self.current = Some((signed, clock));
+        }
+        in_force
     }
 
     pub(crate) fn charter(&self) -> &Charter {
@@ -215,11 +219,12 @@ impl Signer {
         self.handovers.drain(..over);
     }
 
-    /// Gives all witnesses up without asking them: who knows them does not believe this fog any more.
-    pub(crate) fn abandon(&mut self, now: UnixMs) {
+    /// Gives all witnesses up without asking them: who knows them does not believe this fog any more. The charter from now on.
+    pub(crate) fn abandon(&mut self, now: UnixMs) -> Charter {
         let number = self.charter.number.saturating_add(1).max(millis(now));
         self.charter = Charter { number, ..Charter::default() };
         self.handovers.clear();
+        self.charter.clone()
     }
 
     /// What the value of a period is made of, when that is settled.

@@ -259,7 +259,9 @@ async fn attempt_directory(shared: &Arc<Shared>, due: &Due) -> Result<usize, Tro
 async fn publish(shared: &Arc<Shared>, signed: Signed) -> Result<(), StoreError> {
     shared.store.set_meta(DIRECTORY, &signed.bytes).await?;
     let named = shared.directory().is_none_or(|before| before.directory.federated != signed.directory.federated);
-    shared.signer().publish(signed.clone(), Instant::now());
+    if !shared.signer().publish(signed.clone(), Instant::now()) {
+        return Ok(());
+    }
     tracing::info!(mixes = signed.directory.mixes.len(), serial = signed.directory.serial, "a new directory");
     shared.signed.send_replace(signed.directory.serial);
     shared.learn(&signed.bytes);

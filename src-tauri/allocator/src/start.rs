@@ -11,7 +11,7 @@ use crate::{
     signing::{Signing, WitnessView},
     witnessing::Witnessing,
 };
-use fogbank_betanet::directory::{Directory, DirectoryHub};
+use fogbank_betanet::directory::{Charter, Directory, DirectoryHub};
 use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
@@ -271,12 +271,17 @@ impl Allocator {
         Ok(())
     }
 
-    /// Gives all witnesses up without asking them. Whoever knows them does not believe this fog any more until it joins anew.
-    pub fn abandon_witnesses(&self) {
-        self.shared.signer().abandon(now());
-        // What it believed of itself goes with them.
-        self.shared.hub.clear();
+    /// Gives all witnesses up without asking them. Whoever knows them does not believe this fog any more until it joins anew. The charter from
+    /// now on.
+    pub fn abandon_witnesses(&self) -> Charter {
+        let charter = {
+            let mut signer = self.shared.signer();
+            let charter = signer.abandon(now());
+            self.shared.hub.renounce(self.shared.fog(), charter.clone());
+            charter
+        };
         self.shared.wake.notify_one();
+        charter
     }
 
     /// Asks a federated fog's allocator.

@@ -7,11 +7,11 @@ use crate::{
     parts::{Lending, Relay, Visiting, nothing_lent},
     practice::PracticeFog,
     relaying::Month,
-    settings::{Membership, OwnFog, Settings},
+    settings::{Membership, OwnFog, Settings, VisitedFog},
     start::StartError,
 };
 use fogbank_betanet::mixnode::Rate;
-use fogbank_model::BundleId;
+use fogbank_model::{BundleId, FogId};
 use fogbank_wire::{RelayHint, Roles};
 use std::{
     net::Ipv4Addr,
@@ -44,8 +44,10 @@ impl Inner {
         self.align_relay(roles.mixnode.then(|| settings.relay_limits.rate()), met_at.as_ref(), &mut background).await?;
         self.align_lending(&settings, roles.agent, &mut background).await?;
         self.show_part()?;
+        // A visitor that still runs would bring the former fog's directory back.
+        let visits = self.end_other_visiting(&settings).await;
         self.align_membership(&settings);
-        self.align_visiting(&settings).await;
+        self.align_visiting(visits);
         background.ending.retain(|t| !t.is_finished());
         Ok(())
     }
@@ -234,7 +236,8 @@ impl Inner {
         }
     }
 
-    async fn align_visiting(&self, settings: &Settings) {
+    /// Ends the visiting of another fog, or by another way, than is wanted now; what is to be begun.
+    async fn end_other_visiting(&self, settings: &Settings) -> Option<(FogId, Option<VisitedFog>)> {
         let wanted = match (&settings.membership, &settings.visits) {
             _ if self.proxy.is_none() => None,
             (Some(membership), _) => Some((membership.fog, None)),
@@ -242,14 +245,18 @@ impl Inner {
             (None, None) => None,
         };
         if self.parts().visiting.as_ref().map(|v| v.way()) == wanted {
-            return;
+            return None;
         }
         self.visitor.send_replace(None);
         let gone = self.lock_parts().visiting.take();
         if let Some(gone) = gone {
             gone.shutdown().await;
         }
-        if let Some((fog, bootstrap)) = wanted {
+        wanted
+    }
+
+    fn align_visiting(&self, begin: Option<(FogId, Option<VisitedFog>)>) {
+        if let Some((fog, bootstrap)) = begin {
             let _keys = self.lock_keys();
             let visiting = Visiting::start(&self.ground, fog, bootstrap);
             self.visitor.send_replace(Some(visiting.visitor.clone()));

@@ -62,8 +62,7 @@ impl Inner {
         if fog.allocator().witnesses().charter.keys.is_empty() {
             return Err(answers::invalid("this fog has no witnesses that it could give up", "`fogbankd federation` shows them."));
         }
-        fog.allocator().abandon_witnesses();
-        self.hub.clear();
+        self.hub.renounce(fog.peer_address().fog, fog.allocator().abandon_witnesses());
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 //! ([`Directory::merged`]).
 //! Deliberately absent: asking for them (gossip, uplink) and the disk (the node's).
 
-use super::{Directory, DirectoryError, trust::Trust};
+use super::{Charter, Directory, DirectoryError, trust::Trust};
 use fogbank_model::{FogId, MixId, UnixMs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -181,6 +181,14 @@ impl DirectoryHub {
         });
     }
 
+    /// The fog that this node coordinates is under this charter now, though its witnesses did not sign that. What is under the former one is
+    /// forgotten, and not taken again from those who still have it.
+    pub fn renounce(&self, own: FogId, charter: Charter) {
+        let mut trust = self.trust();
+        trust.set(own, charter);
+        self.known.send_replace(None);
+    }
+
     /// Forgets all, whom it believes too: the node left the fog.
     pub fn clear(&self) {
         let mut trust = self.trust();
@@ -193,7 +201,7 @@ impl DirectoryHub {
 mod tests {
     use super::*;
     use crate::directory::{
-        Charter, DIRECTORY_LIFE, HANDOVER, Handover, SignedDirectory,
+        DIRECTORY_LIFE, HANDOVER, Handover, SignedDirectory,
         tests::{MADE, directory},
     };
     use fogbank_model::DurationMs;
@@ -298,6 +306,12 @@ mod tests {
         assert!(handover.add(handover.countersign(&keys[2], HANDOVER), HANDOVER));
         assert!(again.learn(&own, made(10, years, &charter(8, &[c], 1), &[handover], &[&keys[2]]), years).unwrap());
         assert!(again.learn(&own, made(11, years, &first, &[], &[&keys[1]]), years).is_err(), "the former one's");
+        // The operator gives the witnesses up: what others still have under the former charter does not come back.
+        let alone = charter(20, &[], 0);
+        again.renounce(own, alone.clone());
+        assert!(again.current().is_none());
+        assert!(again.learn(&own, made(12, years, &charter(8, &[c], 1), &[], &[&keys[2]]), years).is_err());
+        assert!(again.learn(&own, made(13, years, &alone, &[], &[]), years).unwrap());
         // Whoever left and joins anew begins anew.
         again.clear();
         assert!(again.learn(&own, made(9, years, &charter(9, &[], 0), &[], &[]), years).unwrap());

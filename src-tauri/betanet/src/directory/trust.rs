@@ -33,6 +33,11 @@ impl Trust {
         self.charters.entry(directory.fog).or_insert_with(|| directory.charter.clone());
     }
 
+    /// A fog's charter is this one, by word of whoever holds the fog.
+    pub(super) fn set(&mut self, fog: FogId, charter: Charter) {
+        self.charters.insert(fog, charter);
+    }
+
     /// Forgets fogs that are of no concern any more.
     pub(super) fn keep(&mut self, of_concern: impl Fn(&FogId) -> bool) {
         self.charters.retain(|fog, _| of_concern(fog));

@@ -13,6 +13,7 @@ mod introductions;
 mod keys;
 mod limits;
 pub(crate) mod mailboxes;
+mod peers;
 mod pipeline;
 pub(crate) mod probes;
 mod replay;
@@ -20,6 +21,7 @@ mod revoked;
 mod services;
 mod serving;
 mod shaped;
+mod shares;
 mod spreading;
 
 pub use crate::directory::KnownDirectory;
@@ -31,7 +33,8 @@ use fogbank_model::MixId;
 use fogbank_wire::{
     Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, goodbye, must_come_back, receive_hello, write_frame,
 };
-use iroh::Endpoint;
+use iroh::{Endpoint, endpoint::SendStream};
+use peers::MAX_PEERS;
 use pipeline::Pipeline;
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -42,8 +45,8 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Connections at once: 256 links of other mixes and as many clients.
-const MAX_CONNECTIONS: usize = 512;
+/// Connections at once, with those that have not said yet what they come for.
+const MAX_CONNECTIONS: usize = MAX_PEERS + 64;
 
 /// How a mix begins.
 #[derive(Debug, Clone)]
@@ -144,6 +147,12 @@ impl Mixnode {
     }
 }
 
+async fn refuse(mut reply: SendStream, why: &str) {
+    let _ = write_frame(&mut reply, &Greeting::Refused(Refusal::new(RefusalKind::NotServed, why))).await;
+    let _ = reply.finish();
+    let _ = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
+}
+
 async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut peers = JoinSet::new();
@@ -165,17 +174,15 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
             let Ok(accepting) = incoming.accept() else { return };
             let Ok(Ok(connection)) = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, accepting).await else { return };
             match receive_hello(&connection).await {
-                Ok((Purpose::Mix, mut reply)) => {
-                    if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
-                        serving::serve(connection, pipeline).await;
+                Ok((Purpose::Mix, mut reply)) => match serving::Seat::take(&connection, &pipeline) {
+                    Some(seat) => {
+                        if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
+                            serving::serve(connection, seat).await;
+                        }
                     }
-                }
-                Ok((_, mut reply)) => {
-                    let refusal = Refusal::new(RefusalKind::NotServed, "this is a mix: it relays packets and nothing else");
-                    let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
-                    let _ = reply.finish();
-                    let _ = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
-                }
+                    None => refuse(reply, "this mix has no room for more connections").await,
+                },
+                Ok((_, reply)) => refuse(reply, "this is a mix: it relays packets and nothing else").await,
                 Err(error) => tracing::debug!(%error, "a peer said no hello"),
             }
         });

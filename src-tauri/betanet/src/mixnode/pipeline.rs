@@ -10,9 +10,11 @@ use super::{
     held::{Place, Places},
     keys::{EpochKey, MixKeys},
     limits::{Intake, Rate},
+    peers::Peers,
     replay::{Seen, most_tags},
     services::Services,
     shaped::Shaped,
+    shares::{Group, Holds, Shares},
 };
 use crate::{
     clock::FogClock,
@@ -24,7 +26,6 @@ use fogbank_sphinx::{Epoch, MixPublic, Packet, Unwrapped, open_with};
 use fogbank_wire::{MixLife, PacketKeys};
 use iroh::Endpoint;
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -39,22 +40,25 @@ use tokio::{
 
 /// The longest delay that a sender may ask for: ten means of the slowest level. Longer ones would let one sender hold all places.
 const MAX_DELAY: Duration = Duration::from_millis(500);
+/// How often the epoch, idle links, mailboxes and leases are looked at.
+const TEND_EVERY: Duration = Duration::from_secs(5);
+
 /// Links to other mixes at once.
 const MAX_LINKS: usize = 256;
 /// A link without packets is closed after this; the next packet opens it again.
 const LINK_IDLE: Duration = Duration::from_secs(60);
-/// How often the epoch, idle links, mailboxes and leases are looked at.
-const TEND_EVERY: Duration = Duration::from_secs(5);
-
-/// Clients and mixes that are connected to us, by the tag that their key gives them.
-#[derive(Default)]
-pub(super) struct Peers(Mutex<HashMap<[u8; 16], mpsc::Sender<Frame>>>);
 
 struct OutLink {
     link: Link,
     /// The life of the mix to which it was opened.
     life: MixLife,
     used: Instant,
+}
+
+impl Holds for OutLink {
+    fn used(&self) -> Instant {
+        self.used
+    }
 }
 
 /// Everything that the stages share.
@@ -78,7 +82,7 @@ pub(super) struct Pipeline {
     endpoint: Endpoint,
     stopped: AtomicBool,
     places: Places,
-    links: Mutex<HashMap<MixId, OutLink>>,
+    links: Mutex<Shares<OutLink>>,
     pub(super) runtime: Handle,
 }
 
@@ -93,7 +97,7 @@ impl Pipeline {
             me: me.clone(),
             counters: Live::default(),
             services: Services::new(id),
-            peers: Peers::default(),
+            peers: Peers::new(),
             directory: config.directory.subscribe(),
             hub: config.directory,
             published: watch::Sender::new(keys.public()),
@@ -106,7 +110,7 @@ impl Pipeline {
             endpoint,
             stopped: AtomicBool::new(false),
             places: Places::new(),
-            links: Mutex::default(),
+            links: Mutex::new(Shares::new(MAX_LINKS)),
             runtime: Handle::current(),
         })
     }
@@ -166,7 +170,7 @@ impl Pipeline {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
         lock(&self.links).clear();
-        lock(&self.peers.0).clear();
+        self.peers.clear();
     }
 
     /// Looks after what ends by itself.
@@ -197,7 +201,7 @@ impl Pipeline {
     /// noticed, and the new life may listen elsewhere. The next packet opens a new one.
     fn leave_ended_lives(&self, directories: &mut watch::Receiver<Option<KnownDirectory>>) {
         let Some(known) = directories.borrow_and_update().clone() else { return };
-        lock(&self.links).retain(|id, out| known.directory.mix(*id).is_some_and(|entry| entry.life == out.life));
+        lock(&self.links).retain(|id, out| known.directory.mix(id).is_some_and(|entry| entry.life == out.life));
     }
 
     fn unwrap(self: &Arc<Self>, bytes: Vec<u8>, place: Place) {
@@ -271,16 +275,18 @@ impl Pipeline {
     /// The queue of the link to another mix, which is opened if it is not there.
     pub(super) fn link_to(&self, next: MixId) -> Option<mpsc::Sender<Frame>> {
         let mut links = lock(&self.links);
-        if let Some(out) = links.get_mut(&next) {
-            out.used = Instant::now();
+        let now = Instant::now();
+        if let Some(out) = links.get_mut(next) {
+            out.used = now;
             return Some(out.link.queue());
         }
         let known = self.directory.borrow();
-        let Some(entry) = known.as_ref().and_then(|d| d.directory.mix(next)).filter(|_| next != self.id) else {
+        let listed = known.as_ref().and_then(|d| Some((d.directory.mix(next)?, d.directory.fog_listing(next)?)));
+        let Some((entry, fog)) = listed.filter(|_| next != self.id) else {
             count(&self.counters.unknown_next);
             return None;
         };
-        if links.len() >= MAX_LINKS {
+        if !links.make_room(Some(fog)) {
             count(&self.counters.dropped_full);
             return None;
         }
@@ -289,8 +295,13 @@ impl Pipeline {
         let take = self.me.upgrade().map(|mix| Arc::new(Self::takes(&mix, next)) as Take);
         let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), entry.relay.clone(), take);
         let queue = link.queue();
-        links.insert(next, OutLink { link, life: entry.life, used: Instant::now() });
+        links.insert(next, Some(fog), OutLink { link, life: entry.life, used: now });
         Some(queue)
+    }
+
+    /// With whom it shares what room there is.
+    pub(super) fn group(&self, id: MixId) -> Group {
+        self.directory.borrow().as_ref().and_then(|known| known.directory.fog_listing(id))
     }
 
     /// Whether it is a mix of the directory.
@@ -322,31 +333,10 @@ impl Pipeline {
     }
 
     fn deliver(&self, client: [u8; 16], bytes: Vec<u8>, place: Place) {
-        let peers = lock(&self.peers.0);
-        let Some(queue) = peers.get(&client) else { return count(&self.counters.unknown_next) };
+        let Some(queue) = self.peers.queue(client) else { return count(&self.counters.unknown_next) };
         let frame = Frame::Held(Box::new(Frame::Delivery(bytes)), place);
         let sent = self.places.may_wait(queue.max_capacity() - queue.capacity()) && queue.try_send(frame).is_ok();
         count(if sent { &self.counters.delivered } else { &self.counters.dropped_full });
-    }
-}
-
-impl Peers {
-    /// A peer connected; a second connection of one key replaces the first.
-    pub(super) fn arrived(&self, tag: [u8; 16], queue: mpsc::Sender<Frame>) {
-        lock(&self.0).insert(tag, queue);
-    }
-
-    /// How many are connected that are none of these.
-    pub(super) fn besides(&self, known: impl Fn(MixId) -> bool) -> usize {
-        lock(&self.0).keys().filter(|tag| !known(MixId(**tag))).count()
-    }
-
-    /// A connection ended; the key may be connected anew already.
-    pub(super) fn left(&self, tag: [u8; 16], queue: &mpsc::Sender<Frame>) {
-        let mut peers = lock(&self.0);
-        if peers.get(&tag).is_some_and(|kept| kept.same_channel(queue)) {
-            peers.remove(&tag);
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::{
     counters::count,
+    peers::Heard,
     pipeline::{Pipeline, lock},
 };
 use crate::{
@@ -21,7 +22,10 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, time::sleep_until};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
 
 /// Frames waiting for one client: 2 MB; a client that reads slower loses packets.
 const CLIENT_QUEUE: usize = 256;
@@ -40,16 +44,40 @@ enum Order {
     Shape(bool),
 }
 
-/// Takes one peer's packets and brings it what is for it, until it goes.
-pub(super) async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
-    // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
-    let tag = mix_id(connection.remote_id().as_bytes()).0;
-    let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
+/// A peer's place among those who are connected; free again when dropped.
+pub(super) struct Seat {
+    pipeline: Arc<Pipeline>,
+    tag: [u8; 16],
+    queue: mpsc::Sender<Frame>,
+    frames: mpsc::Receiver<Frame>,
+    heard: Heard,
+    gone: oneshot::Receiver<()>,
+}
+
+impl Seat {
+    /// A place for who connected, if there is one.
+    pub(super) fn take(connection: &Connection, pipeline: &Arc<Pipeline>) -> Option<Self> {
+        // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
+        let tag = mix_id(connection.remote_id().as_bytes()).0;
+        let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let gone = pipeline.peers.arrived(tag, pipeline.group(MixId(tag)), queue.clone(), heard.clone())?;
+        Some(Self { pipeline: pipeline.clone(), tag, queue, frames, heard, gone })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pipeline.peers.left(self.tag, &self.queue);
+    }
+}
+
+/// Takes one peer's packets and brings it what is for it, until it goes or has to.
+pub(super) async fn serve(connection: Connection, mut seat: Seat) {
+    let (tag, pipeline, heard) = (seat.tag, seat.pipeline.clone(), seat.heard.clone());
     let (orders, follow) = mpsc::channel(ORDERS);
-    let heard = Arc::new(Mutex::new(Instant::now()));
-    pipeline.peers.arrived(tag, queue.clone());
     let taking = {
-        let (pipeline, heard, queue) = (pipeline.clone(), heard.clone(), queue.clone());
+        let (pipeline, heard, queue) = (pipeline.clone(), heard.clone(), seat.queue.clone());
         receive(&connection, move |frame| {
             let now = Instant::now();
             *lock(&heard) = now;
@@ -74,9 +102,9 @@ pub(super) async fn serve(connection: Connection, pipeline: Arc<Pipeline>) {
     };
     tokio::select! {
         _ = taking => {}
-        () = bringing.run(frames, follow) => {}
+        () = bringing.run(&mut seat.frames, follow) => {}
+        _ = &mut seat.gone => {}
     }
-    pipeline.peers.left(tag, &queue);
     lock(&pipeline.gossiping).gone(MixId(tag));
     connection.close(iroh::endpoint::VarInt::from_u32(0), b"");
 }
@@ -93,7 +121,7 @@ struct Bringing<'a> {
 }
 
 impl Bringing<'_> {
-    async fn run(mut self, mut frames: mpsc::Receiver<Frame>, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, frames: &mut mpsc::Receiver<Frame>, mut orders: mpsc::Receiver<Order>) {
         let mut directories = self.pipeline.directory.clone();
         directories.mark_changed();
         let client = !self.pipeline.is_listed(mix_id(self.connection.remote_id().as_bytes()));

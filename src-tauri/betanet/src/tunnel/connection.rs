@@ -1,7 +1,7 @@
 //! The tunnel's state machine: datagrams in, datagrams out, streams in between. No clock, no I/O: time is passed in.
 
 use super::{
-    CloseReason, KEEP_ALIVE, MAX_STREAMS, NO_PROGRESS, SEND_BUFFER, SILENCE, Side, TunnelConfig, TunnelCounters,
+    CloseReason, KEEP_ALIVE, MAX_STREAMS, NO_PROGRESS, SEND_BUFFER, Side, TunnelConfig, TunnelCounters,
     frames::{Frame, MAX_ACK_RANGES, STREAM_HEAD_BYTES, ack_bytes},
     handshake::Keys,
     ranges::Ranges,
@@ -454,14 +454,14 @@ impl Connection {
         // While something is under way, probes show that we are there.
         let keep_alive = (!self.streams.is_empty() && self.recovery.is_idle()).then(|| self.last_sent + KEEP_ALIVE);
         let ack = self.ack_since.map(|since| since + self.recovery.ack_delay());
-        let silence = self.waiting_since.map(|since| since + SILENCE);
+        let silence = self.waiting_since.map(|since| since + self.recovery.silence());
         let stuck = self.stuck_since.map(|since| since + NO_PROGRESS);
         [self.recovery.deadline(), keep_alive, ack, silence, stuck].into_iter().flatten().min()
     }
 
     /// Does what time has brought.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        let silent = self.waiting_since.is_some_and(|since| now >= since + SILENCE);
+        let silent = self.waiting_since.is_some_and(|since| now >= since + self.recovery.silence());
         if silent || self.stuck_since.is_some_and(|since| now >= since + NO_PROGRESS) {
             return self.close(CloseReason::Silent);
         }

@@ -29,7 +29,8 @@ use tokio::sync::mpsc;
 
 /// Streams open at once in one tunnel; further ones wait.
 pub const MAX_STREAMS: usize = 256;
-/// Nothing heard for so long while something is outstanding, and the other end is taken for gone: ten round trips at the slowest level.
+/// Nothing heard for so long while something is outstanding, and the other end is taken for gone. Where that leaves no time for several probes,
+/// as on ways slower than those of level balanced, it is as long as they take.
 pub const SILENCE: Duration = Duration::from_secs(4);
 /// Something is outstanding and datagrams come, but none acknowledges anything for so long: the other end lets us hold what we sent. Far above
 /// any path's loss.
@@ -86,7 +87,7 @@ pub enum CloseReason {
     Here,
     /// The other end closed it.
     There,
-    /// The other end was silent for [`SILENCE`].
+    /// The other end was silent for [`SILENCE`], or for longer on a slow way.
     Silent,
     /// The way of datagrams ended.
     PipeEnded,

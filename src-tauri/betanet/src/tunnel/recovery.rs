@@ -1,7 +1,7 @@
 //! What is under way and what is lost. After QUIC's recovery (RFC 9002), but with loss told by time alone: delays per hop reorder datagrams
 //! so much that counting later ones means nothing. How much may be under way: [`super::window`].
 
-use super::window::Window;
+use super::{NO_PROGRESS, SILENCE, window::Window};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -28,6 +28,8 @@ const PROBES_TO_GIVE_UP: u32 = 3;
 /// How often the wait for a probe doubles. On a way that takes a third of everything half of all probes meet the same fate, and a single
 /// datagram that is missing must not wait for seconds; a way that is jammed is spared by the window, which two probes in eight round trips keep.
 const MOST_DOUBLED: u32 = 3;
+/// The other end is not taken for gone before a datagram and its first four probes have had time to be answered.
+const TRIES: u32 = 5;
 
 /// What a datagram carried, to be sent again when it is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,8 +137,18 @@ impl Recovery {
         self.srtt() + (self.variance * PATIENCE).max(self.srtt() / 2).max(GRAIN)
     }
 
+    /// How long an answer may take.
+    fn answer_time(&self) -> Duration {
+        self.srtt() + (self.variance * 4).max(GRAIN) + self.ack_delay() + GRAIN
+    }
+
+    /// How long nothing has to come before the other end is taken for gone.
+    pub(super) fn silence(&self) -> Duration {
+        (self.answer_time() * TRIES).clamp(SILENCE, NO_PROGRESS)
+    }
+
     fn probe_after(&self) -> Duration {
-        let base = self.srtt() + (self.variance * 4).max(GRAIN) + self.ack_delay() + GRAIN;
+        let base = self.answer_time();
         (base * 2u32.saturating_pow(self.probes.min(MOST_DOUBLED))).min(LONGEST_PROBE.max(base))
     }
 

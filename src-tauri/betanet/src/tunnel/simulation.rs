@@ -1,7 +1,7 @@
 //! Two state machines over a channel that loses, doubles, delays and reorders, in virtual time.
 
 use super::*;
-use crate::tunnel::handshake::tests::pair;
+use crate::tunnel::{SILENCE, handshake::tests::pair};
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range};
@@ -150,8 +150,8 @@ fn download_in(mut world: World, seed: u64, bytes: usize) -> (Duration, World) {
     (world.now - began, world)
 }
 
-/// Sends bytes on some streams from the host to the visitor and back; every byte must come.
-fn transfer(seed: u64, loss: f64, delay_ms: f64, bytes: usize) -> Duration {
+/// Sends bytes on some streams from the host to the visitor and back; every byte must come. `None` when one end took the other for gone.
+fn transfer(seed: u64, loss: f64, delay_ms: f64, bytes: usize) -> Option<Duration> {
     let mut world = World::new(seed, loss, delay_ms);
     let data: Vec<u8> = std::iter::repeat_with(|| world.rng.random()).take(bytes).collect();
     let ids: Vec<u32> = (0..3).map(|_| world.ends[0].open().unwrap()).collect();
@@ -160,6 +160,9 @@ fn transfer(seed: u64, loss: f64, delay_ms: f64, bytes: usize) -> Duration {
     let began = world.now;
     let mut buffer = vec![0; 20_000];
     while read.iter().flatten().any(|r| r.len() < bytes) {
+        if world.is_silent() {
+            return None;
+        }
         for end in 0..2 {
             assert_eq!(world.ends[end].closed, None, "seed {seed}");
             for (i, id) in ids.iter().enumerate() {
@@ -183,15 +186,16 @@ fn transfer(seed: u64, loss: f64, delay_ms: f64, bytes: usize) -> Duration {
         assert!(world.now - began < Duration::from_secs(600), "seed {seed}: far too slow");
     }
     assert!(read.iter().flatten().all(|r| *r == data), "seed {seed}: other bytes");
-    world.now - began
+    Some(world.now - began)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { max_global_rejects: 2, ..ProptestConfig::with_cases(24) })]
 
+    /// At a fifth of losses each way all tries may be lost by chance: see the next test.
     #[test]
     fn every_byte_arrives(seed: u64, loss in 0.0f64..0.2, delay_ms in 0.0f64..400.0, bytes in 1usize..400_000) {
-        transfer(seed, loss, delay_ms, bytes);
+        prop_assume!(transfer(seed, loss, delay_ms, bytes).is_some());
     }
 
     #[test]
@@ -205,10 +209,19 @@ proptest! {
     }
 }
 
+/// Slower than level strict, and more is lost than mixes may lose: the other end is there, and hardly ever taken for gone.
+#[test]
+fn patience_follows_the_round_trip() {
+    for (loss, at_most) in [(0.05, 0), (0.1, 1), (0.2, 6)] {
+        let gone = (0..200).filter(|seed| transfer(*seed, loss, 390.0, 20_000).is_none()).count();
+        assert!(gone <= at_most, "{loss} lost each way: {gone} of 200 tunnels were given up");
+    }
+}
+
 #[test]
 fn reordering_alone_costs_little() {
     // 3 × exp at a mean of 50 ms and more a hop: the window of 256 datagrams over about 700 ms round trip is some 2.7 MB/s at best.
-    let took = transfer(7, 0.0, 350.0, 1_000_000).as_secs_f64();
+    let took = transfer(7, 0.0, 350.0, 1_000_000).unwrap().as_secs_f64();
     assert!(took < 6.0, "three megabytes each way took {took} s of virtual time");
 }
 

@@ -1,0 +1,149 @@
+//! Room that fogs and clients share: for links to mixes, and for those who are connected. Pure.
+//!
+//! Invariants: never more are held than there is room for; when all of it is taken, what was idle longest of the group with the most gives way
+//! to one of a group with fewer. So a fog that lists thousands of mixes and has packets sent to each, or somebody who connects as thousands of
+//! clients, gets no more than a share: beside one other group half of the room, whatever it does.
+
+use fogbank_model::{FogId, MixId};
+use std::{collections::HashMap, time::Instant};
+
+/// Who shares the room: mixes by the fog that lists them; `None` is all that nobody lists, the clients.
+pub(super) type Group = Option<FogId>;
+
+/// What takes a place.
+pub(super) trait Holds {
+    /// When it was of use last.
+    fn used(&self) -> Instant;
+}
+
+/// The places, by the mix or client that has each.
+pub(super) struct Shares<T> {
+    room: usize,
+    held: HashMap<MixId, (Group, T)>,
+}
+
+impl<T: Holds> Shares<T> {
+    pub(super) fn new(room: usize) -> Self {
+        Self { room, held: HashMap::new() }
+    }
+
+    pub(super) fn get(&self, id: MixId) -> Option<&T> {
+        self.held.get(&id).map(|(_, held)| held)
+    }
+
+    pub(super) fn get_mut(&mut self, id: MixId) -> Option<&mut T> {
+        self.held.get_mut(&id).map(|(_, held)| held)
+    }
+
+    /// Makes room for one more of a group, and whatever gave way ends; false when that group has its share.
+    pub(super) fn make_room(&mut self, group: Group) -> bool {
+        if self.held.len() < self.room {
+            return true;
+        }
+        let mut counts: HashMap<Group, usize> = HashMap::new();
+        self.held.values().for_each(|(of, _)| *counts.entry(*of).or_default() += 1);
+        let own = counts.get(&group).copied().unwrap_or(0);
+        let Some((greediest, most)) = counts.into_iter().max_by_key(|(of, count)| (*count, *of)) else { return false };
+        if own + 1 >= most {
+            return false;
+        }
+        let idlest = self.held.iter().filter(|(_, (of, _))| *of == greediest).min_by_key(|(_, (_, held))| held.used());
+        let Some(idlest) = idlest.map(|(id, _)| *id) else { return false };
+        self.held.remove(&idlest).is_some()
+    }
+
+    /// Takes the place that [`Self::make_room`] made, or the one that the same id has already.
+    pub(super) fn insert(&mut self, id: MixId, group: Group, held: T) {
+        self.held.insert(id, (group, held));
+    }
+
+    pub(super) fn remove(&mut self, id: MixId) {
+        self.held.remove(&id);
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(MixId, &T) -> bool) {
+        self.held.retain(|id, (_, held)| keep(*id, held));
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = MixId> {
+        self.held.keys().copied()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const ROOM: usize = 256;
+
+    impl Holds for Instant {
+        fn used(&self) -> Instant {
+            *self
+        }
+    }
+
+    fn id(group: Group, number: usize) -> MixId {
+        let mut id = [group.map_or(0, |fog| fog.0[0]); 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        MixId(id)
+    }
+
+    /// Somebody of a group wants a place, or uses the one that it has; whether it has one.
+    fn wants(shares: &mut Shares<Instant>, group: Group, number: usize, now: Instant) -> bool {
+        let id = id(group, number);
+        let has = shares.get(id).is_some() || shares.make_room(group);
+        if has {
+            shares.insert(id, group, now);
+        }
+        has
+    }
+
+    fn of(shares: &Shares<Instant>, group: Group) -> usize {
+        shares.held.values().filter(|(of, _)| *of == group).count()
+    }
+
+    #[test]
+    fn who_wants_thousands_gets_no_more_than_a_share() {
+        let (own, friend) = (Some(FogId([1; 32])), Some(FogId([4; 32])));
+        for flood in [Some(FogId([9; 32])), None] {
+            let (mut shares, mut now) = (Shares::new(ROOM), Instant::now());
+            for number in 0..3 * ROOM {
+                wants(&mut shares, flood, number, now);
+            }
+            assert_eq!((shares.held.len(), of(&shares, flood)), (ROOM, ROOM), "nobody else wants any");
+            // The own fog's hundred, while the flood goes on.
+            for round in 0..5 {
+                for number in 0..100 {
+                    now += Duration::from_millis(1);
+                    assert!(wants(&mut shares, own, number, now), "round {round}, {number}");
+                    wants(&mut shares, flood, ROOM * round + number, now);
+                }
+            }
+            assert_eq!((shares.held.len(), of(&shares, own)), (ROOM, 100));
+            // More of both than there is room for: each has half, and neither drives the other out.
+            for number in 0..ROOM {
+                wants(&mut shares, own, number, now);
+            }
+            assert!(of(&shares, own).abs_diff(ROOM / 2) <= 1);
+            assert!(!wants(&mut shares, flood, 99_999, now) && !wants(&mut shares, own, 99_999, now));
+            assert!(wants(&mut shares, friend, 1, now), "a third group");
+        }
+    }
+
+    #[test]
+    fn what_gives_way_was_idle_longest() {
+        let (mut shares, began) = (Shares::new(ROOM), Instant::now());
+        for number in 0..ROOM {
+            wants(&mut shares, None, number, began + Duration::from_millis(number as u64));
+        }
+        let now = began + Duration::from_secs(1);
+        wants(&mut shares, None, 0, now);
+        assert!(wants(&mut shares, Some(FogId([1; 32])), 0, now));
+        assert!(shares.get(id(None, 0)).is_some() && shares.get(id(None, 1)).is_none());
+    }
+}
