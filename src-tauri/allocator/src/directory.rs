@@ -20,13 +20,16 @@ use fogbank_model::{FogId, MixId, OwnerId, UnixMs};
 use fogbank_wire::FrameError;
 use iroh::SecretKey;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// A directory is made anew at least this often, so that its time stays the network's time.
 const RENEW: Duration = Duration::from_secs(600);
+
+/// Mixes of one owner on the list. All of them together weigh no more than two grown ones.
+const MIXES_OF_AN_OWNER: usize = 64;
 
 /// A signed directory.
 #[derive(Debug, Clone)]
@@ -162,12 +165,12 @@ impl Signer {
         }
         entries.sort_by_key(|e| e.id);
         entries.dedup_by_key(|e| e.id);
-        entries.truncate(MAX_MIXES);
         if let Some(last) = self.last() {
             for entry in &mut entries {
                 entry.since = last.mix(entry.id).map_or(entry.since, |before| before.since.max(entry.since));
             }
         }
+        let entries = oldest(entries, MAX_MIXES);
         let same = self.current.as_ref().is_some_and(|(Signed { directory: last, .. }, at)| {
             let alike = last.mixes.len() == entries.len() && last.mixes.iter().zip(&entries).all(|(a, b)| a.same_mix(b));
             alike
@@ -279,6 +282,21 @@ impl Signer {
         reveals.sort_unstable();
         Draw { reveals, commits }
     }
+}
+
+/// As many as there is room for, by id: those that have been there longest, and at most [`MIXES_OF_AN_OWNER`] of each owner. By id alone whoever makes
+/// keys that sort first would push out everybody else; newcomers weigh little until they have grown old, and so have to wait here, too.
+fn oldest(mut entries: Vec<MixEntry>, room: usize) -> Vec<MixEntry> {
+    entries.sort_by_key(|e| (e.since, e.id));
+    let mut of_owner: HashMap<OwnerId, usize> = HashMap::new();
+    entries.retain(|entry| {
+        let count = of_owner.entry(entry.owner).or_default();
+        *count += 1;
+        *count <= MIXES_OF_AN_OWNER
+    });
+    entries.truncate(room);
+    entries.sort_by_key(|e| e.id);
+    entries
 }
 
 #[cfg(test)]

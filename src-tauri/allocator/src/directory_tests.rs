@@ -175,3 +175,22 @@ fn ages_outlive_a_restart_of_a_fog_in_which_nothing_changes() {
     let age_s = now.since(fog.history.since(mix_id(blake3::hash(&[1]).as_bytes()), now)).0 / 1_000;
     assert!(age_s >= 3_600, "what was kept says that it is {age_s} s old");
 }
+
+/// Somebody enrols mixes without end, whose keys were made to come first.
+#[test]
+fn a_flood_of_newcomers_pushes_no_older_mix_off_the_list() {
+    let entry = |n: u16, owner: u16, since: i64| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let mut of = [0; 32];
+        of[..2].copy_from_slice(&owner.to_be_bytes());
+        MixEntry { id: MixId(id), owner: OwnerId(of), since: UnixMs(since), ..mix(1, &MixHistory::default(), START) }
+    };
+    let honest: Vec<MixEntry> = (0..40).map(|n| entry(60_000 + n, n, 1)).collect();
+    let flood = (0..500).map(|n| entry(n, 1_000 + n, 2)).chain((500..900).map(|n| entry(n, 7, 2)));
+    let listed = oldest(honest.iter().cloned().chain(flood).collect(), 400);
+    assert_eq!(listed.len(), 400);
+    assert!(listed.is_sorted_by_key(|e| e.id) && honest.iter().all(|e| listed.contains(e)));
+    let of_one = oldest((0..900).map(|n| entry(n, 7, 2)).collect(), 400);
+    assert_eq!(of_one.len(), MIXES_OF_AN_OWNER);
+}

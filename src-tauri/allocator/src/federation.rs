@@ -21,8 +21,8 @@ use fogbank_betanet::directory::{Directory, DirectoryError, MAX_FEDERATED};
 use fogbank_model::{FogId, UnixMs};
 use fogbank_store::StoreError;
 use fogbank_wire::{
-    CallError, FederateReply, FederateRequest, Greeting, MAX_FRAME_BYTES, PeerAddress, Refusal, RefusalKind, call, decode,
-    encode, write_frame,
+    CallError, FederateReply, FederateRequest, MAX_FRAME_BYTES, PeerAddress, Refusal, RefusalKind, call, decode, encode,
+    turn_away, welcome,
 };
 use iroh::{
     Endpoint, PublicKey,
@@ -295,16 +295,13 @@ pub(crate) fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> O
 }
 
 /// Runs a connection that another allocator opened to its end, or turns it away.
-pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, mut reply: SendStream) {
+pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, reply: SendStream) {
     let fog = FogId(*connection.remote_id().as_bytes());
     if shared.federation.peer(&fog, |_| ()).is_none() {
         let words = "this fog's operator has not named yours: both sides federate, each with the other's peer address";
-        let _ = write_frame(&mut reply, &Greeting::Refused(Refusal::new(RefusalKind::NotGranted, words))).await;
-        let _ = reply.finish();
-        let _ = timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
-        return;
+        return turn_away(reply, Refusal::new(RefusalKind::NotGranted, words)).await;
     }
-    if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_err() || reply.finish().is_err() {
+    if !welcome(reply, None).await {
         return;
     }
     tracing::info!(fog = fog.short(), "a federated fog's allocator connected");

@@ -4,13 +4,12 @@ use crate::world::SeenInstance;
 use fogbank_betanet::{
     address::Period,
     descriptor::Descriptor,
-    directory::Directory,
+    directory::{Directory, MixEntry},
     lease::{LEASE_LIFE, Lease, Revocation},
     proof::{DescriptorSigner, ProofError},
 };
-use fogbank_model::{ContainerSpec, Dimension, InstanceId, InstanceState, MixId, UnixMs};
+use fogbank_model::{ContainerSpec, Dimension, InstanceId, InstanceState, MixId, OwnerId, UnixMs};
 use fogbank_wire::ServiceProof;
-use rand::seq::SliceRandom as _;
 use std::time::Duration;
 
 /// Introduction points of a container: two may go at once and the third still brings visitors.
@@ -35,10 +34,23 @@ pub(crate) fn points(current: &[MixId], directory: &Directory, missing: impl Fn(
     } else {
         usize::from(points.len() < POINTS)
     };
-    let mut others: Vec<MixId> = directory.mixes.iter().map(|m| m.id).filter(|id| !points.contains(id)).collect();
-    others.shuffle(&mut rand::rng());
-    points.extend(others.into_iter().take(draw));
+    for _ in 0..draw {
+        points.extend(drawn(&points, directory));
+    }
     points
+}
+
+/// One more point: by weight, as mixes of paths, so that who lists newcomers without end is no likelier to see who registers; of another owner than
+/// the others, where there is one.
+fn drawn(points: &[MixId], directory: &Directory) -> Option<MixId> {
+    let owners: Vec<OwnerId> = points.iter().filter_map(|p| directory.mix(*p)).map(|m| m.owner).collect();
+    let others = directory.mixes.iter().enumerate().filter(|(_, mix)| !points.contains(&mix.id));
+    // The least of such draws is each one's in proportion to its weight (Efraimidis and Spirakis 2006). Those without weight come last.
+    let place = |(index, mix): (usize, &MixEntry)| {
+        let draw = -(1.0 - rand::random::<f64>()).ln() / directory.weight(index).max(f64::MIN_POSITIVE);
+        (owners.contains(&mix.owner), draw, mix.id)
+    };
+    others.map(place).min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(.., id)| id)
 }
 
 /// The current period and the next, so that visitors whose clocks differ find the service under either.
@@ -162,6 +174,21 @@ mod tests {
             }
         };
         Directory::new(FogId([0; 32]), true, 1, UnixMs(1_790_000_000_000), [0; 32], mixes.map(entry).collect())
+    }
+
+    /// Ten mixes that are a month old, and ninety that one owner brought today.
+    #[test]
+    fn newcomers_without_end_become_hardly_any_points() {
+        let old = directory(1..=10);
+        let mut mixes = old.mixes.clone();
+        mixes.iter_mut().for_each(|m| m.since = UnixMs(old.made.0 - 40 * 24 * 3_600_000));
+        mixes.extend(directory(11..=100).mixes.into_iter().map(|m| MixEntry { owner: OwnerId([200; 32]), since: old.made, ..m }));
+        let all = Directory::new(old.fog, true, 1, old.made, [0; 32], mixes);
+        let newcomer = |p: &MixId| old.mix(*p).is_none();
+        let drawn: Vec<Vec<MixId>> = (0..300).map(|_| points(&[], &all, |_| false, true)).collect();
+        let newcomers = drawn.iter().flatten().filter(|p| newcomer(p)).count();
+        assert!(newcomers < 270, "{newcomers} of 900, where nine of ten mixes are newcomers");
+        assert!(drawn.iter().all(|points| points.iter().filter(|p| newcomer(p)).count() <= 1), "one of an owner");
     }
 
     #[test]

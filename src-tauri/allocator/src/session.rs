@@ -10,13 +10,12 @@ use crate::{
 };
 use fogbank_betanet::{directory::check_mix, epoch};
 use fogbank_model::{DeviceId, DurationMs};
-use fogbank_wire::{Enrol, Greeting, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Welcome, write_frame};
+use fogbank_wire::{Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Welcome, turn_away};
 use iroh::endpoint::{Connection, SendStream, VarInt};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
 
 /// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
 const HEARTBEAT: DurationMs = DurationMs::from_s(30);
@@ -30,7 +29,7 @@ const MAX_DEVICES: usize = 100_000;
 const MAX_ADDRS: usize = 8;
 
 /// Runs a connection to its end.
-pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, mut reply: SendStream) {
+pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, reply: SendStream) {
     let device = DeviceId(*connection.remote_id().as_bytes());
     match admit(&shared, device, &connection, enrol).await {
         Ok((member, welcome)) => {
@@ -39,7 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
             if let Some(old) = shared.registry.arrived(member) {
                 old.close(VarInt::from_u32(0), b"connected anew");
             }
-            let greeted = write_frame(&mut reply, &Greeting::Welcome(Some(welcome))).await.is_ok() && reply.finish().is_ok();
+            let greeted = fogbank_wire::welcome(reply, Some(welcome)).await;
             tracing::info!(name, "a member connected");
             shared.wake.notify_one();
             if greeted {
@@ -55,9 +54,7 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
         }
         Err(refusal) => {
             tracing::info!(%refusal, device = device.short(), "a stranger was refused");
-            let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
-            let _ = reply.finish();
-            let _ = timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
+            turn_away(reply, refusal).await;
         }
     }
 }

@@ -195,9 +195,13 @@ pub(crate) async fn tend(shared: &Arc<Shared>, looked: Looked, clock: Instant) -
     }
     let Some(due) = looked.due else { return Ok(()) };
     if current.keys.is_empty() {
+        if !renew {
+            return Ok(());
+        }
         return match attempt_directory(shared, &due).await {
             Ok(_) => {
-                shared.signing.lock().directory = Attempts::default();
+                // Every list makes every tunnel look: one mix that begins anew without end must not keep all of them at it.
+                shared.signing.lock().directory = Attempts { next: Some(clock + PAUSE), ..Attempts::default() };
                 Ok(())
             }
             Err(Trouble::Store(error)) => Err(error),

@@ -15,8 +15,7 @@ use crate::{
     tunnel::DatagramPipe,
 };
 use fogbank_wire::{
-    CallError, Greeting, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, goodbye, greet, must_come_back, receive_hello,
-    write_frame,
+    CallError, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, goodbye, greet, must_come_back, receive_hello, turn_away, welcome,
 };
 use iroh::{
     Endpoint, SecretKey,
@@ -184,17 +183,15 @@ async fn let_in(incoming: Incoming, list: &List) {
         return;
     };
     match receive_hello(&connection).await {
-        Ok((Purpose::Direct, mut reply)) => {
-            if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
+        Ok((Purpose::Direct, reply)) => {
+            if welcome(reply, None).await {
                 list.let_in.fetch_add(1, Relaxed);
                 let _ = letting_in.send(connection);
             }
         }
-        Ok((_, mut reply)) => {
-            let refusal = Refusal::new(RefusalKind::NotServed, "this is an entrance for visitors and nothing else");
-            let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
-            let _ = reply.finish();
-            let _ = reply.stopped().await;
+        Ok((_, reply)) => {
+            let words = "this is an entrance for visitors and nothing else";
+            turn_away(reply, Refusal::new(RefusalKind::NotServed, words)).await;
         }
         Err(error) => tracing::debug!(%error, "somebody at the entrance said no hello"),
     }

@@ -1,6 +1,6 @@
 //! An endpoint's door: strangers say hello within a deadline and a bound, and only then does anybody look at what they want.
 
-use fogbank_wire::{Greeting, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, must_come_back, receive_hello, write_frame};
+use fogbank_wire::{HELLO_DEADLINE, Purpose, must_come_back, receive_hello};
 use iroh::{
     Endpoint,
     endpoint::{Connection, SendStream},
@@ -46,12 +46,4 @@ where
             greet(connection, purpose, reply).await;
         });
     }
-}
-
-/// Answers a hello with a no that says what this endpoint is, and waits until it was read.
-pub(crate) async fn turn_away(mut reply: SendStream, words: &str) {
-    let refusal = Refusal::new(RefusalKind::NotServed, words);
-    let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
-    let _ = reply.finish();
-    let _ = timeout(HELLO_DEADLINE, reply.stopped()).await;
 }

@@ -7,7 +7,7 @@ use crate::{door, net, profile::Profile, profile::write_private, settings::OwnFo
 use data_encoding::BASE32_NOPAD;
 use fogbank_allocator::{Allocator, AllocatorConfig};
 use fogbank_model::{DurationMs, FogId};
-use fogbank_wire::{PeerAddress, Purpose, Refusal, Roles, Ticket, goodbye};
+use fogbank_wire::{PeerAddress, Purpose, Refusal, RefusalKind, Roles, Ticket, goodbye, turn_away};
 use iroh::{Endpoint, SecretKey};
 use std::{
     io,
@@ -72,7 +72,13 @@ impl FogHost {
                 match purpose {
                     Purpose::Control(enrol) => allocator.accept(connection, *enrol, reply).await,
                     Purpose::Federate => allocator.accept_peer(connection, reply).await,
-                    _ => door::turn_away(reply, "this is an allocator: it holds no content and relays nothing").await,
+                    _ => {
+                        turn_away(
+                            reply,
+                            Refusal::new(RefusalKind::NotServed, "this is an allocator: it holds no content and relays nothing"),
+                        )
+                        .await
+                    }
                 }
             }
         }));

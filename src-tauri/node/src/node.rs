@@ -29,7 +29,7 @@ use fogbank_agent::bundle::Bundles;
 use fogbank_betanet::{client::Visitor, directory::DirectoryHub};
 use fogbank_model::FogId;
 use fogbank_proxy::Proxy;
-use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report, goodbye};
+use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report, goodbye, turn_away};
 use futures_util::future::OptionFuture;
 use iroh::Endpoint;
 use std::{
@@ -162,7 +162,16 @@ impl Node {
                             tracing::debug!(%error, "a peer got no bundle");
                         }
                     }
-                    _ => door::turn_away(reply, "this device gives bundles to members of its fog, and nothing else").await,
+                    _ => {
+                        turn_away(
+                            reply,
+                            Refusal::new(
+                                RefusalKind::NotServed,
+                                "this device gives bundles to members of its fog, and nothing else",
+                            ),
+                        )
+                        .await
+                    }
                 }
             }
         }));

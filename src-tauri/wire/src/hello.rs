@@ -91,7 +91,24 @@ pub async fn greet(connection: &Connection, purpose: Purpose) -> Result<Option<W
     timeout(HELLO_DEADLINE, exchange).await.map_err(|_| CallError::TimedOut(HELLO_DEADLINE))?
 }
 
-/// Waits for a peer's hello. Answer on the returned stream with a [`Greeting`] by [`write_frame`].
+/// Lets in who said hello: what a member is told, `None` for all others. False when the peer did not take the answer within [`HELLO_DEADLINE`];
+/// then its connection is of no use. A peer that grants no bytes could else hold its place for ever without having been let in.
+pub async fn welcome(mut reply: SendStream, welcome: Option<Welcome>) -> bool {
+    let greeting = Greeting::Welcome(welcome);
+    matches!(timeout(HELLO_DEADLINE, write_frame(&mut reply, &greeting)).await, Ok(Ok(()))) && reply.finish().is_ok()
+}
+
+/// Says no to who said hello, and gives the answer [`HELLO_DEADLINE`] to be read.
+pub async fn turn_away(mut reply: SendStream, refusal: Refusal) {
+    let said = async {
+        let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
+        let _ = reply.finish();
+        let _ = reply.stopped().await;
+    };
+    let _ = timeout(HELLO_DEADLINE, said).await;
+}
+
+/// Waits for a peer's hello. Answer on the returned stream by [`welcome`] or [`turn_away`].
 /// A peer of another version is answered here, so the purpose is always one of ours.
 ///
 /// # Errors

@@ -29,7 +29,10 @@ pub use countersigned::{Countersignature, Countersigned, MAX_COUNTERSIGNATURES};
 pub use federate::{FederateReply, FederateRequest, PeerAddress, PeerAddressError};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use goodbye::goodbye;
-pub use hello::{ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello};
+pub use hello::{
+    ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello, turn_away,
+    welcome,
+};
 pub use mix::{MixInfo, MixLife, PacketKeys};
 pub use permit::BundlePermit;
 pub use relay::{RelayHint, RelayHintError, RelaySwitch, met_at, must_come_back, with_relay};

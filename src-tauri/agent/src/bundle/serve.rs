@@ -6,7 +6,7 @@
 
 use super::{Bundles, Held, InUse, hash};
 use fogbank_model::{DeviceId, FogId};
-use fogbank_wire::{BundlePermit, FrameError, Greeting, HELLO_DEADLINE, Refusal, RefusalKind, Signed, write_frame};
+use fogbank_wire::{BundlePermit, Refusal, RefusalKind, Signed, turn_away, welcome};
 use iroh::{
     PublicKey,
     endpoint::{Connection, RecvStream, SendStream, VarInt},
@@ -32,9 +32,9 @@ pub enum ServeError {
     /// It was refused, and told so.
     #[error("{0}")]
     Refused(Refusal),
-    /// The greeting could not be sent.
-    #[error(transparent)]
-    Greeting(FrameError),
+    /// It did not take the greeting.
+    #[error("it said hello and took no answer")]
+    Greeting,
 }
 
 impl Bundles {
@@ -45,7 +45,7 @@ impl Bundles {
     pub async fn serve(
         &self,
         connection: Connection,
-        mut reply: SendStream,
+        reply: SendStream,
         fog: FogId,
         permit: &Signed<BundlePermit>,
     ) -> Result<(), ServeError> {
@@ -60,14 +60,13 @@ impl Bundles {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 tracing::info!(peer = peer.short(), %refusal, "a peer was refused a bundle");
-                let _ = write_frame(&mut reply, &Greeting::Refused(refusal.clone())).await;
-                let _ = reply.finish();
-                let _ = timeout(HELLO_DEADLINE, reply.stopped()).await;
+                turn_away(reply, refusal.clone()).await;
                 return Err(ServeError::Refused(refusal));
             }
         };
-        write_frame(&mut reply, &Greeting::Welcome(None)).await.map_err(ServeError::Greeting)?;
-        let _ = reply.finish();
+        if !welcome(reply, None).await {
+            return Err(ServeError::Greeting);
+        }
         self.answer(&connection, Arc::new(held)).await;
         connection.close(VarInt::from_u32(0), b"done");
         Ok(())

@@ -71,6 +71,14 @@ impl MixEntry {
         (self.id, self.life, self.owner, self.works()) == (other.id, other.life, other.owner, other.works())
             && self.addrs == other.addrs
     }
+
+    /// Whether another entry, of another fog, leads to the same place by the same keys as far as both tell.
+    pub(super) fn same_place(&self, other: &Self) -> bool {
+        let keys = &other.packet_keys;
+        let agree = |epoch| self.packet_keys.of(epoch).zip(keys.of(epoch)).is_none_or(|(a, b)| a == b);
+        let last = keys.first.saturating_add(fogbank_wire::PacketKeys::MOST as u32);
+        (&self.key, &self.life, &self.addrs) == (&other.key, &other.life, &other.addrs) && (keys.first..=last).all(agree)
+    }
 }
 
 /// The own fog's mixes in their present lives. Not those of federated fogs: all tunnels act at once when a life ends, and another fog's

@@ -53,6 +53,8 @@ struct Fetch {
     serial: u64,
     began: Instant,
     moved: Instant,
+    /// Not of the own fog.
+    foreign: bool,
     parts: Vec<Option<Vec<u8>>>,
     missing: u16,
 }
@@ -125,10 +127,11 @@ impl Gossip {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.again = now + FETCH_PAUSE;
         }
-        if fog != *own {
+        let foreign = fog != *own;
+        if foreign {
             self.paced.insert(fog, now + FOREIGN_PAUSE);
         }
-        self.fetch = Some(Fetch { from, fog, serial, began: now, moved: now, parts: Vec::new(), missing: 0 });
+        self.fetch = Some(Fetch { from, fog, serial, began: now, moved: now, foreign, parts: Vec::new(), missing: 0 });
         Some((from, fog, serial))
     }
 
@@ -144,6 +147,11 @@ impl Gossip {
             fetch.missing = part.count;
         }
         let place = fetch.parts.get_mut(usize::from(part.index)).filter(|place| place.is_none())?;
+        // Another fog's pieces are paid for as they come: one that keeps the last piece back has had its time all the same.
+        if fetch.foreign {
+            let until = self.paced.entry(fetch.fog).or_insert(now);
+            *until = (*until).max(now) + Duration::from_millis(PART_BYTES as u64 * 1_000 / FOREIGN_BYTES_S);
+        }
         *place = Some(part.bytes);
         fetch.moved = now;
         fetch.missing -= 1;
@@ -152,10 +160,6 @@ impl Gossip {
         }
         let fetch = self.fetch.take()?;
         let signed = fetch.parts.into_iter().flatten().collect::<Vec<_>>().concat();
-        if let Some(until) = self.paced.get_mut(&fetch.fog) {
-            let paid = Duration::from_millis((signed.len() as u64).saturating_mul(1_000) / FOREIGN_BYTES_S);
-            *until = (*until).max(now + paid);
-        }
         Some(Fetched { from, fog: fetch.fog, serial: fetch.serial, signed })
     }
 
@@ -288,8 +292,9 @@ mod tests {
                     gossip.part(from, Part { fog: OWN, serial, index: 0, count: 1, bytes: vec![0] }, now).unwrap();
                 }
                 Some((from, fog, serial)) => {
-                    // Half of them give it whole, the others dribble.
-                    for index in 0..if from.0[0] % 2 == 0 { PIECES } else { 1 } {
+                    // Some give it whole, some one piece, some all but the last one.
+                    let given = [PIECES, 1, PIECES - 1][usize::from(from.0[0]) % 3];
+                    for index in 0..given {
                         bytes += PART_BYTES;
                         let part = Part { fog, serial, index, count: PIECES, bytes: vec![0; PART_BYTES] };
                         gossip.part(from, part, now);

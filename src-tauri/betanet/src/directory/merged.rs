@@ -1,7 +1,8 @@
 //! Several fogs' directories as one network. Pure.
 //!
 //! What another fog says counts if the own directory names it, its own, which is fresh and of the same kind (test or not), names this one, and no
-//! fog's word concerns another's mixes: a mix that two list is the own fog's, else that of the lower id.
+//! fog's word concerns another's mixes: a mix that two list is the own fog's, else that of the lower id, if they agree on where it is and by which
+//! keys; if not, it is nobody's. One fog could else put itself on the wire before another's mixes, and see who comes.
 //! *Looked up* are the mixes of all fogs that count. *Drawn* are those of the own fog and of the largest set of others that all name each
 //! other: a hop must know the next one, and a mix knows the mixes of fogs that its own counts. The largest, so that a fog that names nobody
 //! but this one shuts out none who do; among equals the lowest ids, so that all nodes draw alike. Where the end of a path is a mix outside of
@@ -11,7 +12,7 @@
 
 use super::{Directory, MAX_FEDERATED, MixEntry, weight};
 use fogbank_model::{FogId, MixId, UnixMs};
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 /// Addresses of another fog's mix: one of each kind.
 const MAX_FOREIGN_ADDRS: usize = 2;
@@ -110,7 +111,15 @@ impl Directory {
         }
         // Sorting keeps the order of equals: the own fog's entry comes before another's.
         listed.sort_by_key(|(mix, ..)| mix.id);
+        let disputed: HashSet<MixId> = listed
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [(a, of, _), (b, ..)] if a.id == b.id && *of > 0 && !a.same_place(b) => Some(a.id),
+                _ => None,
+            })
+            .collect();
         listed.dedup_by_key(|(mix, ..)| mix.id);
+        listed.retain(|(mix, of, _)| *of == 0 || !disputed.contains(&mix.id));
         weight::level(&mut listed, fogs.len());
         let mut sum = 0.0;
         let add = |(_, _, weight): &(MixEntry, u8, f64)| {

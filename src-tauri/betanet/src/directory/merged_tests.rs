@@ -109,6 +109,31 @@ fn nobody_speaks_for_our_mixes() {
     }
 }
 
+/// A hostile fog puts itself on the wire before another fog's mixes: who comes would show it its address.
+#[test]
+fn a_mix_that_two_others_place_differently_is_nobodys() {
+    let (own, honest) = (fog(1, 3, &[2, 3]), fog(2, 4, &[1, 3]));
+    let with = |change: fn(&mut MixEntry)| {
+        let mut copied = honest.mixes.clone();
+        copied.iter_mut().for_each(change);
+        let lies = Directory::new(id(3), true, 1, MADE, [3; 32], copied).with_federated(vec![id(1), id(2)]);
+        let lies = Arc::new(lies);
+        // Whichever of the two ids is the lower one.
+        Directory::merged(&own, &[honest.clone(), lies], MADE)
+    };
+    let elsewhere = with(|mix| mix.addrs = vec!["127.0.0.1:9999".parse().unwrap()]);
+    assert!(elsewhere.mixes.iter().all(|m| own.mix(m.id).is_some()) && elsewhere.mixes.len() == 3);
+    assert_eq!(with(|mix| mix.life = [9; 8]).mixes.len(), 3);
+    assert_eq!(with(|mix| mix.packet_keys.keys.iter_mut().for_each(|key| *key = [9; 32])).mixes.len(), 3);
+    // One that is of both, whose keys one of the fogs has heard of sooner.
+    let of_both = with(|mix| {
+        mix.packet_keys.keys.remove(0);
+        mix.packet_keys.first += 1;
+    });
+    assert_eq!(of_both.mixes.len(), 7);
+    assert!(honest.mixes.iter().all(|m| of_both.mix(m.id).unwrap().addrs == m.addrs));
+}
+
 #[test]
 fn rings_are_each_fogs_own() {
     let (own, other) = (fog(1, 9, &[2]), fog(2, 9, &[1]));

@@ -23,7 +23,7 @@ use iroh::{
         BindError, Connection, ConnectionError, IdleTimeout, MtuDiscoveryConfig, QuicTransportConfig, RecvStream, VarInt, presets,
     },
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
 /// Every frame: a kind, and a packet or what is padded to the same length.
@@ -51,7 +51,7 @@ const STREAM_WINDOW: u32 = 2 * LINK_FRAME_BYTES as u32;
 const WINDOW: u32 = MAX_STREAMS * LINK_FRAME_BYTES as u32;
 /// Frames taken in a row before others have their turn: a mix unwraps each as it is taken, which is a third of a millisecond in all.
 const TURN: u32 = 8;
-/// A stream that takes longer is given up; its packet would be too late anyway.
+/// A stream that takes longer is given up, in either direction; its packet would be too late anyway.
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How links use QUIC: streams go out in the order in which they were written.
@@ -118,8 +118,18 @@ pub(crate) fn peer(key: &[u8; 32], addrs: &[SocketAddr], relay: Option<&RelayHin
     Some(fogbank_wire::met_at(addr, relay))
 }
 
-/// Sends one frame on a stream of its own; waits while the connection has no room.
+/// Sends one frame on a stream of its own; waits while the connection has no room. A peer that takes nothing for [`FRAME_DEADLINE`] is no peer: it
+/// would keep from others what waits for it.
 pub(crate) async fn send(connection: &Connection, frame: Frame) -> Result<(), ConnectionError> {
+    let mut sending = pin!(send_whole(connection, frame));
+    // Mostly there is room at once: that costs no timer.
+    match sending.as_mut().now_or_never() {
+        Some(sent) => sent,
+        None => timeout(FRAME_DEADLINE, sending).await.unwrap_or(Err(ConnectionError::TimedOut)),
+    }
+}
+
+async fn send_whole(connection: &Connection, frame: Frame) -> Result<(), ConnectionError> {
     let (frame, _place) = match frame {
         Frame::Held(frame, place) => (*frame, Some(place)),
         frame => (frame, None),

@@ -1,8 +1,10 @@
 //! What a mix takes: the owner's rate, shared fairly among peers. Pure: time comes in.
 //!
 //! Excess is refused before the key exchange, so a flood costs its sender more than the mix. While the mix is within its rate, nobody is held
-//! back; beyond it all who want little get it, and the others share the rest alike, so one that floods starves itself only.
+//! back; beyond it all groups (a fog's mixes, a network's clients) that want little get it, and the others share the rest alike; so do the peers
+//! of such a group what it has. One that floods starves itself only, and under many keys only those of its own network.
 
+use super::shares::Group;
 use fogbank_sphinx::PACKET_BYTES;
 use std::{
     collections::HashMap,
@@ -44,11 +46,35 @@ impl Rate {
 /// The tag that a peer's key gives it.
 type Peer = [u8; 16];
 
-/// What one peer wanted and got in a window.
+/// What a peer, or a group, wanted and got in a window.
 #[derive(Default)]
 struct Wish {
     wanted: u32,
     taken: u32,
+}
+
+/// What all peers of a group together wanted and got, and each of them.
+#[derive(Default)]
+struct Wishes {
+    all: Wish,
+    peers: HashMap<Peer, Wish>,
+}
+
+/// What each may have at most, since more was wanted than there is.
+struct Shares {
+    group: u32,
+    /// A peer of the groups that wanted more than that.
+    peer: HashMap<Group, u32>,
+}
+
+impl Shares {
+    /// By what was wanted; `None` when there is room for all.
+    fn by(room: u32, groups: &HashMap<Group, Wishes>) -> Option<Self> {
+        let group = fair_share(room, groups.values().map(|g| g.all.wanted).collect())?;
+        let greedy = groups.iter().filter(|(_, g)| g.all.wanted > group);
+        let peer = greedy.filter_map(|(id, g)| Some((*id, fair_share(group, g.peers.values().map(|p| p.wanted).collect())?)));
+        Some(Self { group, peer: peer.collect() })
+    }
 }
 
 /// The account of the present window.
@@ -57,16 +83,15 @@ pub(super) struct Intake {
     reserved: u32,
     began: Instant,
     taken: u32,
-    peers: HashMap<Peer, Wish>,
-    /// What each peer may have at most, since more was wanted than there is.
-    share: Option<u32>,
+    groups: HashMap<Group, Wishes>,
+    shares: Option<Shares>,
     /// Windows since then.
     calm: u32,
 }
 
 impl Intake {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, reserved: 0, began: now, taken: 0, peers: HashMap::new(), share: None, calm: 0 }
+        Self { rate, reserved: 0, began: now, taken: 0, groups: HashMap::new(), shares: None, calm: 0 }
     }
 
     /// The owner changed the limit.
@@ -89,22 +114,27 @@ impl Intake {
     }
 
     /// Whether one more packet of a peer is taken. Peers are connected, so there are no more of them than connections.
-    pub(super) fn take(&mut self, peer: Peer, now: Instant) -> bool {
+    pub(super) fn take(&mut self, peer: Peer, group: Group, now: Instant) -> bool {
         let room = self.room();
         if now.duration_since(self.began) >= WINDOW {
-            let share = room.and_then(|room| fair_share(room, self.peers.values().map(|wish| wish.wanted).collect()));
-            self.calm = if share.is_some() { 0 } else { self.calm.saturating_add(1) };
-            if share.is_some() || self.calm >= CALM {
-                self.share = share;
+            let shares = room.and_then(|room| Shares::by(room, &self.groups));
+            self.calm = if shares.is_some() { 0 } else { self.calm.saturating_add(1) };
+            if shares.is_some() || self.calm >= CALM {
+                self.shares = shares;
             }
-            self.peers.clear();
+            self.groups.clear();
             (self.began, self.taken) = (now, 0);
         }
-        let wish = self.peers.entry(peer).or_default();
-        wish.wanted = wish.wanted.saturating_add(1);
-        let within = wish.taken < MOST_OF_A_PEER.min(self.share.unwrap_or(u32::MAX)) && room.is_none_or(|room| self.taken < room);
+        let most = |share: Option<u32>| share.unwrap_or(u32::MAX);
+        let of_group = most(self.shares.as_ref().map(|s| s.group));
+        let of_peer = most(self.shares.as_ref().and_then(|s| s.peer.get(&group).copied())).min(MOST_OF_A_PEER);
+        let Wishes { all, peers } = self.groups.entry(group).or_default();
+        let wish = peers.entry(peer).or_default();
+        (all.wanted, wish.wanted) = (all.wanted.saturating_add(1), wish.wanted.saturating_add(1));
+        let within = wish.taken < of_peer && all.taken < of_group && room.is_none_or(|room| self.taken < room);
         if within {
             wish.taken += 1;
+            all.taken += 1;
             self.taken += 1;
         }
         within
@@ -130,13 +160,18 @@ fn fair_share(room: u32, mut wishes: Vec<u32>) -> Option<u32> {
 mod tests {
     use super::*;
 
+    /// The clients of a network.
+    fn network(number: u8) -> Group {
+        Group::of_client(Some([10, 0, number, 1].into()))
+    }
+
     fn run(intake: &mut Intake, from: Instant, ms: u64, offers: &[(Peer, u32)]) -> HashMap<Peer, u32> {
         let mut taken = HashMap::new();
         for at in 0..ms {
             let now = from + Duration::from_millis(at);
             for (peer, each_ms) in offers {
                 for _ in 0..*each_ms {
-                    *taken.entry(*peer).or_default() += u32::from(intake.take(*peer, now));
+                    *taken.entry(*peer).or_default() += u32::from(intake.take(*peer, network(peer[0]), now));
                 }
             }
         }
@@ -163,11 +198,11 @@ mod tests {
         for ms in 0..5_000_u64 {
             let now = start + Duration::from_millis(ms);
             if ms % 41 == 0 {
-                assert!(intake.take([1; 16], now), "a slot after {ms} ms");
+                assert!(intake.take([1; 16], network(1), now), "a slot after {ms} ms");
             }
             if ms % 16 == 0 {
                 let other = 2 + (ms / 16 % 8) as u8;
-                assert!(intake.take([other; 16], now), "another's after {ms} ms");
+                assert!(intake.take([other; 16], network(other), now), "another's after {ms} ms");
             }
         }
     }
@@ -180,9 +215,9 @@ mod tests {
         for second in 0..20_u64 {
             let now = start + WINDOW * second as u32;
             if second % 2 == 1 {
-                taken_by_flood += (0..10_000).filter(|_| intake.take([1; 16], now)).count();
+                taken_by_flood += (0..10_000).filter(|_| intake.take([1; 16], network(1), now)).count();
             }
-            taken += (0..40).filter(|_| intake.take([2; 16], now)).count();
+            taken += (0..40).filter(|_| intake.take([2; 16], network(2), now)).count();
         }
         assert!(taken >= 19 * 40, "{taken} of 800: all but those of the first flood");
         assert!(taken_by_flood <= 100 + 9 * 60, "{taken_by_flood}");
@@ -205,5 +240,29 @@ mod tests {
         let taken = run(&mut intake, start + WINDOW, 999, &[([1; 16], 10), ([2; 16], 1)]);
         let honest = taken[&[2; 16]];
         assert!(honest >= 450, "{honest} of 999, half of the rate is its share");
+    }
+
+    /// Somebody with three hundred keys that each want a little: the others of its network suffer, another mix and a client elsewhere do not.
+    #[test]
+    fn many_keys_of_one_network_are_one_flood() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::of_packets_s(120), start);
+        let (mix, elsewhere) = (Group::Fog(fogbank_model::FogId([7; 32])), network(2));
+        let (mut from_mix, mut from_elsewhere, mut flood) = (0, 0, 0);
+        for second in 0..10_u32 {
+            let now = start + WINDOW * second;
+            for round in 0..40_u32 {
+                for key in 0..300_u16 {
+                    let mut tag = [0; 16];
+                    tag[..2].copy_from_slice(&key.to_be_bytes());
+                    flood += u32::from(round < 2 && intake.take(tag, network(1), now));
+                }
+                from_mix += u32::from(intake.take([200; 16], mix, now));
+                from_elsewhere += u32::from(round < 24 && intake.take([201; 16], elsewhere, now));
+            }
+        }
+        // The flood has the first second.
+        assert_eq!((from_mix, from_elsewhere), (9 * 40, 9 * 24), "{flood} of the flood were taken");
+        assert!(flood <= 120 + 9 * 60, "{flood}");
     }
 }

@@ -31,11 +31,12 @@ pub use limits::Rate;
 use crate::{clock::FogClock, directory::DirectoryHub};
 use fogbank_model::MixId;
 use fogbank_wire::{
-    Greeting, MixLife, PacketKeys, Purpose, Refusal, RefusalKind, goodbye, must_come_back, receive_hello, write_frame,
+    MixLife, PacketKeys, Purpose, Refusal, RefusalKind, goodbye, must_come_back, receive_hello, turn_away, welcome,
 };
-use iroh::{Endpoint, endpoint::SendStream};
-use peers::MAX_PEERS;
+use iroh::{Endpoint, endpoint::IncomingAddr};
+use peers::{Hellos, MAX_CONNECTIONS};
 use pipeline::Pipeline;
+use shares::Group;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -44,9 +45,6 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
-
-/// Connections at once, with those that have not said yet what they come for.
-const MAX_CONNECTIONS: usize = MAX_PEERS + 64;
 
 /// How a mix begins.
 #[derive(Debug, Clone)]
@@ -147,14 +145,8 @@ impl Mixnode {
     }
 }
 
-async fn refuse(mut reply: SendStream, why: &str) {
-    let _ = write_frame(&mut reply, &Greeting::Refused(Refusal::new(RefusalKind::NotServed, why))).await;
-    let _ = reply.finish();
-    let _ = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, reply.stopped()).await;
-}
-
 async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (slots, hellos) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Hellos::default());
     let mut peers = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
         while peers.try_join_next().is_some() {}
@@ -164,6 +156,14 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
             let _ = incoming.retry();
             continue;
         }
+        let from = match incoming.remote_addr() {
+            IncomingAddr::Ip(addr) => Group::of_client(Some(addr.ip())),
+            _ => Group::of_client(None),
+        };
+        let Some(hello) = hellos.begin(from) else {
+            incoming.refuse();
+            continue;
+        };
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             incoming.refuse();
             continue;
@@ -174,15 +174,23 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
             let Ok(accepting) = incoming.accept() else { return };
             let Ok(Ok(connection)) = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, accepting).await else { return };
             match receive_hello(&connection).await {
-                Ok((Purpose::Mix, mut reply)) => match serving::Seat::take(&connection, &pipeline) {
+                Ok((Purpose::Mix, reply)) => match serving::Seat::take(&connection, from, &pipeline) {
                     Some(seat) => {
-                        if write_frame(&mut reply, &Greeting::Welcome(None)).await.is_ok() && reply.finish().is_ok() {
+                        let welcomed = welcome(reply, None).await;
+                        drop(hello);
+                        if welcomed {
                             serving::serve(connection, seat).await;
                         }
                     }
-                    None => refuse(reply, "this mix has no room for more connections").await,
+                    None => {
+                        let words = "this mix has no room for more connections from there";
+                        turn_away(reply, Refusal::new(RefusalKind::Busy, words)).await;
+                    }
                 },
-                Ok((_, reply)) => refuse(reply, "this is a mix: it relays packets and nothing else").await,
+                Ok((_, reply)) => {
+                    let words = "this is a mix: it relays packets and nothing else";
+                    turn_away(reply, Refusal::new(RefusalKind::NotServed, words)).await;
+                }
                 Err(error) => tracing::debug!(%error, "a peer said no hello"),
             }
         });

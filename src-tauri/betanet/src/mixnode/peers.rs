@@ -9,6 +9,7 @@ use super::{
 use crate::link::Frame;
 use fogbank_model::MixId;
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -16,6 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Peers at once.
 pub(super) const MAX_PEERS: usize = 448;
+/// Connections at once, with those that have not said yet what they come for.
+pub(super) const MAX_CONNECTIONS: usize = MAX_PEERS + 64;
+/// Of those that have not, so many from one network: half, so that one can't keep all others from saying it.
+const HELLOS_OF_A_NETWORK: usize = 32;
 
 /// When a peer was heard last.
 pub(super) type Heard = Arc<Mutex<Instant>>;
@@ -30,6 +35,38 @@ struct Peer {
 impl Holds for Peer {
     fn used(&self) -> Instant {
         *lock(&self.heard)
+    }
+}
+
+/// Those who have not said yet what they come for, by where they come from.
+#[derive(Default)]
+pub(super) struct Hellos(Arc<Mutex<HashMap<Group, usize>>>);
+
+/// One of them. It counts no more when this is dropped.
+pub(super) struct Hello(Arc<Mutex<HashMap<Group, usize>>>, Group);
+
+impl Hellos {
+    /// One more; `None` when that network has its share.
+    pub(super) fn begin(&self, from: Group) -> Option<Hello> {
+        let mut all = lock(&self.0);
+        let of = all.entry(from).or_default();
+        if *of >= HELLOS_OF_A_NETWORK {
+            return None;
+        }
+        *of += 1;
+        Some(Hello(self.0.clone(), from))
+    }
+}
+
+impl Drop for Hello {
+    fn drop(&mut self) {
+        let mut all = lock(&self.0);
+        if let Some(of) = all.get_mut(&self.1) {
+            *of -= 1;
+            if *of == 0 {
+                all.remove(&self.1);
+            }
+        }
     }
 }
 
@@ -89,8 +126,13 @@ mod tests {
     use super::*;
     use fogbank_model::FogId;
 
+    const CLIENTS: Group = Group::Relayed;
+
     fn come(peers: &Peers, number: usize, group: Group) -> Option<(oneshot::Receiver<()>, mpsc::Sender<Frame>)> {
-        let mut tag = [group.map_or(0, |fog| fog.0[0]); 16];
+        let mut tag = match group {
+            Group::Fog(fog) => [fog.0[0]; 16],
+            _ => [0; 16],
+        };
         tag[..8].copy_from_slice(&number.to_be_bytes());
         let (queue, _) = mpsc::channel(1);
         Some((peers.arrived(tag, group, queue.clone(), Arc::new(Mutex::new(Instant::now())))?, queue))
@@ -104,28 +146,40 @@ mod tests {
     #[test]
     fn thousands_of_keys_shut_out_no_mix() {
         let peers = Peers::new();
-        let mut came: Vec<_> = (0..MAX_PEERS).map(|n| come(&peers, n, None).unwrap()).collect();
-        assert!(come(&peers, MAX_PEERS, None).is_none(), "it is full of clients");
-        let mut mix = come(&peers, 1, Some(FogId([1; 32]))).unwrap();
+        let mut came: Vec<_> = (0..MAX_PEERS).map(|n| come(&peers, n, CLIENTS).unwrap()).collect();
+        assert!(come(&peers, MAX_PEERS, CLIENTS).is_none(), "it is full of clients");
+        let mut mix = come(&peers, 1, Group::Fog(FogId([1; 32]))).unwrap();
         assert!(
             stays(&mut mix) && !stays(&mut came[0]) && came.iter_mut().skip(1).all(stays),
             "the one that was idle longest gave way"
         );
-        assert!(come(&peers, MAX_PEERS, None).is_none());
+        assert!(come(&peers, MAX_PEERS, CLIENTS).is_none());
         // One of them leaves.
         let mut tag = [0; 16];
         tag[..8].copy_from_slice(&5usize.to_be_bytes());
         peers.left(tag, &came[4].1);
         assert_eq!(peers.besides(|_| false), MAX_PEERS, "that was another connection");
         peers.left(tag, &came[5].1);
-        assert!(come(&peers, MAX_PEERS, None).is_some());
+        assert!(come(&peers, MAX_PEERS, CLIENTS).is_some());
+        // A client of another network finds room, too.
+        assert!(come(&peers, 99_999, Group::of_client(Some([192, 0, 2, 1].into()))).is_some());
+    }
+
+    #[test]
+    fn one_network_leaves_room_for_the_hellos_of_others() {
+        let hellos = Hellos::default();
+        let held: Vec<_> = std::iter::from_fn(|| hellos.begin(CLIENTS)).collect();
+        assert_eq!(held.len(), HELLOS_OF_A_NETWORK);
+        assert!(hellos.begin(Group::of_client(Some([192, 0, 2, 1].into()))).is_some());
+        drop(held);
+        assert!(hellos.begin(CLIENTS).is_some() && lock(&hellos.0).is_empty());
     }
 
     #[test]
     fn a_second_connection_of_a_key_replaces_the_first() {
         let peers = Peers::new();
-        let mut first = come(&peers, 1, None).unwrap();
-        let mut second = come(&peers, 1, None).unwrap();
+        let mut first = come(&peers, 1, CLIENTS).unwrap();
+        let mut second = come(&peers, 1, CLIENTS).unwrap();
         assert!(!stays(&mut first) && stays(&mut second) && peers.besides(|_| false) == 1);
         peers.clear();
         assert!(!stays(&mut second));

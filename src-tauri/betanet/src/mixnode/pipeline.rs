@@ -21,7 +21,7 @@ use crate::{
     directory::{DirectoryHub, gossip::Gossip, mix_id},
     link::{Frame, Link, Take},
 };
-use fogbank_model::{MixId, UnixMs};
+use fogbank_model::{FogId, MixId, UnixMs};
 use fogbank_sphinx::{Epoch, MixPublic, Packet, Unwrapped, open_with};
 use fogbank_wire::{MixLife, PacketKeys};
 use iroh::Endpoint;
@@ -116,11 +116,11 @@ impl Pipeline {
     }
 
     /// Takes a peer's packet from the wire and does what it asks; drops it when it is over the rate, or when there is no place for it.
-    pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], bytes: Vec<u8>, now: Instant) {
+    pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], group: Group, bytes: Vec<u8>, now: Instant) {
         if self.stopped.load(Relaxed) {
             return;
         }
-        if !lock(&self.intake).take(peer, now) {
+        if !lock(&self.intake).take(peer, group, now) {
             return count(&self.counters.dropped_rate);
         }
         count(&self.counters.received);
@@ -286,7 +286,7 @@ impl Pipeline {
             count(&self.counters.unknown_next);
             return None;
         };
-        if !links.make_room(Some(fog)) {
+        if !links.make_room(Group::Fog(fog)) {
             count(&self.counters.dropped_full);
             return None;
         }
@@ -295,18 +295,18 @@ impl Pipeline {
         let take = self.me.upgrade().map(|mix| Arc::new(Self::takes(&mix, next)) as Take);
         let link = Link::open(self.endpoint.clone(), entry.key, entry.addrs.clone(), entry.relay.clone(), take);
         let queue = link.queue();
-        links.insert(next, Some(fog), OutLink { link, life: entry.life, used: now });
+        links.insert(next, Group::Fog(fog), OutLink { link, life: entry.life, used: now });
         Some(queue)
     }
 
-    /// With whom it shares what room there is.
-    pub(super) fn group(&self, id: MixId) -> Group {
+    /// The fog that lists a mix.
+    pub(super) fn listed_by(&self, id: MixId) -> Option<FogId> {
         self.directory.borrow().as_ref().and_then(|known| known.directory.fog_listing(id))
     }
 
     /// Whether it is a mix of the directory.
     pub(super) fn is_listed(&self, id: MixId) -> bool {
-        self.directory.borrow().as_ref().is_some_and(|known| known.directory.mix(id).is_some())
+        self.listed_by(id).is_some()
     }
 
     /// Whether there is room for one more client of constant rate; then it has its place.

@@ -8,6 +8,7 @@ use super::{
     counters::count,
     peers::Heard,
     pipeline::{Pipeline, lock},
+    shares::Group,
 };
 use crate::{
     directory::{KeptDirectory, gossip::Transfer, mix_id},
@@ -48,6 +49,7 @@ enum Order {
 pub(super) struct Seat {
     pipeline: Arc<Pipeline>,
     tag: [u8; 16],
+    group: Group,
     queue: mpsc::Sender<Frame>,
     frames: mpsc::Receiver<Frame>,
     heard: Heard,
@@ -55,14 +57,15 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// A place for who connected, if there is one.
-    pub(super) fn take(connection: &Connection, pipeline: &Arc<Pipeline>) -> Option<Self> {
+    /// A place for who connected, if there is one; `from`: its group if it is a client.
+    pub(super) fn take(connection: &Connection, from: Group, pipeline: &Arc<Pipeline>) -> Option<Self> {
         // A mix is a peer that packets are sent to over a link of our own; what it opens it only sends on. A client's key is in no directory.
         let tag = mix_id(connection.remote_id().as_bytes()).0;
         let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let gone = pipeline.peers.arrived(tag, pipeline.group(MixId(tag)), queue.clone(), heard.clone())?;
-        Some(Self { pipeline: pipeline.clone(), tag, queue, frames, heard, gone })
+        let group = pipeline.listed_by(MixId(tag)).map_or(from, Group::Fog);
+        let gone = pipeline.peers.arrived(tag, group, queue.clone(), heard.clone())?;
+        Some(Self { pipeline: pipeline.clone(), tag, group, queue, frames, heard, gone })
     }
 }
 
@@ -74,7 +77,7 @@ impl Drop for Seat {
 
 /// Takes one peer's packets and brings it what is for it, until it goes or has to.
 pub(super) async fn serve(connection: Connection, mut seat: Seat) {
-    let (tag, pipeline, heard) = (seat.tag, seat.pipeline.clone(), seat.heard.clone());
+    let (tag, group, pipeline, heard) = (seat.tag, seat.group, seat.pipeline.clone(), seat.heard.clone());
     let (orders, follow) = mpsc::channel(ORDERS);
     let taking = {
         let (pipeline, heard, queue) = (pipeline.clone(), heard.clone(), seat.queue.clone());
@@ -82,7 +85,7 @@ pub(super) async fn serve(connection: Connection, mut seat: Seat) {
             let now = Instant::now();
             *lock(&heard) = now;
             match frame {
-                Frame::Packet(bytes) => pipeline.take(tag, bytes, now),
+                Frame::Packet(bytes) => pipeline.take(tag, group, bytes, now),
                 Frame::Want { fog, .. } => drop(orders.try_send(Order::Want(fog))),
                 Frame::Shape(on) => drop(orders.try_send(Order::Shape(on))),
                 Frame::Have { .. } | Frame::Part(_) if pipeline.is_listed(MixId(tag)) => {

@@ -1,14 +1,37 @@
 //! Room that fogs and clients share: for links to mixes, and for those who are connected. Pure.
 //!
 //! Invariants: never more are held than there is room for; when all of it is taken, what was idle longest of the group with the most gives way
-//! to one of a group with fewer. So a fog that lists thousands of mixes and has packets sent to each, or somebody who connects as thousands of
-//! clients, gets no more than a share: beside one other group half of the room, whatever it does.
+//! to one of a group with fewer. So a fog that lists thousands of mixes and has packets sent to each, or somebody who connects under thousands of
+//! keys, gets no more than a share: beside one other group half of the room, whatever it does.
 
 use fogbank_model::{FogId, MixId};
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Instant,
+};
 
-/// Who shares the room: mixes by the fog that lists them; `None` is all that nobody lists, the clients.
-pub(super) type Group = Option<FogId>;
+/// Who shares room and rate with others of its kind. Keys are free, so a key alone has no claim to either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Group {
+    /// The mixes that a fog lists.
+    Fog(FogId),
+    /// The clients of one network: a /24, or a /48 of IPv6.
+    Network(IpAddr),
+    /// Clients that come over the fog's relay, which alone knows from where.
+    Relayed,
+}
+
+impl Group {
+    /// The group of a client by the address that its connection proved; `None` when it came over the relay.
+    pub(super) fn of_client(from: Option<IpAddr>) -> Self {
+        match from.map(|ip| ip.to_canonical()) {
+            None => Self::Relayed,
+            Some(IpAddr::V4(ip)) => Self::Network(Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into()),
+            Some(IpAddr::V6(ip)) => Self::Network(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80)).into()),
+        }
+    }
+}
 
 /// What takes a place.
 pub(super) trait Holds {
@@ -88,7 +111,10 @@ mod tests {
     }
 
     fn id(group: Group, number: usize) -> MixId {
-        let mut id = [group.map_or(0, |fog| fog.0[0]); 16];
+        let mut id = match group {
+            Group::Fog(fog) => [fog.0[0]; 16],
+            _ => [0; 16],
+        };
         id[..8].copy_from_slice(&number.to_be_bytes());
         MixId(id)
     }
@@ -109,8 +135,8 @@ mod tests {
 
     #[test]
     fn who_wants_thousands_gets_no_more_than_a_share() {
-        let (own, friend) = (Some(FogId([1; 32])), Some(FogId([4; 32])));
-        for flood in [Some(FogId([9; 32])), None] {
+        let (own, friend) = (Group::Fog(FogId([1; 32])), Group::of_client(None));
+        for flood in [Group::Fog(FogId([9; 32])), Group::of_client(Some([192, 0, 2, 1].into()))] {
             let (mut shares, mut now) = (Shares::new(ROOM), Instant::now());
             for number in 0..3 * ROOM {
                 wants(&mut shares, flood, number, now);
@@ -139,11 +165,22 @@ mod tests {
     fn what_gives_way_was_idle_longest() {
         let (mut shares, began) = (Shares::new(ROOM), Instant::now());
         for number in 0..ROOM {
-            wants(&mut shares, None, number, began + Duration::from_millis(number as u64));
+            wants(&mut shares, Group::Relayed, number, began + Duration::from_millis(number as u64));
         }
         let now = began + Duration::from_secs(1);
-        wants(&mut shares, None, 0, now);
-        assert!(wants(&mut shares, Some(FogId([1; 32])), 0, now));
-        assert!(shares.get(id(None, 0)).is_some() && shares.get(id(None, 1)).is_none());
+        wants(&mut shares, Group::Relayed, 0, now);
+        assert!(wants(&mut shares, Group::Fog(FogId([1; 32])), 0, now));
+        assert!(shares.get(id(Group::Relayed, 0)).is_some() && shares.get(id(Group::Relayed, 1)).is_none());
+    }
+
+    #[test]
+    fn clients_are_one_group_by_network() {
+        let of = |text: &str| Group::of_client(Some(text.parse().unwrap()));
+        assert_eq!(of("192.0.2.1"), of("192.0.2.255"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.7"));
+        assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:ffff::"));
+        assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
+        assert_ne!(of("192.0.2.1"), Group::of_client(None));
     }
 }

@@ -19,7 +19,7 @@ use fogbank_model::{Level, MixId};
 use fogbank_sphinx::Geometry;
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use stock::Stock;
 use tokio::{
@@ -27,6 +27,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+/// A tunnel gives up its reply blocks for lives that ended no more often than this: mixes restart rarely, and each time costs a round trip.
+const VOID_PAUSE: Duration = Duration::from_secs(4);
 /// The longest datagram: what fits a packet in both directions beside the message around it.
 pub(crate) const MAX_DATAGRAM_BYTES: usize = {
     let (out, back) = (Geometry::PAYLOAD_BYTES, Geometry::REPLY_PAYLOAD_BYTES);
@@ -144,6 +146,7 @@ impl Sender {
         let mut ticks = 0_u32;
         let mut puzzles = self.shared.puzzle.subscribe();
         let mut puzzled = 0;
+        let (mut ended, mut voided) = (false, None::<Instant>);
         self.send(first.clone(), false).await;
         self.refill().await;
         loop {
@@ -185,13 +188,16 @@ impl Sender {
                     if now.get(&self.place.at) != mixes.get(&self.place.at) {
                         break;
                     }
-                    if lives_ended(&mixes, &now) {
-                        self.shared.stock(Stock::void);
-                        self.send(None, true).await;
-                        self.refill().await;
-                    }
+                    ended |= lives_ended(&mixes, &now);
                     mixes = now;
                 }
+            }
+            // Ways through a mix that has gone or begun anew are dead. One that does so again and again costs no more than one that does it now and then.
+            if ended && voided.is_none_or(|at| at.elapsed() >= VOID_PAUSE) {
+                (ended, voided) = (false, Some(Instant::now()));
+                self.shared.stock(Stock::void);
+                self.send(None, true).await;
+                self.refill().await;
             }
         }
         let close = ToMix::CloseMailbox { mine: self.place.mine };

@@ -174,7 +174,7 @@ impl Desk {
                 return;
             }
         };
-        let level = slower(self.level, meeting.level);
+        let level = level(self.level, meeting.level);
         let place = Place { at: meeting.rendezvous, mine: meeting.host, peer: meeting.visitor, level };
         let pipe = meet(&self.uplink, place, Some(answer));
         match (word, expected) {
@@ -260,18 +260,33 @@ impl Desk {
     }
 }
 
-/// The slower of two levels: the publisher's is the least, a visitor may want more.
-fn slower(a: Level, b: Level) -> Level {
-    match (a, b) {
-        (Level::Strict, _) | (_, Level::Strict) => Level::Strict,
-        (Level::Balanced, _) | (_, Level::Balanced) => Level::Balanced,
+/// At what level a host answers: the publisher's is the least, a visitor may want more delay. Constant rate is the publisher's to choose alone:
+/// else any visitor could turn it on, and whoever watches lines would see by one packet which of them is the host's.
+fn level(publishers: Level, visitors: Level) -> Level {
+    match (publishers, visitors) {
+        (Level::Strict, _) => Level::Strict,
         (Level::Fast, Level::Fast) => Level::Fast,
+        _ => Level::Balanced,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_visitor_turns_a_hosts_constant_rate_on() {
+        for (publishers, visitors, answered) in [
+            (Level::Fast, Level::Fast, Level::Fast),
+            (Level::Fast, Level::Balanced, Level::Balanced),
+            (Level::Fast, Level::Strict, Level::Balanced),
+            (Level::Balanced, Level::Fast, Level::Balanced),
+            (Level::Balanced, Level::Strict, Level::Balanced),
+            (Level::Strict, Level::Fast, Level::Strict),
+        ] {
+            assert_eq!(level(publishers, visitors), answered, "{publishers:?} {visitors:?}");
+        }
+    }
 
     fn place(addrs: usize) -> Vec<u8> {
         let addrs: Vec<std::net::SocketAddr> = vec![([127, 0, 0, 1], 1).into(); addrs];

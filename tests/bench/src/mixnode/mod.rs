@@ -2,10 +2,11 @@
 //!
 //! # `mixnode.forward_vs_unwrap`
 //! Packets forwarded for each CPU second of the whole mixnode process (all threads: QUIC in, unwrap, schedule, QUIC out), over packets
-//! unwrapped in each CPU second of one thread of that same process without links. On cores that the process has to itself this is the share
-//! of its unwrap rate that a mixnode forwards; as CPU time it holds on a machine that others use, too. The links are real: two clients and
-//! two next mixes in another process, on loopback, in a closed loop that keeps [`peers`]' window of packets under way, so that the mix is
-//! busy and drops none. Each round measures both, one after the other; the median of the rounds' ratios counts.
+//! unwrapped in each CPU second of that same process while it does nothing else, on all cores at once. On all, because two cores are often two
+//! threads of one: where only one is busy a second of its time is worth more. On cores that the process has to itself this is the share of its
+//! unwrap rate that a mixnode forwards; as CPU time it holds on a machine that others use, too. The links are real: two clients and two next
+//! mixes in another process, on loopback, in a closed loop that keeps [`peers`]' window of packets under way, so that the mix is busy and drops
+//! none. Each round measures both, one after the other; the median of the rounds' ratios counts.
 
 mod flood;
 mod peers;
@@ -62,7 +63,8 @@ async fn forwarding() -> Result<(f64, Vec<Figure>)> {
             "mixnode round {round}: {forwarded:.0} forwarded and {unwrapped:.0} unwrapped a CPU second; {:.0}/s by the clock",
             came as f64 / seconds
         ));
-        lost += PACKETS as u64 - came;
+        // One that was lost in the round before may come in this one.
+        lost += (PACKETS as u64).saturating_sub(came);
         forwards.push(forwarded);
         unwraps.push(unwrapped);
         ratios.push(forwarded / unwrapped);

@@ -24,7 +24,9 @@ pub(crate) async fn fail_closed(fog: &mut Fog, online: &Online, began: Instant) 
     say(began, format_args!("stopped {} of {count} mixes", count - (NEEDED - 1)));
     let words = wait_for("the visitor waits", NOTICE, async || {
         let network = visitor.network().await?;
-        Ok(if network.waiting.is_empty() { Continue(format!("{} usable", network.usable)) } else { Break(network.waiting) })
+        // For want of mixes, not of the guards that were stopped.
+        let few = usize::try_from(network.usable).is_ok_and(|usable| usable < NEEDED) && !network.waiting.is_empty();
+        Ok(if few { Break(network.waiting) } else { Continue(format!("{} usable", network.usable)) })
     })
     .await?;
     let opened = async || anyhow::Ok(visitor.network().await?.visit_counters.get("packets_out").copied().unwrap_or(0));
