@@ -58,6 +58,8 @@ counters! {
     cover_ended,
     /// Slots of clients of constant rate in which nothing waited.
     dummies,
+    /// Pieces of directories given to peers.
+    parts,
     /// Clients that were given a place among those of constant rate.
     shaped,
     /// Clients for which there was none.

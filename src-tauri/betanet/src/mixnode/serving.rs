@@ -228,8 +228,9 @@ impl Bringing<'_> {
             }
         }
         let next = self.transfer.as_mut()?.next();
-        if next.is_none() {
-            self.transfer = None;
+        match next {
+            Some(_) => count(&self.pipeline.counters.parts),
+            None => self.transfer = None,
         }
         next
     }

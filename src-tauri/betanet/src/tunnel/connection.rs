@@ -155,11 +155,13 @@ impl Connection {
         if !stream.outgoing.is_finished() && stream.outgoing.abandon() {
             self.control.push_back(Carried::Reset { id });
         }
-        if !stream.incoming.is_over() {
-            self.data_read += stream.incoming.ignore();
+        let over = stream.incoming.is_over();
+        // Also when it is over: of a stream that was given up the last may still come, and would be waited for to be read.
+        self.data_read += stream.incoming.ignore();
+        if !over {
             self.control.push_back(Carried::Stop { id });
-            self.update_window();
         }
+        self.update_window();
         self.reap(id);
     }
 

@@ -99,12 +99,12 @@ impl Outgoing {
         self.base + self.data.len() as u64
     }
 
-    /// Whether there is something to send, given so many bytes of the tunnel's credit.
-    /// Bytes still to be sent, for the first time or again.
+    /// Bytes still to be sent, for the first time or again, of a stream that is not given up.
     pub(super) fn left(&self) -> u64 {
         self.end() - self.next + self.again.iter().map(|(start, end)| end - start).sum::<u64>()
     }
 
+    /// Whether there is something to send, given so many bytes of the tunnel's credit.
     pub(super) fn wants(&self, credit: u64) -> bool {
         if self.abandoned {
             return false;
