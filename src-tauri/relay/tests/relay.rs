@@ -44,7 +44,8 @@ async fn meets(from: &Endpoint, to: &Endpoint, hint: &RelayHint, within: Duratio
     let accepting = async {
         let connection = to.accept().await?.await.ok()?;
         let mut stream = connection.accept_uni().await.ok()?;
-        stream.read_to_end(8).await.ok()
+        // The connection is kept: if it ended here, the other side could hear of that before it hears that its bytes came.
+        Some((stream.read_to_end(8).await.ok()?, connection))
     };
     let connecting = async {
         let target = met_at(EndpointAddr::new(to.id()), Some(hint));
@@ -55,7 +56,7 @@ async fn meets(from: &Endpoint, to: &Endpoint, hint: &RelayHint, within: Duratio
         stream.stopped().await.ok()?;
         Some(connection)
     };
-    matches!(timeout(within, async { tokio::join!(accepting, connecting) }).await, Ok((Some(got), Some(_))) if got == b"hello")
+    matches!(timeout(within, async { tokio::join!(accepting, connecting) }).await, Ok((Some((got, _)), Some(_))) if got == b"hello")
 }
 
 #[tokio::test]
