@@ -194,7 +194,7 @@ impl<P: Publish> Actor<P> {
                 .await
                 .map_err(|error| Refusal::new(RefusalKind::Failed, format!("the bundle could not be forgotten: {error}"))),
             DeviceRequest::Directory(_) | DeviceRequest::PutDescriptor(_) | DeviceRequest::Revoke(_) => {
-                Err(Refusal::new(RefusalKind::NotServed, "that is a mix's matter, not an agent's"))
+                Err(Refusal::not_served("that is a mix's matter, not an agent's"))
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     publish::Publish,
 };
 use fogbank_model::{ContainerId, DeviceId, FogId, InstanceId, InstanceState, Resources};
-use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Refusal, RefusalKind, Report};
+use fogbank_wire::{DeviceReply, DeviceRequest, Offer, Power, Refusal, Report};
 use iroh::Endpoint;
 use std::{fmt, path::PathBuf};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -78,7 +78,7 @@ impl Agent {
     /// Answers one request of the allocator. Requests about mixes and directories are not the agent's.
     pub async fn handle(&self, request: DeviceRequest) -> DeviceReply {
         let (reply, answer) = oneshot::channel();
-        let gone = || DeviceReply::Refused(Refusal::new(RefusalKind::NotServed, "this device lends no more"));
+        let gone = || DeviceReply::Refused(Refusal::not_served("this device lends no more"));
         if self.asks.send(Ask::Handle(Box::new(request), reply)).await.is_err() {
             return gone();
         }

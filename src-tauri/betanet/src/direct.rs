@@ -15,7 +15,7 @@ use crate::{
     tunnel::DatagramPipe,
 };
 use fogbank_wire::{
-    CallError, HELLO_DEADLINE, Purpose, Refusal, RefusalKind, goodbye, greet, must_come_back, receive_hello, turn_away, welcome,
+    CallError, HELLO_DEADLINE, Purpose, Refusal, goodbye, greet, must_come_back, receive_hello, turn_away, welcome,
 };
 use iroh::{
     Endpoint, SecretKey,
@@ -191,7 +191,7 @@ async fn let_in(incoming: Incoming, list: &List) {
         }
         Ok((_, reply)) => {
             let words = "this is an entrance for visitors and nothing else";
-            turn_away(reply, Refusal::new(RefusalKind::NotServed, words)).await;
+            turn_away(reply, Refusal::not_served(words)).await;
         }
         Err(error) => tracing::debug!(%error, "somebody at the entrance said no hello"),
     }

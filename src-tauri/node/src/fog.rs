@@ -7,7 +7,7 @@ use crate::{door, net, profile::Profile, profile::write_private, settings::OwnFo
 use data_encoding::BASE32_NOPAD;
 use fogbank_allocator::{Allocator, AllocatorConfig};
 use fogbank_model::{DurationMs, FogId};
-use fogbank_wire::{PeerAddress, Purpose, Refusal, RefusalKind, Roles, Ticket, goodbye, turn_away};
+use fogbank_wire::{PeerAddress, Purpose, Refusal, Roles, Ticket, goodbye, turn_away};
 use iroh::{Endpoint, SecretKey};
 use std::{
     io,
@@ -73,11 +73,8 @@ impl FogHost {
                     Purpose::Control(enrol) => allocator.accept(connection, *enrol, reply).await,
                     Purpose::Federate => allocator.accept_peer(connection, reply).await,
                     _ => {
-                        turn_away(
-                            reply,
-                            Refusal::new(RefusalKind::NotServed, "this is an allocator: it holds no content and relays nothing"),
-                        )
-                        .await
+                        turn_away(reply, Refusal::not_served("this is an allocator: it holds no content and relays nothing"))
+                            .await
                     }
                 }
             }

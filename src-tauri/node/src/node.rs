@@ -163,14 +163,8 @@ impl Node {
                         }
                     }
                     _ => {
-                        turn_away(
-                            reply,
-                            Refusal::new(
-                                RefusalKind::NotServed,
-                                "this device gives bundles to members of its fog, and nothing else",
-                            ),
-                        )
-                        .await
+                        turn_away(reply, Refusal::not_served("this device gives bundles to members of its fog, and nothing else"))
+                            .await
                     }
                 }
             }

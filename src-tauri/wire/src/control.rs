@@ -122,6 +122,11 @@ impl Refusal {
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
+
+    /// A no to who wants something for which this endpoint is not there.
+    pub fn not_served(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::NotServed, message)
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -65,7 +65,7 @@ const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// `ack_frequency_config` is deliberately not set either: noq 1.4.0 writes the frame that asks the peer for fewer acknowledgements without looking
 /// whether the packet has room for it, and ends the process when it has none (seen once in some thousand connections of a busy computer). A
-/// mix forwards the same share of what it unwraps without it (0.57 to 0.58 on a quiet machine, 0.57 before).
+/// mix forwards the same share of what one thread alone unwraps without it (0.57 to 0.58 on a quiet machine, 0.57 before).
 fn transport() -> QuicTransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(LARGEST_DATAGRAM);

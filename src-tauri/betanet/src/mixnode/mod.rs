@@ -189,7 +189,7 @@ async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
                 },
                 Ok((_, reply)) => {
                     let words = "this is a mix: it relays packets and nothing else";
-                    turn_away(reply, Refusal::new(RefusalKind::NotServed, words)).await;
+                    turn_away(reply, Refusal::not_served(words)).await;
                 }
                 Err(error) => tracing::debug!(%error, "a peer said no hello"),
             }

@@ -150,6 +150,16 @@ fn download_in(mut world: World, seed: u64, bytes: usize) -> (Duration, World) {
     (world.now - began, world)
 }
 
+/// A stream on which the visitor asks something, once the host has heard of it.
+fn ask(world: &mut World) -> u32 {
+    let id = world.ends[0].open().unwrap();
+    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"GET /");
+    while world.ends[1].accepted.is_empty() {
+        assert!(world.step());
+    }
+    id
+}
+
 /// Sends bytes on some streams from the host to the visitor and back; every byte must come. `None` when one end took the other for gone.
 fn transfer(seed: u64, loss: f64, delay_ms: f64, bytes: usize) -> Option<Duration> {
     let mut world = World::new(seed, loss, delay_ms);
@@ -374,11 +384,7 @@ fn a_reset_is_heard_and_frees_the_window() {
 #[test]
 fn what_comes_late_revives_no_stream() {
     let mut world = World::new(3, 0.0, 5.0);
-    let id = world.ends[0].open().unwrap();
-    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"GET /");
-    while world.ends[1].accepted.is_empty() {
-        world.step();
-    }
+    let id = ask(&mut world);
     world.ends[1].streams.get_mut(&id).unwrap().outgoing.write(&[1; 50_000]);
     let first = world.ends[1].poll_transmit(world.now).unwrap();
     while world.ends[1].poll_transmit(world.now).is_some() {}
@@ -398,11 +404,7 @@ fn what_comes_late_revives_no_stream() {
 #[test]
 fn who_answers_and_hangs_up_is_heard_to_the_end() {
     let mut world = World::new(4, 0.1, 20.0);
-    let id = world.ends[0].open().unwrap();
-    world.ends[0].streams.get_mut(&id).unwrap().outgoing.write(b"GET /");
-    while world.ends[1].accepted.is_empty() {
-        world.step();
-    }
+    let id = ask(&mut world);
     // As a server that closes after its answer, while the asker has not closed its half.
     let answer = vec![7; 200_000];
     let stream = world.ends[1].streams.get_mut(&id).unwrap();
