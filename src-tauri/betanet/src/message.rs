@@ -15,6 +15,12 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// SURBs in one message at most; the packet's size allows fewer, this bounds what is allocated for headers.
 pub const MAX_SURBS: usize = 64;
 
+/// How many SURBs a message with so many bytes to spare takes. Each has its length in front.
+pub(crate) const fn surbs_in(bytes: usize) -> usize {
+    let fit = bytes / (Geometry::SURB_BYTES + 2);
+    if fit < MAX_SURBS { fit } else { MAX_SURBS }
+}
+
 /// The first byte that a visitor sends in each stream. It tells the host that the stream is there, also when the host is to speak first,
 /// and a later version can say more with another.
 pub const STREAM_OPENS: u8 = 1;
@@ -357,6 +363,17 @@ mod tests {
         for length in [0, Geometry::SURB_BYTES - 1, 7_700] {
             let hoard = ToMix::Register { lease: vec![], surbs: vec![vec![0; length]], flush: false, work: None };
             assert!(matches!(ToMix::decode(&hoard.encode().unwrap()), Err(MessageError::SurbLength)), "{length}");
+        }
+    }
+
+    #[test]
+    fn any_room_is_filled_by_surbs_that_are_taken() {
+        for room in [0, Geometry::SURB_BYTES + 2, Geometry::PAYLOAD_BYTES, 60_000] {
+            let surbs = vec![vec![0; Geometry::SURB_BYTES]; surbs_in(room)];
+            let full = ToMix::Register { lease: vec![], surbs, flush: false, work: None };
+            let bytes = full.encode().unwrap();
+            assert!(bytes.len() <= room + RELAY_OVERHEAD_BYTES);
+            assert_eq!(ToMix::decode(&bytes).unwrap(), full);
         }
     }
 

@@ -5,7 +5,7 @@
 //! Deliberately absent: paths and schedules, which are public as they are ([`crate::paths`], [`crate::schedule`]).
 
 use crate::{
-    message::{FromMix, MailboxId},
+    message::{FromMix, MailboxId, surbs_in},
     mixnode::mailboxes::Mailboxes,
     puzzle::Work,
     rendezvous::{self, stock::Stock},
@@ -25,7 +25,7 @@ pub const OUT_QUEUE: usize = rendezvous::OUT_QUEUE;
 
 /// SURBs that fit into a packet beside a datagram of so many bytes.
 pub fn surbs_beside(datagram_bytes: usize) -> usize {
-    (MAX_DATAGRAM_BYTES.saturating_sub(datagram_bytes) / rendezvous::SURB_ROOM).min(SURBS_A_PACKET)
+    surbs_in(MAX_DATAGRAM_BYTES.saturating_sub(datagram_bytes))
 }
 
 /// What a rendezvous sends: by which SURB, the datagram (none: it asks for SURBs), and how many SURBs it has left.

@@ -9,7 +9,7 @@ pub(crate) mod stock;
 
 use crate::{
     directory::{lives, lives_ended},
-    message::{FromMix, MAX_SURBS, MailboxId, RELAY_OVERHEAD_BYTES, ToMix},
+    message::{FromMix, MailboxId, RELAY_OVERHEAD_BYTES, ToMix, surbs_in},
     puzzle::Puzzle,
     schedule::patience,
     tunnel::DatagramPipe,
@@ -34,13 +34,8 @@ pub(crate) const MAX_DATAGRAM_BYTES: usize = {
     let (out, back) = (Geometry::PAYLOAD_BYTES, Geometry::REPLY_PAYLOAD_BYTES);
     (if out < back { out } else { back }) - RELAY_OVERHEAD_BYTES
 };
-/// A SURB in a message, with its length in front.
-pub(crate) const SURB_ROOM: usize = Geometry::SURB_BYTES + 2;
 /// SURBs that fill a packet.
-pub(crate) const SURBS_A_PACKET: usize = {
-    let fit = (Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES) / SURB_ROOM;
-    if fit < MAX_SURBS { fit } else { MAX_SURBS }
-};
+pub(crate) const SURBS_A_PACKET: usize = surbs_in(Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES);
 /// Datagrams waiting to be sent: as many as the uplink takes without waiting; more would only age.
 pub(crate) const OUT_QUEUE: usize = 32;
 /// Datagrams received and not yet taken: all SURBs could come back at once.
@@ -225,8 +220,8 @@ impl Sender {
     /// One packet: the datagram, and as many of the missing SURBs as fit beside it. Whether it went out; a datagram that did not is lost.
     async fn send(&self, relay: Option<Vec<u8>>, flush: bool) -> bool {
         let Place { at, mine, peer, level } = self.place;
-        let room = MAX_DATAGRAM_BYTES.saturating_sub(relay.as_ref().map_or(0, Vec::len)) / SURB_ROOM;
-        let count = self.shared.stock(|stock| stock.missing()).min(room).min(SURBS_A_PACKET);
+        let room = surbs_in(MAX_DATAGRAM_BYTES.saturating_sub(relay.as_ref().map_or(0, Vec::len)));
+        let count = self.shared.stock(|stock| stock.missing()).min(room);
         let surbs = if count == 0 { Ok(Vec::new()) } else { self.uplink.surbs(at, count, level, &self.inbox).await };
         let sent = match surbs {
             Ok(surbs) => {

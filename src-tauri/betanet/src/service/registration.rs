@@ -7,7 +7,7 @@ use super::introduction::Desk;
 use crate::{
     directory::{lives, lives_ended},
     lease::Lease,
-    message::{FromMix, RELAY_OVERHEAD_BYTES, ToMix},
+    message::{FromMix, RELAY_OVERHEAD_BYTES, ToMix, surbs_in},
     puzzle::{Puzzle, Work},
     schedule::patience,
     uplink::{Inbox, Reply, Uplink},
@@ -35,8 +35,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// SURBs in a registration: what fits a packet beside the longest lease.
-const SURBS: usize = (Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES - crate::lease::MAX_LEASE_BYTES - size_of::<Work>())
-    / (Geometry::SURB_BYTES + 2);
+const SURBS: usize = surbs_in(Geometry::PAYLOAD_BYTES - RELAY_OVERHEAD_BYTES - crate::lease::MAX_LEASE_BYTES - size_of::<Work>());
 /// With so few left, more are sent: half, so that a burst of introductions is not refused meanwhile.
 const LOW: u16 = (SURBS / 2) as u16;
 
