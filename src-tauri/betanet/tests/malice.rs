@@ -116,6 +116,34 @@ async fn crafted_meetings_lead_a_host_nowhere() {
     assert!(!trap.sprung());
 }
 
+/// Introducing oneself costs a packet, and a copy has 256 places for tunnels.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_introduces_himself_and_never_comes_soon_holds_no_place() {
+    let net = Net::start(7).await;
+    let container = Container::publish(&net, Level::Fast);
+    let instance = container.instance(&net, 1).await;
+    let attacker = net.member();
+    ready(&attacker).await;
+    let visitor = Visitor::start(net.stranger());
+    let mut stream = visitor.connect(container.onion(), "").await.unwrap();
+    assert_eq!(greeting(&mut stream).await, 1);
+    for n in 1..=5 {
+        let boxes = [n, 100 + n].map(|n| MailboxId([n; 16]));
+        let meeting =
+            Meeting { rendezvous: container.points[1], visitor: boxes[0], host: boxes[1], level: Level::Fast, direct: None };
+        introduce(&attacker, &container, &instance, hello(&container, &instance, &meeting)).await;
+    }
+    let until = async |tunnels: usize| {
+        while instance.service.open_tunnels() != tunnels {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), until(6)).await.expect("all are answered");
+    tokio::time::timeout(Duration::from_secs(20), until(1)).await.expect("who did not come is let go");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(instance.service.open_tunnels(), 1, "who came stays, also when nothing is said for a while");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crafted_surbs_lead_nobody_out_of_the_directory() {
     let net = Net::start(7).await;

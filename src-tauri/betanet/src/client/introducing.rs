@@ -6,7 +6,7 @@ use crate::{
     directory::Directory,
     lease::Lease,
     message::{FromMix, MailboxId, Meeting, ToMix},
-    puzzle::{Puzzle, Work},
+    puzzle::{MAX_EFFORT, Puzzle, Work},
     rendezvous::{Place, meet},
     schedule::patience,
     service::{Word, prologue},
@@ -72,7 +72,7 @@ impl Reach {
         let payload = meeting.encode().map_err(|e| bad_key(&e))?;
         let prologue = prologue(&known.blinded.key, lease.instance, known.blinded.door.as_ref());
         let (initiation, hello) = tunnel::initiate(&lease.introduction_key, &prologue, &payload).map_err(|e| bad_key(&e))?;
-        let mut pipe = meet(&self.uplink, Place { at, mine: visitor, peer: host, level }, None);
+        let mut pipe = meet(&self.uplink, Place { at, mine: visitor, peer: host, level, most_effort: MAX_EFFORT }, None);
         let mut turns = points.iter().copied().cycle();
         let mut point = at;
         let mut silent = Missed::copy("a copy of the site does not answer");

@@ -18,6 +18,7 @@ use crate::{
 use fogbank_model::{Level, MixId};
 use fogbank_sphinx::Geometry;
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -55,6 +56,8 @@ pub(crate) struct Place {
     pub(crate) mine: MailboxId,
     pub(crate) peer: MailboxId,
     pub(crate) level: Level,
+    /// Work beyond this is not done to have a mailbox there.
+    pub(crate) most_effort: u32,
 }
 
 /// Opens the own mailbox and returns the pipe to the other end. `first` is sent at once and again until something comes.
@@ -155,7 +158,9 @@ impl Sender {
                     let puzzle = *puzzles.borrow();
                     if let Some(puzzle) = puzzle {
                         puzzled += 1;
-                        self.pay(puzzle).await;
+                        if !self.pay(puzzle, &mut outgoing).await {
+                            break;
+                        }
                         // The mix forgot what came with the question. Other answers to it ask for the same again.
                         self.shared.stock(Stock::void);
                         self.send(first.clone(), true).await;
@@ -199,13 +204,27 @@ impl Sender {
         let _ = self.uplink.send(self.place.at, self.place.level, &close).await;
     }
 
-    /// Does the work that the mix asks for.
-    async fn pay(&self, puzzle: Puzzle) {
-        let Place { at, mine, peer, level } = self.place;
-        let Some(work) = puzzle.solved(ToMix::mailbox_task(mine)).await else { return };
+    /// Does the work that the mix asks for; whether the mailbox is still wanted. Without one, what was to be sent meanwhile is lost.
+    async fn pay(&self, puzzle: Puzzle, outgoing: &mut mpsc::Receiver<Vec<u8>>) -> bool {
+        let Place { at, mine, peer, level, most_effort } = self.place;
+        if puzzle.effort > most_effort {
+            tracing::debug!(effort = puzzle.effort, "a rendezvous mix asks for more work than is done");
+            return true;
+        }
+        let mut solving = pin!(puzzle.solved(ToMix::mailbox_task(mine)));
+        let work = loop {
+            tokio::select! {
+                work = &mut solving => break work,
+                datagram = outgoing.recv() => if datagram.is_none() {
+                    return false;
+                }
+            }
+        };
+        let Some(work) = work else { return true };
         if let Err(error) = self.uplink.send(at, level, &ToMix::PayMailbox { mine, peer, work }).await {
             tracing::debug!(%error, "work for a mailbox was not sent");
         }
+        true
     }
 
     /// Fills the stock up to its target, in full packets.
@@ -219,7 +238,7 @@ impl Sender {
 
     /// One packet: the datagram, and as many of the missing SURBs as fit beside it. Whether it went out; a datagram that did not is lost.
     async fn send(&self, relay: Option<Vec<u8>>, flush: bool) -> bool {
-        let Place { at, mine, peer, level } = self.place;
+        let Place { at, mine, peer, level, .. } = self.place;
         let room = surbs_in(MAX_DATAGRAM_BYTES.saturating_sub(relay.as_ref().map_or(0, Vec::len)));
         let count = self.shared.stock(|stock| stock.missing()).min(room);
         let surbs = if count == 0 { Ok(Vec::new()) } else { self.uplink.surbs(at, count, level, &self.inbox).await };

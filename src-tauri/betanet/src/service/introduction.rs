@@ -5,6 +5,7 @@ use crate::{
     direct::{self, Expected},
     lease::Conditions,
     message::{Meeting, STREAM_OPENS},
+    puzzle::LEAST_EFFORT,
     rendezvous::{Place, meet},
     tunnel::{self, DatagramPipe, IntroductionKey, Keys, Side, Stream, Tunnel, TunnelConfig, TunnelCounters},
     uplink::Uplink,
@@ -30,6 +31,12 @@ use tokio_util::sync::CancellationToken;
 pub const MAX_TUNNELS: usize = 256;
 /// A tunnel that carries nothing is looked at this often, and closed at the second look: the visitor left without a word.
 const IDLE_LOOK: Duration = Duration::from_secs(90);
+/// A visitor opens its first stream as soon as it has its answer. A tunnel without one for so long, which is several round trips of the slowest level
+/// and losses, has nobody at its other end: anybody can introduce himself without ever coming.
+const HALF_OPEN: Duration = Duration::from_secs(10);
+/// Work for a mailbox, which takes some hundredths of a second. Beyond it the visitor must find another place to meet: it chose this one, which may be
+/// a mix of its own that asks for more and more.
+const MOST_EFFORT: u32 = 16 * LEAST_EFFORT;
 
 /// The first byte of a stream is sent again and again by the tunnel; longer than this it is not waited for.
 const OPENING: Duration = Duration::from_secs(10);
@@ -89,6 +96,22 @@ pub(super) struct Desk {
 struct Inside {
     seen: Seen,
     tunnels: Vec<(u64, Tunnel)>,
+}
+
+impl Inside {
+    /// Whether there is room for one more tunnel; one that carries nothing gives way. First those to whom nobody has come yet, so that who
+    /// introduces himself without end pushes out his own, then the oldest, whose visitor opens another at the next click.
+    fn make_room(&mut self) -> bool {
+        if self.tunnels.len() < MAX_TUNNELS {
+            return true;
+        }
+        let idle = self.tunnels.iter().enumerate().filter(|(_, (_, tunnel))| tunnel.open_streams() == 0);
+        let Some((at, _)) = idle.min_by_key(|(_, (number, tunnel))| (tunnel.counters().received > 0, *number)) else {
+            return false;
+        };
+        self.tunnels.swap_remove(at).1.close();
+        true
+    }
 }
 
 impl Desk {
@@ -175,7 +198,8 @@ impl Desk {
             }
         };
         let level = level(self.level, meeting.level);
-        let place = Place { at: meeting.rendezvous, mine: meeting.host, peer: meeting.visitor, level };
+        let (mine, peer) = (meeting.host, meeting.visitor);
+        let place = Place { at: meeting.rendezvous, mine, peer, level, most_effort: MOST_EFFORT };
         let pipe = meet(&self.uplink, place, Some(answer));
         match (word, expected) {
             (Word::Come, _) => self.welcome(keys, pipe),
@@ -203,7 +227,7 @@ impl Desk {
         if *self.draining.borrow() {
             return (Word::Leaving, None);
         }
-        if self.tunnels() >= MAX_TUNNELS {
+        if !self.inside(Inside::make_room) {
             return (Word::Full, None);
         }
         let Some(visitor) = asked else { return (Word::Come, None) };
@@ -230,12 +254,12 @@ impl Desk {
 
     /// Hands on the tunnel's streams until it ends.
     async fn run(self: Arc<Self>, number: u64, tunnel: Tunnel) {
-        let mut idle = 0;
+        let (mut idle, mut look) = (1, HALF_OPEN);
         loop {
             tokio::select! {
                 stream = tunnel.accept() => match stream {
                     Some(mut stream) => {
-                        idle = 0;
+                        (idle, look) = (0, IDLE_LOOK);
                         let (accept, end) = (self.accept.clone(), self.end.clone());
                         // The first byte may be late; other streams need not wait for it. Bounded by the tunnel's own bound.
                         tokio::spawn(end.run_until_cancelled_owned(async move {
@@ -247,7 +271,7 @@ impl Desk {
                     None => break,
                 },
                 () = self.end.cancelled() => break,
-                () = tokio::time::sleep(IDLE_LOOK) => {
+                () = tokio::time::sleep(look) => {
                     idle = if tunnel.open_streams() == 0 { idle + 1 } else { 0 };
                     if idle > 1 {
                         break;
@@ -286,6 +310,57 @@ mod tests {
         ] {
             assert_eq!(level(publishers, visitors), answered, "{publishers:?} {visitors:?}");
         }
+    }
+
+    /// Both ends of a tunnel; who keeps only the host's has a visitor that never comes.
+    fn tunnel_of_two() -> (Tunnel, Tunnel) {
+        let key = IntroductionKey::generate();
+        let (initiation, hello) = tunnel::initiate(&key.public(), b"", b"").unwrap();
+        let (response, _) = tunnel::respond(&key, b"", &hello).unwrap();
+        let (host, answer) = response.answer(b"").unwrap();
+        let (visitor, _) = initiation.finish(&answer).unwrap();
+        let [(there, from_there), (back, from_here)] = [mpsc::channel(64), mpsc::channel(64)];
+        let pipe = |send, recv| DatagramPipe { send, recv, max_bytes: 4_096 };
+        let spawn = |keys, side, pipe| Tunnel::spawn(keys, side, pipe, TunnelConfig::default());
+        (spawn(host, Side::Host, pipe(there, from_here)), spawn(visitor, Side::Visitor, pipe(back, from_there)))
+    }
+
+    #[tokio::test]
+    async fn who_never_came_gives_way_before_who_did_and_nobody_in_mid_stream_does() {
+        use tokio::io::AsyncWriteExt as _;
+
+        let mut visitors = Vec::new();
+        let mut inside = Inside { seen: Seen::new(), tunnels: Vec::new() };
+        for number in 0..MAX_TUNNELS as u64 {
+            let (host, visitor) = tunnel_of_two();
+            inside.tunnels.push((number, host));
+            visitors.push(visitor);
+        }
+        // The first has a stream open, the second had one.
+        let mut streams = Vec::new();
+        for at in 0..2 {
+            let mut stream = visitors[at].open().await.unwrap();
+            stream.write_all(&[STREAM_OPENS]).await.unwrap();
+            streams.push((stream, inside.tunnels[at].1.accept().await.unwrap()));
+        }
+        drop(streams.pop());
+        while inside.tunnels[1].1.open_streams() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let gone = |inside: &Inside, number: u64| inside.tunnels.iter().all(|(n, _)| *n != number);
+        for number in (2..MAX_TUNNELS as u64).chain([1]) {
+            assert!(inside.make_room());
+            assert!(gone(&inside, number), "{number} goes next");
+            // Its place is taken by one in mid-stream.
+            let (host, visitor) = tunnel_of_two();
+            let mut stream = visitor.open().await.unwrap();
+            stream.write_all(&[STREAM_OPENS]).await.unwrap();
+            streams.push((stream, host.accept().await.unwrap()));
+            visitors.push(visitor);
+            inside.tunnels.push((number + MAX_TUNNELS as u64, host));
+        }
+        assert!(!inside.make_room(), "all are in mid-stream");
+        assert!(!gone(&inside, 0));
     }
 
     fn place(addrs: usize) -> Vec<u8> {
