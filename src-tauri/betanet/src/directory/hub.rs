@@ -31,7 +31,7 @@ pub struct KnownDirectory {
 }
 
 impl KnownDirectory {
-    fn new(own: KeptDirectory, others: Vec<KeptDirectory>, now: UnixMs) -> Self {
+    pub(crate) fn new(own: KeptDirectory, others: Vec<KeptDirectory>, now: UnixMs) -> Self {
         let directories: Vec<Arc<Directory>> = others.iter().map(|o| o.directory.clone()).collect();
         Self { directory: Directory::merged(&own.directory, &directories, now), own, others }
     }

@@ -47,6 +47,15 @@ struct Mailbox {
     spent: u32,
 }
 
+/// Why a mailbox is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoPlace {
+    /// Places run low: it takes so much work.
+    For(u32),
+    /// All are in use, or it can have none.
+    AtAll,
+}
+
 /// An answer and the SURB to send it by.
 pub(crate) type Answer = (Vec<u8>, FromMix);
 
@@ -90,11 +99,15 @@ impl Mailboxes {
         let mut passed = Passed::default();
         let mut surbs = VecDeque::from(surbs);
         if !self.open.contains_key(&mine)
-            && let Err(effort) = self.place(now, mine, peer, None)
+            && let Err(no) = self.place(now, mine, peer, None)
         {
             passed.lost += u64::from(relay.is_some());
             passed.no_place = true;
-            passed.answers.extend(surbs.pop_front().map(|surb| (surb, FromMix::Puzzle(self.seeds.puzzle(GATE, effort, now)))));
+            let answer = match no {
+                NoPlace::For(effort) => FromMix::Puzzle(self.seeds.puzzle(GATE, effort, now)),
+                NoPlace::AtAll => FromMix::Refused("all mailboxes are in use".to_owned()),
+            };
+            passed.answers.extend(surbs.pop_front().map(|surb| (surb, answer)));
             return passed;
         }
         let Some(own) = self.open.get_mut(&mine).filter(|own| own.peer == peer) else {
@@ -148,26 +161,34 @@ impl Mailboxes {
         }
     }
 
-    /// Opens a mailbox if there is a place, else says what it takes.
-    fn place(&mut self, now: Instant, mine: MailboxId, peer: MailboxId, work: Option<Work>) -> Result<(), u32> {
+    /// Opens a mailbox if there is a place, else says what it takes. Nobody is asked for work that gets him none.
+    fn place(&mut self, now: Instant, mine: MailboxId, peer: MailboxId, work: Option<Work>) -> Result<(), NoPlace> {
+        // One that names itself would never be alone.
+        if mine == peer {
+            return Err(NoPlace::AtAll);
+        }
         let asked = table_effort(self.open.len(), MAX_MAILBOXES);
         let task = ToMix::mailbox_task(mine);
         let spent = work.filter(|w| self.seeds.paid(GATE, &task, *w, now)).map_or(0, |w| w.effort);
-        if spent < asked {
-            return Err(asked);
-        }
         if self.open.len() >= MAX_MAILBOXES {
             self.sweep(now);
         }
+        let mut victim = None;
         if self.open.len() >= MAX_MAILBOXES {
             // First who waits for nobody, then who is idle and spent least. Who is in use stays.
             let since = |at: Instant| now.saturating_duration_since(at);
             let alone =
                 |id: &MailboxId, m: &Mailbox| self.open.get(&m.peer).is_none_or(|p| p.peer != *id) && since(m.opened) >= UNPAIRED;
             let idle = |m: &Mailbox| m.got.is_none_or(|at| since(at) >= IN_USE);
-            let victims = self.open.iter().filter(|(id, m)| alone(id, m) || idle(m) && m.spent < spent);
-            let victim = victims.min_by_key(|(id, m)| (!alone(id, m), m.spent, m.touched)).map(|(id, _)| *id);
-            self.close(victim.ok_or(asked)?);
+            let victims = self.open.iter().filter(|(id, m)| alone(id, m) || idle(m) && m.spent < spent.max(asked));
+            let first = victims.min_by_key(|(id, m)| (!alone(id, m), m.spent, m.touched)).map(|(id, _)| *id);
+            victim = Some(first.ok_or(NoPlace::AtAll)?);
+        }
+        if spent < asked {
+            return Err(NoPlace::For(asked));
+        }
+        if let Some(victim) = victim {
+            self.close(victim);
         }
         let (stock, waiting) = (VecDeque::new(), VecDeque::new());
         let mailbox = Mailbox { peer, stock, waiting, asked: false, opened: now, touched: now, got: None, spent };
@@ -308,12 +329,29 @@ mod tests {
         let seeds = Seeds::new(now, &mut rand::rng());
         let _ = std::mem::replace(&mut mailboxes.seeds, seeds);
         let puzzle = mailboxes.seeds.puzzle(GATE, 1, later);
-        assert!(
-            mailboxes.place(later, id(u32::MAX), A, puzzle.solve(&ToMix::mailbox_task(id(u32::MAX)), 0)).is_err(),
-            "too little"
-        );
+        let paid = puzzle.solve(&ToMix::mailbox_task(id(u32::MAX)), 0);
+        let asked = NoPlace::For(table_effort(MAX_MAILBOXES, MAX_MAILBOXES));
+        assert_eq!(mailboxes.place(later, id(u32::MAX), A, paid), Err(asked), "too little");
         assert!(mailboxes.open.contains_key(&A) && mailboxes.open.contains_key(&B));
         assert_eq!(mailboxes.open.len(), MAX_MAILBOXES);
+        // When all are in use nobody works for nothing.
+        mailboxes.open.values_mut().for_each(|m| m.got = Some(later));
+        let ids: Vec<MailboxId> = mailboxes.open.keys().copied().collect();
+        for pair in ids.chunks_exact(2) {
+            mailboxes.open.get_mut(&pair[0]).unwrap().peer = pair[1];
+            mailboxes.open.get_mut(&pair[1]).unwrap().peer = pair[0];
+        }
+        let passed = mailboxes.message(later, id(u32::MAX), A, surbs(4), false, None);
+        assert!(passed.no_place && matches!(passed.answers.as_slice(), [(_, FromMix::Refused(_))]), "{:?}", passed.answers);
+        assert_eq!(mailboxes.open.len(), MAX_MAILBOXES);
+    }
+
+    #[test]
+    fn a_mailbox_that_is_its_own_peer_takes_no_place() {
+        let now = Instant::now();
+        let mut mailboxes = Mailboxes::new(now);
+        let passed = mailboxes.message(now, A, A, surbs(4), false, Some(vec![7]));
+        assert!(passed.no_place && passed.lost == 1 && mailboxes.open.is_empty());
     }
 
     fn mailbox(now: Instant, peer: MailboxId) -> Mailbox {

@@ -9,6 +9,7 @@ use super::{
     peers::Heard,
     pipeline::{Pipeline, lock},
     shares::Group,
+    spreading::Given,
 };
 use crate::{
     directory::{KeptDirectory, gossip::Transfer, mix_id},
@@ -34,8 +35,6 @@ const CLIENT_QUEUE: usize = 256;
 const ORDERS: usize = 4;
 /// A client of constant rate that sends nothing for so long is gone or has changed its mind: it sends one frame each 41 ms.
 const SHAPED_SILENCE: Duration = Duration::from_secs(5);
-/// A peer is given a directory this often at most, besides when there is a new one.
-const SAME_AGAIN: Duration = Duration::from_secs(30);
 
 /// What a peer asks of its connection.
 enum Order {
@@ -100,7 +99,7 @@ pub(super) async fn serve(connection: Connection, mut seat: Seat) {
         pipeline: &pipeline,
         heard,
         transfer: None,
-        given: HashMap::new(),
+        given: Given::default(),
         announced: HashMap::new(),
     };
     tokio::select! {
@@ -117,8 +116,7 @@ struct Bringing<'a> {
     pipeline: &'a Arc<Pipeline>,
     heard: Arc<Mutex<Instant>>,
     transfer: Option<Transfer>,
-    /// Which directory of each fog was given last, and when. Of those only that are kept.
-    given: HashMap<FogId, (u64, Instant)>,
+    given: Given,
     /// Which directory of each fog the peer was told of last. Of those only that are kept.
     announced: HashMap<FogId, u64>,
 }
@@ -207,14 +205,8 @@ impl Bringing<'_> {
     /// The peer wants a fog's directory.
     fn want(&mut self, fog: &FogId) {
         let Some(known) = self.pipeline.directory.borrow().clone() else { return };
-        let Some(kept) = known.of(fog) else { return };
-        let (serial, now) = (kept.directory.serial, Instant::now());
-        let given = self.given.get(fog);
-        let same = given.is_some_and(|(last, at)| *last >= serial && now.duration_since(*at) < SAME_AGAIN);
-        if !same && self.transfer.is_none() {
-            self.given.retain(|fog, _| known.of(fog).is_some());
-            self.given.insert(*fog, (serial, now));
-            self.transfer = Some(Transfer::new(kept));
+        if self.transfer.is_none() {
+            self.transfer = self.given.give(&known, fog, Instant::now());
         }
     }
 

@@ -6,9 +6,12 @@
 //! Invariants: only mixes that the directory lists are heard, and only the fogs' signatures are believed, and no other fog's kept; what a peer can cause is bounded
 //! ([`crate::directory::gossip`]).
 
-use super::pipeline::{Pipeline, lock};
+use super::{
+    counters::count,
+    pipeline::{Pipeline, lock},
+};
 use crate::{
-    directory::{DirectoryError, KeptDirectory, gossip::Transfer},
+    directory::{DirectoryError, KeptDirectory, KnownDirectory, gossip::Transfer},
     link::Frame,
 };
 use fogbank_model::{FogId, MixId};
@@ -16,7 +19,7 @@ use rand::seq::IteratorRandom as _;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -29,6 +32,26 @@ const FANOUT: usize = 6;
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether a peer that might not be asked may be now.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A peer is given a directory this often at most, besides when there is a new one.
+const SAME_AGAIN: Duration = Duration::from_secs(30);
+
+/// Which directory of each fog one peer was given last, and when. Of those only that are kept.
+#[derive(Default)]
+pub(super) struct Given(HashMap<FogId, (u64, Instant)>);
+
+impl Given {
+    /// A fog's directory for this peer, unless it had it just now.
+    pub(super) fn give(&mut self, known: &KnownDirectory, fog: &FogId, now: Instant) -> Option<Transfer> {
+        let kept = known.of(fog)?;
+        let serial = kept.directory.serial;
+        if self.0.get(fog).is_some_and(|(last, at)| *last >= serial && now.duration_since(*at) < SAME_AGAIN) {
+            return None;
+        }
+        self.0.retain(|fog, _| known.of(fog).is_some());
+        self.0.insert(*fog, (serial, now));
+        Some(Transfer::new(kept))
+    }
+}
 
 impl Pipeline {
     /// Tells others of new directories for as long as it is polled.
@@ -122,21 +145,24 @@ impl Pipeline {
     /// What another mix sends back on a link of ours.
     pub(super) fn takes(mix: &Arc<Self>, from: MixId) -> impl Fn(Frame) + Send + Sync + 'static {
         let mix = Arc::downgrade(mix);
-        let giving = Arc::new(AtomicBool::new(false));
+        let (giving, given) = (Arc::new(AtomicBool::new(false)), Mutex::new(Given::default()));
         move |frame| {
             let Some(mix) = mix.upgrade() else { return };
             let Some(queue) = mix.link_to(from) else { return };
             match frame {
                 Frame::Have { .. } | Frame::Part(_) => mix.gossip(from, frame, &queue),
-                Frame::Want { fog, .. } if !giving.swap(true, Relaxed) => {
-                    let (known, giving) = (mix.directory.borrow().clone(), giving.clone());
+                Frame::Want { fog, .. } if !giving.load(Relaxed) => {
+                    let known = mix.directory.borrow().clone();
+                    let transfer = known.and_then(|known| lock(&given).give(&known, &fog, Instant::now()));
+                    let Some(transfer) = transfer else { return };
+                    giving.store(true, Relaxed);
+                    let (giving, pipeline) = (giving.clone(), mix.clone());
                     mix.runtime.spawn(async move {
-                        if let Some(kept) = known.as_ref().and_then(|known| known.of(&fog)) {
-                            for part in Transfer::new(kept) {
-                                if queue.send(part).await.is_err() {
-                                    break;
-                                }
+                        for part in transfer {
+                            if queue.send(part).await.is_err() {
+                                break;
                             }
+                            count(&pipeline.counters.parts);
                         }
                         giving.store(false, Relaxed);
                     });
@@ -144,5 +170,29 @@ impl Pipeline {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Directory;
+    use fogbank_model::UnixMs;
+
+    #[test]
+    fn nobody_is_given_the_same_directory_again_and_again() {
+        let now = Instant::now();
+        let made = UnixMs(1_790_000_000_000);
+        let fog = FogId([1; 32]);
+        let known = |serial| {
+            let directory = Arc::new(Directory::new(fog, true, serial, made, [0; 32], Vec::new()));
+            KnownDirectory::new(KeptDirectory { directory, signed: Arc::new(vec![0; 100]) }, Vec::new(), made)
+        };
+        let mut given = Given::default();
+        assert!(given.give(&known(7), &FogId([2; 32]), now).is_none(), "another fog's is not there");
+        assert!(given.give(&known(7), &fog, now).is_some());
+        assert!(given.give(&known(7), &fog, now + SAME_AGAIN / 2).is_none());
+        assert!(given.give(&known(8), &fog, now + SAME_AGAIN / 2).is_some(), "a new one is given at once");
+        assert!(given.give(&known(8), &fog, now + SAME_AGAIN * 2).is_some());
     }
 }

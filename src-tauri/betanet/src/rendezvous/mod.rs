@@ -102,6 +102,10 @@ async fn receive(mut replies: mpsc::Receiver<Reply>, incoming: mpsc::Sender<Vec<
                 shared.puzzle.send_replace(Some(puzzle));
                 continue;
             }
+            Ok(FromMix::Refused(why)) => {
+                tracing::debug!(why, "a rendezvous mix has no mailbox for us");
+                continue;
+            }
             Ok(other) => {
                 tracing::debug!(?other, "a rendezvous mix said something that is no business of it");
                 continue;
