@@ -338,10 +338,10 @@ mod tests {
         }
         // The first has a stream open, the second had one.
         let mut streams = Vec::new();
-        for at in 0..2 {
-            let mut stream = visitors[at].open().await.unwrap();
+        for (visitor, (_, host)) in visitors.iter().zip(&inside.tunnels).take(2) {
+            let mut stream = visitor.open().await.unwrap();
             stream.write_all(&[STREAM_OPENS]).await.unwrap();
-            streams.push((stream, inside.tunnels[at].1.accept().await.unwrap()));
+            streams.push((stream, host.accept().await.unwrap()));
         }
         drop(streams.pop());
         while inside.tunnels[1].1.open_streams() > 0 {
