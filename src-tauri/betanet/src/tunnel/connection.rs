@@ -474,7 +474,8 @@ impl Connection {
                         stream.outgoing.lost(start, end, fin);
                     }
                 }
-                Carried::Ping => {}
+                // While a stream waits, the question whether the other end is there stays asked; one answer is enough.
+                Carried::Ping if self.streams.is_empty() || self.control.contains(&Carried::Ping) => {}
                 control => self.control.push_back(control),
             }
         }

@@ -349,6 +349,27 @@ fn silence_ends_it_and_idleness_does_not() {
     assert!(world.now - began < SILENCE + Duration::from_secs(1), "{:?}", world.now - began);
 }
 
+/// The usual way in which a host is lost: it has the question, and dies before it answers. Only keep-alives are under way then.
+#[test]
+fn who_waits_for_an_answer_notices_that_the_other_end_is_gone() {
+    for (seed, delay_ms) in (0..40).flat_map(|seed| [(seed, 5.0), (seed, 100.0), (seed, 400.0)]) {
+        let mut world = World::new(seed, 0.0, delay_ms);
+        ask(&mut world);
+        while !world.ends[0].recovery.is_idle() {
+            assert!(world.step());
+        }
+        let began = world.now;
+        world.mute = Some((1, began..began + Duration::from_secs(3_600)));
+        while world.ends[0].closed.is_none() && world.now < began + Duration::from_secs(60) {
+            assert!(world.step());
+        }
+        let took = world.now - began;
+        assert_eq!(world.ends[0].closed, Some(CloseReason::Silent), "seed {seed}, {delay_ms} ms");
+        let most = KEEP_ALIVE + world.ends[0].recovery.silence() + Duration::from_secs(1);
+        assert!(took <= most, "seed {seed}, {delay_ms} ms: noticed after {took:?}, {most:?} is patience enough");
+    }
+}
+
 #[test]
 fn go_away_is_heard_and_streams_go_on() {
     let mut world = World::new(1, 0.0, 10.0);
