@@ -105,7 +105,7 @@ impl Mailboxes {
             passed.no_place = true;
             let answer = match no {
                 NoPlace::For(effort) => FromMix::Puzzle(self.seeds.puzzle(GATE, effort, now)),
-                NoPlace::AtAll => FromMix::Refused("all mailboxes are in use".to_owned()),
+                NoPlace::AtAll => FromMix::Refused("there is no place for this mailbox".to_owned()),
             };
             passed.answers.extend(surbs.pop_front().map(|surb| (surb, answer)));
             return passed;
@@ -167,23 +167,14 @@ impl Mailboxes {
         if mine == peer {
             return Err(NoPlace::AtAll);
         }
-        let asked = table_effort(self.open.len(), MAX_MAILBOXES);
-        let task = ToMix::mailbox_task(mine);
-        let spent = work.filter(|w| self.seeds.paid(GATE, &task, *w, now)).map_or(0, |w| w.effort);
         if self.open.len() >= MAX_MAILBOXES {
             self.sweep(now);
         }
-        let mut victim = None;
-        if self.open.len() >= MAX_MAILBOXES {
-            // First who waits for nobody, then who is idle and spent least. Who is in use stays.
-            let since = |at: Instant| now.saturating_duration_since(at);
-            let alone =
-                |id: &MailboxId, m: &Mailbox| self.open.get(&m.peer).is_none_or(|p| p.peer != *id) && since(m.opened) >= UNPAIRED;
-            let idle = |m: &Mailbox| m.got.is_none_or(|at| since(at) >= IN_USE);
-            let victims = self.open.iter().filter(|(id, m)| alone(id, m) || idle(m) && m.spent < spent.max(asked));
-            let first = victims.min_by_key(|(id, m)| (!alone(id, m), m.spent, m.touched)).map(|(id, _)| *id);
-            victim = Some(first.ok_or(NoPlace::AtAll)?);
-        }
+        let asked = table_effort(self.open.len(), MAX_MAILBOXES);
+        let task = ToMix::mailbox_task(mine);
+        let spent = work.filter(|w| self.seeds.paid(GATE, &task, *w, now)).map_or(0, |w| w.effort);
+        let full = self.open.len() >= MAX_MAILBOXES;
+        let victim = if full { Some(self.gives_way(now, spent.max(asked)).ok_or(NoPlace::AtAll)?) } else { None };
         if spent < asked {
             return Err(NoPlace::For(asked));
         }
@@ -194,6 +185,17 @@ impl Mailboxes {
         let mailbox = Mailbox { peer, stock, waiting, asked: false, opened: now, touched: now, got: None, spent };
         self.open.insert(mine, mailbox);
         Ok(())
+    }
+
+    /// Which mailbox is closed for one that so much work was spent on: first one that waits for nobody, then one that is idle and cost least. None
+    /// that is in use.
+    fn gives_way(&self, now: Instant, spent: u32) -> Option<MailboxId> {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let alone =
+            |id: &MailboxId, m: &Mailbox| self.open.get(&m.peer).is_none_or(|p| p.peer != *id) && since(m.opened) >= UNPAIRED;
+        let idle = |m: &Mailbox| m.got.is_none_or(|at| since(at) >= IN_USE);
+        let victims = self.open.iter().filter(|(id, m)| alone(id, m) || idle(m) && m.spent < spent);
+        victims.min_by_key(|(id, m)| (!alone(id, m), m.spent, m.touched)).map(|(id, _)| *id)
     }
 
     /// Forgets a mailbox.

@@ -151,11 +151,13 @@ impl Pipeline {
             let Some(queue) = mix.link_to(from) else { return };
             match frame {
                 Frame::Have { .. } | Frame::Part(_) => mix.gossip(from, frame, &queue),
-                Frame::Want { fog, .. } if !giving.load(Relaxed) => {
+                Frame::Want { fog, .. } if !giving.swap(true, Relaxed) => {
                     let known = mix.directory.borrow().clone();
                     let transfer = known.and_then(|known| lock(&given).give(&known, &fog, Instant::now()));
-                    let Some(transfer) = transfer else { return };
-                    giving.store(true, Relaxed);
+                    let Some(transfer) = transfer else {
+                        giving.store(false, Relaxed);
+                        return;
+                    };
                     let (giving, pipeline) = (giving.clone(), mix.clone());
                     mix.runtime.spawn(async move {
                         for part in transfer {

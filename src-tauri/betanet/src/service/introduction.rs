@@ -209,7 +209,7 @@ impl Desk {
                     let direct = expected.come().await;
                     // Until they have come the word is said again, as it may be lost.
                     drop(pipe);
-                    if let Some(direct) = direct.filter(|_| desk.tunnels() < MAX_TUNNELS) {
+                    if let Some(direct) = direct.filter(|_| desk.inside(Inside::make_room)) {
                         desk.welcome(keys, direct);
                     }
                 }));
@@ -227,11 +227,10 @@ impl Desk {
         if *self.draining.borrow() {
             return (Word::Leaving, None);
         }
-        if !self.inside(Inside::make_room) {
-            return (Word::Full, None);
-        }
-        let Some(visitor) = asked else { return (Word::Come, None) };
-        // The publisher and the owner of this device must both have said so.
+        let Some(visitor) = asked else {
+            return (if self.inside(Inside::make_room) { Word::Come } else { Word::Full }, None);
+        };
+        // The publisher and the owner of this device must both have said so. Nobody gives way to who is only expected.
         let entrance = self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(entrance) = entrance.filter(|_| offered) else { return (Word::NotDirect, None) };
         match entrance.expect(visitor) {
