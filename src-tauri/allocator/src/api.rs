@@ -68,6 +68,7 @@ fn relays(
     mut probes: Vec<(MixId, u16)>,
     clients: u32,
 ) -> Result<NodeReply, Refusal> {
+    let mix = listable(shared, mix, member.device, member.seen)?;
     // A new life or address makes everybody renew what leads through the mix: for that it presents itself anew.
     let same = |known: &MixInfo| (known.key, known.life, &known.addrs) == (mix.key, mix.life, &mix.addrs);
     if !member.roles.mixnode || !member.mix.as_ref().is_some_and(same) {
@@ -76,7 +77,6 @@ fn relays(
             "this device relays under another mix key or address here: connect again",
         ));
     }
-    let mix = listable(shared, mix, member.device)?;
     probes.truncate(MAX_PROBES);
     shared.registry.relays(member.device, mix, probes, clients);
     Ok(NodeReply::Done)

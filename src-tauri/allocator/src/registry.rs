@@ -5,7 +5,7 @@ use fogbank_wire::{MixInfo, Report, Roles};
 use iroh::endpoint::Connection;
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Member {
     /// How many clients it says are connected to its mix.
     pub(crate) clients: u32,
     pub(crate) addrs: Vec<SocketAddr>,
+    /// From where it connected; `None` when over a relay.
+    pub(crate) seen: Option<IpAddr>,
     pub(crate) connection: Connection,
     pub(crate) report: Option<(Report, Instant)>,
     pub(crate) connected: Instant,

@@ -8,11 +8,18 @@ use crate::{
     roles::{from_bits, to_bits},
     start::{Shared, hash, now},
 };
-use fogbank_betanet::{directory::check_mix, epoch};
+use fogbank_betanet::{
+    directory::{check_mix, of_one_computer},
+    epoch,
+};
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Welcome, turn_away};
-use iroh::endpoint::{Connection, SendStream, VarInt};
+use iroh::{
+    TransportAddr,
+    endpoint::{Connection, SendStream, VarInt},
+};
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -95,7 +102,8 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     if known.is_none() && shared.store.devices().await.map_err(failed)?.len() >= MAX_DEVICES {
         return Err(Refusal::new(RefusalKind::Busy, format!("this fog has {MAX_DEVICES} devices and takes no more")));
     }
-    let mix = enrol.mix.filter(|_| roles.mixnode).map(|mix| listable(shared, mix, device)).transpose()?;
+    let seen = seen(connection);
+    let mix = enrol.mix.filter(|_| roles.mixnode).map(|mix| listable(shared, mix, device, seen)).transpose()?;
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(failed)?;
     let mut addrs = enrol.addrs;
@@ -109,6 +117,7 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
         probes: Vec::new(),
         clients: 0,
         addrs,
+        seen,
         connection: connection.clone(),
         report: None,
         connected: Instant::now(),
@@ -118,9 +127,24 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     Ok((member, welcome))
 }
 
-/// A member's mix as it may be listed: its own, with keys for the coming hours, and met at no other relay than the fog's. A relay of its own
-/// choosing would make everyone contact a host of its choosing.
-pub(crate) fn listable(shared: &Shared, mut mix: MixInfo, device: DeviceId) -> Result<MixInfo, Refusal> {
+/// The address that a connection proved, unless it came over a relay.
+fn seen(connection: &Connection) -> Option<IpAddr> {
+    let paths = connection.paths();
+    paths.iter().find_map(|path| match path.remote_addr() {
+        TransportAddr::Ip(addr) => Some(addr.ip()),
+        _ => None,
+    })
+}
+
+/// A member's mix as it may be listed: its own, with keys for the coming hours, at addresses of one computer, which is where it was `seen`, and met at
+/// no other relay than the fog's. A relay of its own choosing would make everyone contact a host of its choosing.
+pub(crate) fn listable(shared: &Shared, mut mix: MixInfo, device: DeviceId, seen: Option<IpAddr>) -> Result<MixInfo, Refusal> {
+    let listed = of_one_computer(&mix.addrs, seen);
+    if let (true, Some(addr), Some(seen)) = (listed.is_empty(), mix.addrs.first(), seen) {
+        let why = format!("the mix says that it is reached at {addr}, and its device is seen at {seen}: let it listen there");
+        return Err(Refusal::new(RefusalKind::Invalid, why));
+    }
+    mix.addrs = listed;
     mix.relay = mix.relay.filter(|relay| shared.config.relay.as_ref() == Some(relay));
     check_mix(&mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
     Ok(mix)

@@ -4,7 +4,7 @@
 
 use fogbank_allocator::{Allocator, AllocatorConfig};
 use fogbank_betanet::{
-    directory::{Directory, clock},
+    directory::{Directory, MixEntry, clock},
     epoch,
     proof::ContainerIdentity,
     renewal,
@@ -87,6 +87,8 @@ struct Member {
     key: SecretKey,
     owner: SecretKey,
     mix: Option<SecretKey>,
+    /// Where its mix says that it is.
+    addrs: Vec<SocketAddr>,
     yes: Arc<AtomicBool>,
     /// Whether it starts what it reserved.
     starts: Arc<AtomicBool>,
@@ -99,7 +101,13 @@ impl Member {
         let (tell, asked) = mpsc::unbounded_channel();
         let mix = relays.then(SecretKey::generate);
         let yes = || Arc::new(AtomicBool::new(true));
-        Self { key: SecretKey::generate(), owner: SecretKey::generate(), mix, yes: yes(), starts: yes(), asked, tell }
+        let (key, owner, addrs) = (SecretKey::generate(), SecretKey::generate(), vec!["127.0.0.1:4000".parse().unwrap()]);
+        Self { key, owner, mix, addrs, yes: yes(), starts: yes(), asked, tell }
+    }
+
+    fn mix_info(&self) -> Option<MixInfo> {
+        let device = DeviceId(*self.key.public().as_bytes());
+        self.mix.as_ref().map(|key| MixInfo::new(key, device, [1; 8], packet_keys(), self.addrs.clone()).unwrap())
     }
 
     async fn connect(&self, fog: &Fog) -> (Endpoint, Connection) {
@@ -107,8 +115,7 @@ impl Member {
         let own = endpoint(&self.key).await;
         let to = fog.endpoint.bound_sockets().into_iter().fold(EndpointAddr::new(fog.endpoint.id()), EndpointAddr::with_ip_addr);
         let connection = own.connect(to, ALPN).await.unwrap();
-        let addrs = vec!["127.0.0.1:4000".parse().unwrap()];
-        let mix = self.mix.as_ref().map(|key| MixInfo::new(key, device, [1; 8], packet_keys(), addrs).unwrap());
+        let mix = self.mix_info();
         let roles = Roles { agent: mix.is_none(), mixnode: mix.is_some(), publisher: true, admin: false };
         let enrol = Enrol {
             certificate: OwnerCertificate::issue(&self.owner, device).unwrap(),
@@ -148,10 +155,10 @@ impl Member {
     }
 }
 
-/// How many mixes the directory lists.
-async fn mixes(fog: &Fog, connection: &Connection) -> usize {
-    let NodeReply::Directory(signed) = call(connection, &NodeRequest::Directory).await.unwrap() else { return 0 };
-    Directory::open(&signed, &FogId(*fog.endpoint.id().as_bytes())).unwrap().mixes.len()
+/// The mixes that the directory lists.
+async fn mixes(fog: &Fog, connection: &Connection) -> Vec<MixEntry> {
+    let NodeReply::Directory(signed) = call(connection, &NodeRequest::Directory).await.unwrap() else { return Vec::new() };
+    Directory::open(&signed, &FogId(*fog.endpoint.id().as_bytes())).unwrap().mixes
 }
 
 /// Of no small order, and of nobody's use here.
@@ -227,6 +234,25 @@ async fn the_owner_signs_further_and_nobody_else() {
     fog.allocator.shutdown().await;
 }
 
+/// Mixes of one network are not used beside each other: one that claims many networks would keep others away from its side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_is_listed_in_one_network_however_many_it_claims() {
+    let fog = Fog::start().await;
+    let mut mix = Member::new(true);
+    mix.addrs = ["20.1.0.1:1", "20.2.0.1:1", "[2a00:1::1]:1", "[2a00:2::1]:1", "127.0.0.1:1"].map(|a| a.parse().unwrap()).into();
+    let (_end, connection) = mix.connect(&fog).await;
+    let relays = NodeRequest::Relays { mix: Box::new(mix.mix_info().unwrap()), probes: Vec::new(), clients: 0 };
+    assert!(matches!(call(&connection, &relays).await.unwrap(), NodeReply::Done), "it says the same again");
+    let mut listed = mixes(&fog, &connection).await;
+    while listed.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        listed = mixes(&fog, &connection).await;
+    }
+    let addrs: Vec<SocketAddr> = ["20.1.0.1:1", "[2a00:1::1]:1", "127.0.0.1:1"].map(|a| a.parse().unwrap()).into();
+    assert_eq!(listed[0].addrs, addrs);
+    fog.allocator.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     let fog = Fog::start().await;
@@ -234,7 +260,7 @@ async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
     let (_point_end, at_point) = point.connect(&fog).await;
     let (_other_end, _at_other) = other.connect(&fog).await;
     // Both become points of what is created then.
-    while mixes(&fog, &at_point).await < 2 {
+    while mixes(&fog, &at_point).await.len() < 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (host_end, at_host, instance) = serving(&fog, &mut host).await;

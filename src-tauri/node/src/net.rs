@@ -1,6 +1,7 @@
 //! Endpoints: iroh without look-up services, port mapping or DNS, and without any relay but the fog's own, where it has one. Nothing is sent
 //! to anyone who was not named.
 
+use fogbank_betanet::directory::is_local;
 use fogbank_wire::{RelayHint, RelaySwitch};
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, SecretKey,
@@ -98,14 +99,7 @@ fn outward_address() -> Option<IpAddr> {
 
 /// Whether an endpoint's addresses are only such as routers hide: others then meet it at the relay first.
 pub(crate) fn hidden(addrs: &[SocketAddr]) -> bool {
-    addrs.iter().all(|addr| match addr.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            // 100.64.0.0/10 (RFC 6598) lies behind a provider's translator.
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    })
+    addrs.iter().all(|addr| is_local(addr.ip()))
 }
 
 /// A peer's key, addresses and relay as iroh takes them; `None` when the key is no key.

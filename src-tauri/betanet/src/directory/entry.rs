@@ -40,7 +40,7 @@ pub struct MixEntry {
 }
 
 impl MixEntry {
-    /// The entry of a mix that [`check_mix`] let in; nothing has been measured of it.
+    /// The entry of a mix that [`check_mix`] let in, with its addresses as they are listed ([`super::of_one_computer`]); nothing has been measured of it.
     pub fn new(info: &MixInfo, owner: OwnerId, since: UnixMs) -> Self {
         let addrs = info.addrs.iter().copied().take(MAX_MIX_ADDRS).collect();
         Self {

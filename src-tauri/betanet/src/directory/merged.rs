@@ -10,7 +10,7 @@
 //! Weights of another fog are scaled so that it is drawn no more than the own one ([`super::weight`]).
 //! Deliberately absent: which directories are kept ([`super::DirectoryHub`]).
 
-use super::{Directory, MAX_FEDERATED, MixEntry, weight};
+use super::{Directory, MAX_FEDERATED, MixEntry, places::of_one_computer, weight};
 use fogbank_model::{FogId, MixId, UnixMs};
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
@@ -67,12 +67,13 @@ fn largest(members: usize, knows: &[Fogs]) -> Fogs {
 }
 
 /// Another fog's mix as it is taken: no relay of that fog's choosing, to which clients would show their addresses, and no more addresses than one
-/// computer has, which are some computer's. Many addresses in many networks would shut out honest mixes beside it.
+/// computer has, which are some computer's.
 fn foreign(mix: &MixEntry, test: bool) -> MixEntry {
     let mut mix = mix.clone();
     mix.relay = None;
     let sound = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast() && (test || !ip.is_loopback());
     mix.addrs.retain(|a| a.port() != 0 && sound(a.ip().to_canonical()));
+    mix.addrs = of_one_computer(&mix.addrs, None);
     mix.addrs.truncate(MAX_FOREIGN_ADDRS);
     mix
 }

@@ -15,6 +15,7 @@ mod entry;
 pub mod gossip;
 mod hub;
 mod merged;
+mod places;
 mod signed;
 mod trust;
 mod weight;
@@ -27,6 +28,7 @@ pub use enough::{NotPrivate, Usable};
 pub use entry::{BROKEN, MAX_MIX_ADDRS, MixEntry, NotListed, UNMEASURED, check_mix, mix_id};
 pub(crate) use entry::{lives, lives_ended};
 pub use hub::{DirectoryHub, KeptDirectory, KnownDirectory};
+pub use places::{is_local, of_one_computer};
 pub use signed::{DirectoryError, SignedDirectory};
 
 use crate::{

@@ -22,7 +22,6 @@ use fogbank_sphinx::{Epoch, Hop};
 pub(crate) use guards::drawn;
 use guards::layered;
 use rand::{CryptoRng, seq::SliceRandom as _};
-use std::net::{IpAddr, SocketAddr};
 
 /// Why there is no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -145,25 +144,7 @@ fn apart(directory: &Directory, a: &MixEntry, b: &MixEntry) -> bool {
     }
     // Whose another fog's mixes are is its own word: it could name honest people, and so shut out their mixes beside its own.
     let one_owner = a.owner == b.owner && directory.fog_listing(a.id) == directory.fog_listing(b.id);
-    directory.test || (!one_owner && !a.addrs.iter().any(|x| b.addrs.iter().any(|y| same_network(x, y))))
-}
-
-fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
-/// Whether one network operator likely sees both: the same /16, for IPv6 the same /32. Addresses that many networks use alike (loopback,
-/// private, link-local) say nothing about networks.
-fn same_network(a: &SocketAddr, b: &SocketAddr) -> bool {
-    match (a.ip().to_canonical(), b.ip().to_canonical()) {
-        (a, b) if is_local(a) || is_local(b) => false,
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..2] == b.octets()[..2],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..2] == b.segments()[..2],
-        _ => false,
-    }
+    directory.test || (!one_owner && !a.shares_network(b))
 }
 
 #[cfg(test)]
@@ -177,7 +158,10 @@ mod tests {
     use iroh::SecretKey;
     use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
-    use std::collections::HashSet;
+    use std::{
+        collections::HashSet,
+        net::{IpAddr, SocketAddr},
+    };
 
     fn made(test: bool, mixes: u8) -> Directory {
         directory(&SecretKey::from_bytes(&[1; 32]), test, mixes)
