@@ -1,7 +1,7 @@
 //! What a mix takes: the owner's rate, shared fairly among peers. Pure: time comes in.
 //!
 //! Excess is refused before the key exchange, so a flood costs its sender more than the mix. While the mix is within its rate, nobody is held
-//! back; beyond it all groups (a fog's mixes, a network's clients) that want little get it, and the others share the rest alike; so do the peers
+//! back, but that what each peer had a second ago is kept for it: a burst takes what nobody used. Beyond the rate all groups (a fog's mixes, a network's clients) that want little get it, and the others share the rest alike; so do the peers
 //! of such a group what it has. One that floods starves itself only, and under many keys only those of its own network.
 
 use super::shares::Group;
@@ -87,11 +87,25 @@ pub(super) struct Intake {
     shares: Option<Shares>,
     /// Windows since then.
     calm: u32,
+    /// What each peer wanted in the last window and has not had in this one, while there was room for all.
+    claims: HashMap<Peer, u32>,
+    /// All of it.
+    claimed: u32,
 }
 
 impl Intake {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, reserved: 0, began: now, taken: 0, groups: HashMap::new(), shares: None, calm: 0 }
+        Self {
+            rate,
+            reserved: 0,
+            began: now,
+            taken: 0,
+            groups: HashMap::new(),
+            shares: None,
+            calm: 0,
+            claims: HashMap::new(),
+            claimed: 0,
+        }
     }
 
     /// The owner changed the limit.
@@ -117,13 +131,7 @@ impl Intake {
     pub(super) fn take(&mut self, peer: Peer, group: Group, now: Instant) -> bool {
         let room = self.room();
         if now.duration_since(self.began) >= WINDOW {
-            let shares = room.and_then(|room| Shares::by(room, &self.groups));
-            self.calm = if shares.is_some() { 0 } else { self.calm.saturating_add(1) };
-            if shares.is_some() || self.calm >= CALM {
-                self.shares = shares;
-            }
-            self.groups.clear();
-            (self.began, self.taken) = (now, 0);
+            self.turn(room, now);
         }
         let most = |share: Option<u32>| share.unwrap_or(u32::MAX);
         let of_group = most(self.shares.as_ref().map(|s| s.group));
@@ -131,13 +139,40 @@ impl Intake {
         let Wishes { all, peers } = self.groups.entry(group).or_default();
         let wish = peers.entry(peer).or_default();
         (all.wanted, wish.wanted) = (all.wanted.saturating_add(1), wish.wanted.saturating_add(1));
-        let within = wish.taken < of_peer && all.taken < of_group && room.is_none_or(|room| self.taken < room);
+        let claim = self.claims.get_mut(&peer).filter(|claim| **claim > 0);
+        let kept = if claim.is_some() { 0 } else { self.claimed };
+        let within =
+            wish.taken < of_peer && all.taken < of_group && room.is_none_or(|room| self.taken.saturating_add(kept) < room);
         if within {
+            if let Some(claim) = claim {
+                *claim -= 1;
+                self.claimed -= 1;
+            }
             wish.taken += 1;
             all.taken += 1;
             self.taken += 1;
         }
         within
+    }
+
+    /// A new window begins.
+    fn turn(&mut self, room: Option<u32>, now: Instant) {
+        let shares = room.and_then(|room| Shares::by(room, &self.groups));
+        let contended = shares.is_some();
+        self.calm = if contended { 0 } else { self.calm.saturating_add(1) };
+        if contended || self.calm >= CALM {
+            self.shares = shares;
+        }
+        // Where more was wanted than there is, shares hold instead.
+        let past = now.duration_since(self.began) < 2 * WINDOW && !contended && room.is_some();
+        self.claims.clear();
+        if past {
+            let wishes = self.groups.values().flat_map(|group| &group.peers);
+            self.claims.extend(wishes.map(|(peer, wish)| (*peer, wish.wanted)));
+        }
+        self.claimed = self.claims.values().sum();
+        self.groups.clear();
+        (self.began, self.taken) = (now, 0);
     }
 }
 
@@ -221,6 +256,37 @@ mod tests {
         }
         assert!(taken >= 19 * 40, "{taken} of 800: all but those of the first flood");
         assert!(taken_by_flood <= 100 + 9 * 60, "{taken_by_flood}");
+    }
+
+    /// A burst so seldom that nothing is short in between: who goes on as before loses nothing, be it of the same group.
+    #[test]
+    fn who_bursts_takes_what_nobody_used() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::of_packets_s(100), start);
+        let (mut taken, mut taken_by_burst) = (0, 0);
+        for second in 0..60_u64 {
+            let now = start + WINDOW * second as u32;
+            if second % 11 == 10 {
+                taken_by_burst += (0..1_000).filter(|_| intake.take([1; 16], network(1), now)).count();
+            }
+            for (peer, group) in [([2; 16], network(1)), ([3; 16], network(2))] {
+                taken += (0..20).filter(|_| intake.take(peer, group, now)).count();
+            }
+        }
+        assert_eq!((taken, taken_by_burst), (60 * 40, 5 * 60));
+    }
+
+    #[test]
+    fn what_is_claimed_and_not_used_is_lost_for_a_second_only() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::of_packets_s(100), start);
+        let mut take = |second: u32, peer: u8, count: u32| {
+            (0..count).filter(|_| intake.take([peer; 16], network(peer), start + WINDOW * second)).count()
+        };
+        assert_eq!(take(0, 1, 90), 90);
+        assert_eq!((take(1, 2, 50), take(2, 2, 90)), (10, 90));
+        assert_eq!(take(3, 2, 100), 100, "what one had itself keeps it from nothing");
+        assert_eq!(take(9, 3, 100), 100, "what was long ago is nobody's");
     }
 
     #[test]
