@@ -34,6 +34,11 @@ pub fn start(epoch: Epoch) -> UnixMs {
     UnixMs(i64::from(epoch.0).saturating_mul(EPOCH_LIFE.0))
 }
 
+/// When a mix takes nothing more under an epoch's key.
+pub fn key_ends(epoch: Epoch) -> UnixMs {
+    start(epoch).plus(EPOCH_LIFE).plus(OVERLAP)
+}
+
 /// The two epochs whose keys a mix takes at a moment, the earlier first.
 pub fn live(now: UnixMs) -> [Epoch; 2] {
     let present = at(now);
@@ -64,7 +69,7 @@ mod tests {
         #[test]
         fn a_key_lives_for_its_life_and_no_longer(epoch in 1u32..1_000_000) {
             let epoch = Epoch(epoch);
-            let (first, end) = (start(epoch).plus(DurationMs(-OVERLAP.0)), start(epoch).plus(DurationMs(EPOCH_LIFE.0 + OVERLAP.0)));
+            let (first, end) = (start(epoch).plus(DurationMs(-OVERLAP.0)), key_ends(epoch));
             prop_assert_eq!(end.since(first), KEY_LIFE);
             prop_assert!(live(first).contains(&epoch) && live(UnixMs(end.0 - 1)).contains(&epoch));
             prop_assert!(!live(UnixMs(first.0 - 1)).contains(&epoch) && !live(end).contains(&epoch));

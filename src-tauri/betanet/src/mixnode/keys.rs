@@ -5,7 +5,7 @@
 
 use super::replay::{ReplayTags, Seen};
 use crate::epoch::{self, KEYS_AHEAD};
-use fogbank_model::UnixMs;
+use fogbank_model::{DurationMs, UnixMs};
 use fogbank_sphinx::{Epoch, MixPublic, MixSecret};
 use fogbank_wire::PacketKeys;
 use rand::CryptoRng;
@@ -36,6 +36,11 @@ impl EpochKey {
     /// Whether no further packet of this key can be remembered, so that none may be taken.
     pub(super) fn full(&self) -> bool {
         self.tags().full()
+    }
+
+    /// See [`ReplayTags::ration`].
+    fn ration(&self, left: DurationMs) -> Option<u32> {
+        self.tags().ration(left)
     }
 
     fn tags(&self) -> MutexGuard<'_, ReplayTags> {
@@ -88,6 +93,12 @@ impl MixKeys {
         by_bit
     }
 
+    /// Packets a second that may be taken so that the tags of both live keys last, where more than half of one's are used.
+    pub(super) fn ration(&self, now: UnixMs) -> Option<u32> {
+        let live = epoch::live(now).into_iter().filter_map(|epoch| Some((epoch, self.keys.get(&epoch)?)));
+        live.filter_map(|(epoch, key)| key.ration(epoch::key_ends(epoch).since(now))).min()
+    }
+
     /// What is told to the fog.
     pub(super) fn public(&self) -> PacketKeys {
         let first = self.keys.first_key_value().map_or(0, |(epoch, _)| epoch.0);
@@ -98,7 +109,6 @@ impl MixKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogbank_model::DurationMs;
     use rand::{SeedableRng as _, rngs::StdRng};
 
     #[test]
@@ -134,6 +144,24 @@ mod tests {
         assert_eq!(even.check([1; 16]), Seen::New);
         assert_eq!(even.check([1; 16]), Seen::Before);
         assert_eq!(odd.check([1; 16]), Seen::New);
+    }
+
+    #[test]
+    fn the_scarcer_of_both_keys_sets_the_ration() {
+        let now = epoch::start(Epoch(500_000));
+        let keys = MixKeys::new(20_000, now, &mut StdRng::seed_from_u64(4));
+        // By their bits: the even one is the present one.
+        let [present, ending] = keys.live(now).map(Option::unwrap);
+        let fill = |key: &EpochKey, count: u64| {
+            (0..count).for_each(|n| assert_eq!(key.check((u128::from(n) << 64).to_be_bytes()), Seen::New));
+        };
+        assert_eq!(keys.ration(now), None);
+        fill(&ending, 10_000);
+        // Half an hour is left of its life.
+        assert_eq!(keys.ration(now), Some(10_000 / 1_800));
+        fill(&present, 12_000);
+        assert_eq!(keys.ration(now), Some(8_000 / 5_400));
+        assert_eq!(keys.ration(now.plus(DurationMs::from_s(1_800))), Some(8_000 / 3_600), "the other has ended");
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl Shares {
 /// The account of the present window.
 pub(super) struct Intake {
     rate: Rate,
+    /// What else there is for so many a second only, whatever the owner allows.
+    ration: Option<u32>,
     reserved: u32,
     began: Instant,
     taken: u32,
@@ -97,6 +99,7 @@ impl Intake {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
         Self {
             rate,
+            ration: None,
             reserved: 0,
             began: now,
             taken: 0,
@@ -113,6 +116,11 @@ impl Intake {
         self.rate = rate;
     }
 
+    /// Something that packets use up lasts for so many a second only.
+    pub(super) fn set_ration(&mut self, packets_s: Option<u32>) {
+        self.ration = packets_s;
+    }
+
     /// So many packets a second of the rate are spoken for: frames that go out whether anything comes in or not.
     pub(super) fn set_reserved(&mut self, packets_s: u32) {
         self.reserved = packets_s;
@@ -124,7 +132,8 @@ impl Intake {
 
     /// Packets a window that there is room for.
     fn room(&self) -> Option<u32> {
-        self.rate.packets_s().map(|rate| rate.saturating_sub(self.reserved).max(1))
+        let most = self.rate.packets_s().into_iter().chain(self.ration).min();
+        most.map(|most| most.saturating_sub(self.reserved).max(1))
     }
 
     /// Whether one more packet of a peer is taken. Peers are connected, so there are no more of them than connections.
@@ -240,6 +249,18 @@ mod tests {
                 assert!(intake.take([other; 16], network(other), now), "another's after {ms} ms");
             }
         }
+    }
+
+    #[test]
+    fn a_ration_is_shared_as_a_rate_is() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::UNLIMITED, start);
+        intake.set_ration(Some(100));
+        let mut take = |second: u32, network_number: u8, count: u32| {
+            (0..count).filter(|_| intake.take([network_number; 16], network(network_number), start + WINDOW * second)).count()
+        };
+        assert_eq!((take(0, 1, 20), take(0, 2, 5_000)), (20, 80));
+        assert_eq!((take(1, 2, 5_000), take(1, 1, 20)), (80, 20), "who floods has what the others leave");
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Pipeline {
         }
         count(&self.counters.received);
         match self.places.take() {
-            Some(place) => self.unwrap(bytes, place),
+            Some(place) => self.unwrap(group, bytes, place),
             None => count(&self.counters.dropped_full),
         }
     }
@@ -149,6 +149,7 @@ impl Pipeline {
         if keys.turn(now, &mut rand::rng()) {
             self.published.send_replace(keys.public());
         }
+        lock(&self.intake).set_ration(keys.ration(now));
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = keys.live(now);
     }
 
@@ -204,7 +205,7 @@ impl Pipeline {
         lock(&self.links).retain(|id, out| known.directory.mix(id).is_some_and(|entry| entry.life == out.life));
     }
 
-    fn unwrap(self: &Arc<Self>, bytes: Vec<u8>, place: Place) {
+    fn unwrap(self: &Arc<Self>, group: Group, bytes: Vec<u8>, place: Place) {
         let Ok(packet) = Packet::from_vec(bytes) else { return count(&self.counters.refused) };
         let Some(key) = self.key(&packet) else { return count(&self.counters.refused) };
         if key.full() {
@@ -219,13 +220,13 @@ impl Pipeline {
         }
         match opened.peel() {
             Ok(Unwrapped::Forward { next, delay_ms, packet }) => {
-                self.after(delay_ms, move |mix| mix.forward(MixId(next), packet.into_vec(), place));
+                self.after(group, delay_ms, move |mix| mix.forward(MixId(next), packet.into_vec(), place));
             }
             Ok(Unwrapped::Reply { client, surb, delay_ms, body }) => {
                 let mut bytes = Vec::with_capacity(surb.len() + body.len());
                 bytes.extend_from_slice(&surb);
                 bytes.extend_from_slice(&body[..]);
-                self.after(delay_ms, move |mix| mix.deliver(client, bytes, place));
+                self.after(group, delay_ms, move |mix| mix.deliver(client, bytes, place));
             }
             Ok(Unwrapped::Arrived { payload }) => {
                 count(&self.counters.arrived);
@@ -236,11 +237,11 @@ impl Pipeline {
         }
     }
 
-    fn after(self: &Arc<Self>, delay_ms: u32, then: impl FnOnce(&Self) + Send + 'static) {
+    fn after(self: &Arc<Self>, group: Group, delay_ms: u32, then: impl FnOnce(&Self) + Send + 'static) {
         if delay_ms == 0 {
             return then(self);
         }
-        let Some(slot) = self.places.hold_back() else { return count(&self.counters.dropped_full) };
+        let Some(slot) = self.places.hold_back(group) else { return count(&self.counters.dropped_full) };
         let delay = Duration::from_millis(delay_ms.into()).min(MAX_DELAY);
         let mix = self.clone();
         self.runtime.spawn(async move {
@@ -360,7 +361,7 @@ mod tests {
         let pipeline = Pipeline::start(endpoint, config);
         let forged = || {
             let place = pipeline.places.take().unwrap();
-            pipeline.unwrap(vec![0; PACKET_BYTES], place);
+            pipeline.unwrap(Group::Relayed, vec![0; PACKET_BYTES], place);
             let counters = pipeline.counters.read();
             (counters.refused, counters.dropped_rate)
         };

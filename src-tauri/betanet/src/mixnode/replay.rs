@@ -2,13 +2,15 @@
 //!
 //! Every tag is remembered as long as its key is live; forgetting one early would let its packet be replayed. So the set is sized for all packets
 //! that the mix may take in a key's life at its rate limit ([`most_tags`]), and beyond that it refuses further packets until the
-//! next key, before it does any work for them. Keys are not turned early for that: it would kill the SURBs that are out.
+//! next key, before it does any work for them. Keys are not turned early for that: it would kill the SURBs that are out. Where the rate is higher
+//! than the largest set lasts for, the second half of it is rationed ([`ReplayTags::ration`]), so that no flood shuts the mix for an hour.
 //!
 //! Remembered are the first eight bytes of each tag (a keyed hash that nobody can choose): no replay passes, and of 2²³ honest packets one in
 //! 2⁴¹ is taken for one.
 
 use super::limits::Rate;
 use crate::epoch::KEY_LIFE;
+use fogbank_model::DurationMs;
 use std::collections::HashSet;
 
 /// Tags of one key at most, whatever the rate: 7/8 of 2²³ slots of 9 bytes, 75 MB when full, 1,000 packets a second for a key's two hours.
@@ -50,6 +52,13 @@ impl ReplayTags {
         self.limit = self.limit.max(limit);
     }
 
+    /// Packets a second that the rest suffices for, until the key's life ends; `None` while half is free.
+    pub(crate) fn ration(&self, left: DurationMs) -> Option<u32> {
+        let free = self.limit.saturating_sub(self.seen.len());
+        let seconds = left.0.unsigned_abs().div_ceil(1_000).max(1);
+        (free <= self.limit / 2).then(|| u32::try_from(free as u64 / seconds).unwrap_or(u32::MAX))
+    }
+
     /// Whether a further tag finds no room.
     pub(crate) fn full(&self) -> bool {
         self.seen.len() >= self.limit
@@ -86,6 +95,21 @@ mod tests {
         assert!(tags.full(), "what is remembered stays");
         tags.raise(3);
         assert_eq!((tags.check([2; 16]), tags.check([3; 16]), tags.full()), (Seen::Before, Seen::New, true));
+    }
+
+    #[test]
+    fn the_second_half_lasts_until_the_end() {
+        let mut tags = ReplayTags::new(200);
+        let hour = DurationMs::from_s(3_600);
+        let tag = |number: u64| (u128::from(number) << 64).to_be_bytes();
+        (0..99).for_each(|number| assert_eq!(tags.check(tag(number)), Seen::New));
+        assert_eq!(tags.ration(hour), None);
+        assert_eq!(tags.check(tag(99)), Seen::New);
+        assert_eq!(tags.ration(DurationMs::from_s(50)), Some(2));
+        assert_eq!(tags.ration(hour), Some(0));
+        (100..190).for_each(|number| assert_eq!(tags.check(tag(number)), Seen::New));
+        assert_eq!((tags.ration(DurationMs(1_001)), tags.ration(DurationMs(0))), (Some(5), Some(10)));
+        assert_eq!(ReplayTags::new(most_tags(Rate::of_packets_s(1))).ration(hour), None);
     }
 
     #[test]
