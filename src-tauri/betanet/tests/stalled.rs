@@ -1,10 +1,15 @@
-//! Peers that connect to a mix and take nothing: QUIC lets them hold back all that is sent to them, for as long as they keep the connection alive.
+//! Peers that connect to a mix and take nothing (QUIC lets them hold back all that is sent to them, for as long as they keep the connection alive), or
+//! send what is of no use to anybody.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod net;
 
-use fogbank_betanet::{link::LINK_FRAME_BYTES, mixnode::Rate, schedule::MIX_LOOP_MEAN};
+use fogbank_betanet::{
+    link::LINK_FRAME_BYTES,
+    mixnode::Rate,
+    schedule::{CONSTANT_SLOT, MIX_LOOP_MEAN},
+};
 use fogbank_wire::{ALPN, HELLO_DEADLINE, Hello, Purpose, VERSION, greet, write_frame};
 use iroh::{
     Endpoint, EndpointAddr, PublicKey,
@@ -29,6 +34,61 @@ async fn connect(net: &Net, bytes: u32, streams: u32) -> (Endpoint, Connection) 
     (endpoint, connection)
 }
 
+const WANT: u8 = 4;
+const SHAPE: u8 = 6;
+const DUMMY: u8 = 8;
+
+/// Sends a frame that begins so.
+async fn say(connection: &Connection, front: &[u8]) -> Option<()> {
+    let mut frame = front.to_vec();
+    frame.resize(LINK_FRAME_BYTES, 0);
+    let mut stream = connection.open_uni().await.ok()?;
+    stream.write_all(&frame).await.ok()?;
+    stream.finish().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_are_no_packets_count_for_the_owners_rate_and_month() {
+    let net = Net::start_with(1, MIX_LOOP_MEAN, Rate::of_packets_s(20)).await;
+    let (_endpoint, greedy) = connect(&net, 1 << 16, 64).await;
+    greet(&greedy, Purpose::Mix).await.unwrap();
+    for _ in 0..100 {
+        say(&greedy, &[WANT]).await.expect("who wants much is not sent away");
+    }
+    let counters = || net.mixes[0].1.counters();
+    let counted = async {
+        while counters().frames < 100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), counted).await.unwrap_or_else(|_| panic!("{:?}", counters()));
+    assert!(counters().dropped_rate > 0, "{:?}", counters());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_nothing_but_emptiness_has_to_go_and_who_does_so_in_its_slots_stays() {
+    let net = Net::start(1).await;
+    let (_endpoint, greedy) = connect(&net, 1 << 16, 64).await;
+    let (_other, shaped) = connect(&net, 1 << 16, 64).await;
+    for connection in [&greedy, &shaped] {
+        greet(connection, Purpose::Mix).await.unwrap();
+    }
+    let slots = async {
+        say(&shaped, &[SHAPE, 1]).await.unwrap();
+        // A line that stood still for three seconds brings all at once.
+        let late = Duration::from_secs(3).as_millis() / CONSTANT_SLOT.as_millis();
+        for number in 0..2 * late {
+            say(&shaped, &[DUMMY]).await.expect("it stays");
+            if number > late {
+                tokio::time::sleep(CONSTANT_SLOT).await;
+            }
+        }
+    };
+    let flood = async { while say(&greedy, &[DUMMY]).await.is_some() {} };
+    let (flooded, ()) = tokio::join!(timeout(Duration::from_secs(20), flood), slots);
+    flooded.expect("its connection ends");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_says_hello_and_takes_no_answer_loses_its_place() {
     let net = Net::start(1).await;
@@ -44,13 +104,7 @@ async fn who_says_hello_and_takes_no_answer_loses_its_place() {
 async fn who_takes_no_frames_holds_neither_a_place_of_constant_rate_nor_a_connection() {
     // Room for one client of constant rate.
     let net = Net::start_with(1, MIX_LOOP_MEAN, Rate::of_packets_s(60)).await;
-    let shape = async |connection: &Connection| {
-        let mut frame = vec![0; LINK_FRAME_BYTES];
-        frame[..2].copy_from_slice(&[6, 1]);
-        let mut stream = connection.open_uni().await.unwrap();
-        stream.write_all(&frame).await.unwrap();
-        stream.finish().unwrap();
-    };
+    let shape = async |connection: &Connection| say(connection, &[SHAPE, 1]).await.unwrap();
     let counted = async |shaped: u64, refused: u64| {
         let counters = || net.mixes[0].1.counters();
         let counted = async {

@@ -91,7 +91,7 @@ impl Month {
         if self.month != month {
             (self.month, self.bytes) = (month, 0);
         }
-        let packets = counters.map_or(0, |c| c.received + c.forwarded + c.delivered + c.dummies + c.parts);
+        let packets = counters.map_or(0, |c| c.frames + c.forwarded + c.delivered + c.dummies + c.parts);
         // A mix that started anew counts from zero.
         let fresh = packets.checked_sub(self.counted).unwrap_or(packets);
         self.counted = packets;
@@ -139,15 +139,15 @@ mod tests {
     fn the_month_fills_and_begins_anew() {
         let limits = RelayLimits { rate_kb_s: None, month_gb: Some(1) };
         let mut month = Month::default();
-        let mut counters = MixCounters { received: 50_000, forwarded: 25_000, parts: 25_000, ..MixCounters::default() };
+        let mut counters = MixCounters { frames: 50_000, forwarded: 25_000, parts: 25_000, ..MixCounters::default() };
         let december = UnixMs(1_798_761_599_000);
         assert!(month.count(Some(&counters), december) && month.within(limits));
         assert!(!month.count(Some(&counters), december), "counted once");
-        counters.received += 50_000;
+        counters.frames += 50_000;
         month.count(Some(&counters), december);
         assert!(!month.within(limits) && month.within(RelayLimits { rate_kb_s: None, month_gb: None }));
         // The mix starts anew: its counters begin at zero, the month's do not.
-        month.count(Some(&MixCounters { received: 10, ..MixCounters::default() }), december);
+        month.count(Some(&MixCounters { frames: 10, ..MixCounters::default() }), december);
         assert!(!month.within(limits));
         month.count(None, UnixMs(1_798_761_600_000));
         assert!(month.within(limits) && month.bytes == 0, "a new month");

@@ -32,7 +32,9 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Packets that came in.
+    /// Frames that came in, of whatever kind, and those that were not taken too.
+    frames,
+    /// Packets that were taken.
     received,
     /// Packets sent on.
     forwarded,
@@ -48,7 +50,7 @@ counters! {
     unknown_next,
     /// Packets dropped because a queue was full.
     dropped_full,
-    /// Packets dropped because more came than the owner lets the mix take.
+    /// Frames dropped because more came than the owner lets the mix take.
     dropped_rate,
     /// Cover loops sent.
     cover_sent,

@@ -136,7 +136,7 @@ impl Intake {
         most.map(|most| most.saturating_sub(self.reserved).max(1))
     }
 
-    /// Whether one more packet of a peer is taken. Peers are connected, so there are no more of them than connections.
+    /// Whether one more frame of a peer is taken. Peers are connected, so there are no more of them than connections.
     pub(super) fn take(&mut self, peer: Peer, group: Group, now: Instant) -> bool {
         let room = self.room();
         if now.duration_since(self.began) >= WINDOW {

@@ -117,17 +117,23 @@ impl Pipeline {
 
     /// Takes a peer's packet from the wire and does what it asks; drops it when it is over the rate, or when there is no place for it.
     pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], group: Group, bytes: Vec<u8>, now: Instant) {
-        if self.stopped.load(Relaxed) {
+        if self.stopped.load(Relaxed) || !self.within_rate(peer, group, now) {
             return;
-        }
-        if !lock(&self.intake).take(peer, group, now) {
-            return count(&self.counters.dropped_rate);
         }
         count(&self.counters.received);
         match self.places.take() {
             Some(place) => self.unwrap(group, bytes, place),
             None => count(&self.counters.dropped_full),
         }
+    }
+
+    /// Whether one more frame of a peer is within what the owner lends.
+    pub(super) fn within_rate(&self, peer: [u8; 16], group: Group, now: Instant) -> bool {
+        let within = lock(&self.intake).take(peer, group, now);
+        if !within {
+            count(&self.counters.dropped_rate);
+        }
+        within
     }
 
     /// Peers that are connected and no mixes of the directory.

@@ -33,6 +33,10 @@ use tokio::{
 const CLIENT_QUEUE: usize = 256;
 /// Orders of a peer that are not yet followed; one that gives more is not heard.
 const ORDERS: usize = 4;
+/// Frames without content that a peer may send within [`DUMMIES_IN`]: twice what constant rate takes, as a line that stood still brings all at once.
+/// One that sends more only fills the owner's line.
+const MOST_DUMMIES: u128 = 2 * DUMMIES_IN.as_millis() / CONSTANT_SLOT.as_millis();
+const DUMMIES_IN: Duration = Duration::from_secs(10);
 /// A client of constant rate that sends nothing for so long is gone or has changed its mind: it sends one frame each 41 ms.
 const SHAPED_SILENCE: Duration = Duration::from_secs(5);
 
@@ -42,6 +46,8 @@ enum Order {
     Want(FogId),
     /// One frame a slot, or no longer.
     Shape(bool),
+    /// It sends what nobody sends: it has to go.
+    Leave,
 }
 
 /// A peer's place among those who are connected; free again when dropped.
@@ -80,11 +86,19 @@ pub(super) async fn serve(connection: Connection, mut seat: Seat) {
     let (orders, follow) = mpsc::channel(ORDERS);
     let taking = {
         let (pipeline, heard, queue) = (pipeline.clone(), heard.clone(), seat.queue.clone());
+        let dummies = Mutex::new(Dummies { since: Instant::now(), count: 0 });
         receive(&connection, move |frame| {
             let now = Instant::now();
             *lock(&heard) = now;
+            count(&pipeline.counters.frames);
             match frame {
                 Frame::Packet(bytes) => pipeline.take(tag, group, bytes, now),
+                Frame::Dummy => {
+                    if lock(&dummies).one_more(now) > MOST_DUMMIES {
+                        let _ = orders.try_send(Order::Leave);
+                    }
+                }
+                _ if !pipeline.within_rate(tag, group, now) => {}
                 Frame::Want { fog, .. } => drop(orders.try_send(Order::Want(fog))),
                 Frame::Shape(on) => drop(orders.try_send(Order::Shape(on))),
                 Frame::Have { .. } | Frame::Part(_) if pipeline.is_listed(MixId(tag)) => {
@@ -109,6 +123,22 @@ pub(super) async fn serve(connection: Connection, mut seat: Seat) {
     }
     lock(&pipeline.gossiping).gone(MixId(tag));
     connection.close(iroh::endpoint::VarInt::from_u32(0), b"");
+}
+
+/// Frames without content since a moment.
+struct Dummies {
+    since: Instant,
+    count: u128,
+}
+
+impl Dummies {
+    fn one_more(&mut self, now: Instant) -> u128 {
+        if now.duration_since(self.since) >= DUMMIES_IN {
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.count
+    }
 }
 
 struct Bringing<'a> {
@@ -172,7 +202,7 @@ impl Bringing<'_> {
                         continue;
                     }
                     Some(Order::Shape(true)) => continue,
-                    None => return,
+                    Some(Order::Leave) | None => return,
                 },
                 frame = frames.recv() => {
                     let Some(frame) = frame else { return };

@@ -9,6 +9,7 @@
 use super::{
     counters::count,
     pipeline::{Pipeline, lock},
+    shares::Group,
 };
 use crate::{
     directory::{DirectoryError, KeptDirectory, KnownDirectory, gossip::Transfer},
@@ -148,6 +149,11 @@ impl Pipeline {
         let (giving, given) = (Arc::new(AtomicBool::new(false)), Mutex::new(Given::default()));
         move |frame| {
             let Some(mix) = mix.upgrade() else { return };
+            count(&mix.counters.frames);
+            let Some(fog) = mix.listed_by(from) else { return };
+            if !mix.within_rate(from.0, Group::Fog(fog), Instant::now()) {
+                return;
+            }
             let Some(queue) = mix.link_to(from) else { return };
             match frame {
                 Frame::Have { .. } | Frame::Part(_) => mix.gossip(from, frame, &queue),
