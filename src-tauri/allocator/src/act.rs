@@ -11,7 +11,7 @@ use crate::{
     world::{SeenContainer, SeenInstance, World},
 };
 use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
-use fogbank_placement::{Outcome, plan};
+use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call};
 use std::{
@@ -49,6 +49,8 @@ const MUTE: Duration = Duration::from_secs(30);
 pub(crate) struct Actor {
     pub(crate) shared: Arc<Shared>,
     rests: HashMap<ContainerId, (Instant, Duration)>,
+    /// What containers lack of which not all fitted when they were planned last.
+    lacks: HashMap<ContainerId, String>,
     pub(crate) serving: Serving,
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
     /// When a device was last asked to end what nobody knows.
@@ -66,6 +68,7 @@ impl Actor {
         Self {
             shared,
             rests: HashMap::new(),
+            lacks: HashMap::new(),
             serving: Serving::default(),
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
@@ -111,6 +114,7 @@ impl Actor {
         self.strays.retain(|_, at| at.elapsed() < STRAYS_AGAIN);
         for container in &mut world.containers {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
+            container.lacks = self.lacks.get(&container.container.id).cloned();
         }
         let kept: HashMap<ContainerId, KeptContainer> =
             self.shared.store.containers().await?.into_iter().map(|k| (k.container.id, k)).collect();
@@ -191,46 +195,50 @@ impl Actor {
             Action::Forget { container } => {
                 self.serving.forget(container);
                 self.rests.remove(&container);
+                self.lacks.remove(&container);
                 store.forget(container).await
             }
         }
     }
 
-    /// Plans, and holds the places in the store.
+    /// Plans, and holds the places in the store. Where not all that is wanted fits, what fits is placed and what it lacks is remembered:
+    /// [`decide`] says so, and asks again.
     async fn place(&mut self, world: &World, id: ContainerId) -> Result<(), StoreError> {
         let Some(seen) = world.containers.iter().find(|c| c.container.id == id) else { return Ok(()) };
-        let outcome = plan(&snapshot_for(world, seen), &self.shared.config.policy);
-        let store = &self.shared.store;
-        match outcome {
+        let (snapshot, policy) = (snapshot_for(world, seen), &self.shared.config.policy);
+        let plan = match plan(&snapshot, policy) {
+            Outcome::Placed(plan) => {
+                self.lacks.remove(&id);
+                Some(plan)
+            }
             Outcome::Infeasible(why) => {
-                let reason = format!("waiting for room: it {why}");
-                if reason != seen.container.reason {
-                    store.set_reason(id, &reason).await?;
-                }
+                self.lacks.insert(id, why.to_string());
+                part(&snapshot, policy)
+            }
+        };
+        let Some(plan) = plan else {
+            self.rest(id);
+            return Ok(());
+        };
+        let store = &self.shared.store;
+        if seen.container.state == ContainerState::Pending {
+            store.move_container(id, ContainerState::Allocating, &plan.to_string(), now()).await?;
+        }
+        let reservations: Vec<Reservation> = plan
+            .assignments
+            .iter()
+            .map(|(device, given)| Reservation { instance: InstanceId(rand::random()), device: *device, given: *given })
+            .collect();
+        let expires = now().plus(RESERVATION);
+        match store.reserve(id, seen.container.epoch, &reservations, &plan.to_string(), expires, now()).await? {
+            Reserved::All => {}
+            Reserved::Short(device) => {
+                tracing::info!(device = device.short(), "a place was taken meanwhile");
                 self.rest(id);
             }
-            Outcome::Placed(plan) => {
-                if seen.container.state == ContainerState::Pending {
-                    store.move_container(id, ContainerState::Allocating, &plan.to_string(), now()).await?;
-                }
-                let reservations: Vec<Reservation> = plan
-                    .assignments
-                    .iter()
-                    .map(|(device, given)| Reservation { instance: InstanceId(rand::random()), device: *device, given: *given })
-                    .collect();
-                let expires = now().plus(RESERVATION);
-                let epoch = seen.container.epoch;
-                match store.reserve(id, epoch, &reservations, &plan.to_string(), expires, now()).await? {
-                    Reserved::All => {}
-                    Reserved::Short(device) => {
-                        tracing::info!(device = device.short(), "a place was taken meanwhile");
-                        self.rest(id);
-                    }
-                    Reserved::Outdated => {}
-                }
-                self.shared.wake.notify_one();
-            }
+            Reserved::Outdated => {}
         }
+        self.shared.wake.notify_one();
         Ok(())
     }
 
@@ -267,7 +275,10 @@ impl Actor {
             }
         }
         if kept.container.state == ContainerState::Allocating {
-            let reason = format!("{} devices said yes", reserved.len());
+            let reason = match reserved.len() {
+                1 => "1 device said yes".to_owned(),
+                more => format!("{more} devices said yes"),
+            };
             self.shared.store.move_container(id, ContainerState::Starting, &reason, now()).await?;
         }
         let mut all_start = true;

@@ -1,7 +1,10 @@
 //! What should be done, from what is seen: a pure function, decided afresh each time.
 
 use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
-use fogbank_model::{BundleId, ContainerId, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState};
+use fogbank_model::{
+    BundleId, ContainerId, ContainerSpec, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState,
+    Resources,
+};
 use std::collections::HashSet;
 
 /// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
@@ -63,8 +66,7 @@ pub(crate) fn decide(world: &World) -> Vec<Action> {
             continue;
         }
         match container.container.state {
-            ContainerState::Pending if !container.rests => actions.push(Action::Place { container: container.container.id }),
-            ContainerState::Pending => {}
+            ContainerState::Pending => pending(container, &mut actions),
             ContainerState::Allocating => allocating(container, &mut actions),
             ContainerState::Starting | ContainerState::Running | ContainerState::Migrating => {
                 serving(world, container, &mut actions);
@@ -130,6 +132,23 @@ fn overdue(world: &World, container: &SeenContainer, instance: &Instance) -> boo
     able.is_some_and(|able| world.now.since(instance.since.max(able)).0 >= allowed)
 }
 
+fn pending(container: &SeenContainer, actions: &mut Vec<Action>) {
+    let id = container.container.id;
+    if !container.rests {
+        actions.push(Action::Place { container: id });
+    }
+    if let Some(lacks) = &container.lacks {
+        explain(container, format!("waiting for room: it {lacks}"), actions);
+    }
+}
+
+/// Says why a container stands where it stands, if that was not said already.
+fn explain(container: &SeenContainer, reason: String, actions: &mut Vec<Action>) {
+    if reason != container.container.reason {
+        actions.push(Action::Explain { container: container.container.id, reason });
+    }
+}
+
 fn allocating(container: &SeenContainer, actions: &mut Vec<Action>) {
     let id = container.container.id;
     let reserved: Vec<InstanceId> =
@@ -158,9 +177,12 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     if !reserved.is_empty() {
         actions.push(Action::Start { container: c.id, instances: reserved });
     }
-    if stays.len() < wanted && !container.rests {
+    let uncovered = container.uncovered(stays.iter().copied()) != Resources::ZERO;
+    let short = stays.len() < wanted || (uncovered && stays.len() < ContainerSpec::MAX_INSTANCES.into());
+    if short && !container.rests {
         actions.push(Action::Place { container: c.id });
     }
+    let lacks = container.lacks.as_ref().filter(|_| short);
 
     // Those on leaving devices go once enough others are ready; before that they go on serving.
     for i in live(container).filter(|i| leaving(i) && i.instance.state.counts()) {
@@ -171,9 +193,12 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
             actions.push(Action::End { device: i.instance.device, instance: i.instance.id });
         }
     }
-    // More than wanted: a device that was thought lost came back.
-    for i in stays.iter().rev().take(stays.len().saturating_sub(wanted)) {
-        if ready >= wanted && i.instance.state == InstanceState::Ready {
+    // More than wanted: a device that was thought lost came back. What the others need of it to give what was asked for stays.
+    let mut kept = stays.clone();
+    for i in stays.iter().rev().filter(|i| i.instance.state == InstanceState::Ready && ready >= wanted) {
+        let others = || kept.iter().copied().filter(|other| other.instance.id != i.instance.id);
+        if kept.len() > wanted && container.uncovered(others()) == container.uncovered(kept.iter().copied()) {
+            kept = others().collect();
             actions.push(Action::Drain { instance: i.instance.id, reason: "one copy too many".to_owned() });
         }
     }
@@ -198,14 +223,12 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
             actions.push(to(ContainerState::Running, "every copy serves".to_owned()));
         }
         ContainerState::Starting | ContainerState::Migrating => {
-            let reason = if ready < wanted {
-                format!("{ready} of {wanted} copies ready")
-            } else {
-                format!("{holders} of {HOLDERS} devices besides the publisher hold the content")
+            let reason = match lacks {
+                Some(lacks) => format!("{ready} of {wanted} copies ready, waiting for room for the rest: it {lacks}"),
+                None if ready < wanted => format!("{ready} of {wanted} copies ready"),
+                None => format!("{holders} of {HOLDERS} devices besides the publisher hold the content"),
             };
-            if !container.rests && reason != c.reason {
-                actions.push(Action::Explain { container: c.id, reason });
-            }
+            explain(container, reason, actions);
         }
         ContainerState::Running if ready < wanted => {
             // Why the latest one left: its device leaves or is gone just now, or what is kept of its end.

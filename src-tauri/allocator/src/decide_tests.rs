@@ -73,6 +73,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         deleting: false,
         instances,
         rests: false,
+        lacks: None,
         signed_until: UnixMs(i64::MAX),
     };
     World { now: NOW, began: UnixMs(0), routable: Some(UnixMs(0)), devices, containers: vec![container] }
@@ -238,4 +239,42 @@ fn without_signatures_it_ends_and_says_why() {
         _ => None,
     });
     assert_eq!(why.as_deref(), Some(SIGNATURES_ENDED), "the reason stays in sight");
+}
+
+#[test]
+fn where_not_all_fits_it_is_said_what_is_missing_and_room_is_sought_on() {
+    let said =
+        |w: &World| decide(w).into_iter().find_map(|a| if let Action::Explain { reason, .. } = a { Some(reason) } else { None });
+    let lacks = Some("does not fit: devices: 1 copy asked, no device could take one".to_owned());
+    let mut w = world(ContainerState::Pending, Vec::new());
+    w.containers[0].lacks = lacks.clone();
+    assert!(said(&w).unwrap().starts_with("waiting for room: it does not fit"));
+    assert!(decide(&w).contains(&Action::Place { container: ContainerId([1; 16]) }));
+    let mut w = world(ContainerState::Starting, vec![instance(1, InstanceState::Ready)]);
+    w.containers[0].lacks = lacks;
+    let reason = said(&w).unwrap();
+    assert!(reason.starts_with("1 of 2 copies ready") && reason.contains("1 copy asked"), "{reason}");
+    // Said once, and kept while the next look for room is not due.
+    w.containers[0].container.reason = reason;
+    w.containers[0].rests = true;
+    assert_eq!(said(&w), None);
+}
+
+#[test]
+fn copies_that_give_less_than_was_asked_for_get_company_and_none_of_them_is_too_many() {
+    let given = |n, memory_mb| {
+        let mut i = instance(n, InstanceState::Ready);
+        i.instance.given = Resources { memory_mb, ..Resources::ZERO };
+        i
+    };
+    let asked = |mut w: World, memory_mb| {
+        w.containers[0].container.spec.requirements = Resources { memory_mb, ..Resources::ZERO };
+        decide(&w)
+    };
+    let place = Action::Place { container: ContainerId([1; 16]) };
+    let drained = |actions: &[Action]| actions.iter().filter(|a| matches!(a, Action::Drain { .. })).count();
+    let two = || world(ContainerState::Running, vec![given(1, 10), given(2, 10)]);
+    assert!(asked(two(), 21).contains(&place) && !asked(two(), 20).contains(&place));
+    let three = || world(ContainerState::Running, vec![given(1, 10), given(2, 10), given(3, 10)]);
+    assert_eq!((drained(&asked(three(), 21)), drained(&asked(three(), 20))), (0, 1));
 }

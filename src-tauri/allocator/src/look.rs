@@ -67,6 +67,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         publisher: kept.publisher,
         deleting: kept.deleting,
         rests: false,
+        lacks: None,
         signed_until: signed_until(&kept),
         instances: instances
             .iter()

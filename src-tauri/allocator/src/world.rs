@@ -47,6 +47,8 @@ pub(crate) struct SeenContainer {
     pub(crate) signed_until: fogbank_model::UnixMs,
     /// Not planned again before this moment (backing off after a refusal).
     pub(crate) rests: bool,
+    /// What it lacks, when not all that it wants fitted the last time that places were sought.
+    pub(crate) lacks: Option<String>,
 }
 
 /// Everything at one moment.
@@ -77,6 +79,12 @@ impl SeenContainer {
     pub(crate) fn bundle(&self) -> BundleId {
         let fogbank_model::Image::Site { bundle, .. } = self.container.spec.image;
         bundle
+    }
+
+    /// What instances of it lack of what was asked for.
+    pub(crate) fn uncovered<'a>(&self, instances: impl IntoIterator<Item = &'a SeenInstance>) -> Resources {
+        let given = instances.into_iter().fold(Resources::ZERO, |sum, i| sum.plus(&i.instance.given));
+        self.container.spec.requirements.minus(&given)
     }
 
     pub(crate) fn wanted(&self) -> usize {

@@ -14,9 +14,9 @@ use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources,
 };
 use fogbank_wire::{
-    ALPN, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest,
-    Offer, OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles, ServiceProof, call, greet,
-    read_frame, receive_hello, write_frame,
+    ALPN, ContainerDetail, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo,
+    NodeReply, NodeRequest, Offer, OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles,
+    ServiceProof, call, greet, read_frame, receive_hello, write_frame,
 };
 use iroh::{
     Endpoint, EndpointAddr, RelayMode, SecretKey,
@@ -169,8 +169,14 @@ fn packet_keys() -> PacketKeys {
 }
 
 async fn report(connection: &Connection, instances: Vec<InstanceReport>) {
+    offer(connection, true, instances).await;
+}
+
+/// A report of a device that lends, or no longer does.
+async fn offer(connection: &Connection, open: bool, instances: Vec<InstanceReport>) {
     let lent = Resources { cpu_millicores: 4_000, memory_mb: 4_000, storage_mb: 4_000, bandwidth_kbps: 100_000 };
-    let offer = Offer { capacity: lent, lent, open: true, why: String::new() };
+    let why = if open { "" } else { "its owner stopped lending" };
+    let offer = Offer { capacity: lent, lent, open, why: why.to_owned() };
     let report = Report { offer, power: Power::Mains, instances, bundles: vec![BUNDLE], drain: None };
     assert!(matches!(call(connection, &NodeRequest::Report(report)).await.unwrap(), NodeReply::Done));
 }
@@ -191,7 +197,11 @@ fn spec() -> ContainerSpec {
 }
 
 async fn create(connection: &Connection, id: ContainerId, proof: ServiceProof) {
-    let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec: spec(), proof }));
+    create_of(connection, id, spec(), proof).await;
+}
+
+async fn create_of(connection: &Connection, id: ContainerId, spec: ContainerSpec, proof: ServiceProof) {
+    let request = NodeRequest::Create(Box::new(ContainerRequest { id, spec, proof }));
     let created = call(connection, &request).await.unwrap();
     assert!(matches!(created, NodeReply::Created(_)), "{created:?}");
 }
@@ -387,5 +397,62 @@ async fn whoever_was_away_when_a_container_was_deleted_lets_its_content_go_later
     // It is told again as long as it says that it has it.
     assert_eq!(holder.asked(forget).await, BUNDLE);
     let _ = instance;
+    fog.allocator.shutdown().await;
+}
+
+/// Waits until a container stands as wanted.
+async fn stands(connection: &Connection, id: ContainerId, what: &str, so: impl Fn(&ContainerDetail) -> bool) {
+    let mut seen = None;
+    let wait = async {
+        loop {
+            let reply = call(connection, &NodeRequest::Container(id)).await.unwrap();
+            let NodeReply::Container(detail) = reply else { panic!("{reply:?}") };
+            if so(&detail) {
+                return;
+            }
+            seen = Some((detail.container.state, detail.container.reason));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(SOON, wait).await.is_err() {
+        panic!("{what}: last seen {seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_copy_that_fits_starts_though_there_is_no_room_for_the_other() {
+    let fog = Fog::start().await;
+    let (mut stays, mut leaves) = (Member::new(false), Member::new(false));
+    let (_end, at_stays) = stays.connect(&fog).await;
+    let (_other_end, at_leaves) = leaves.connect(&fog).await;
+    report(&at_stays, Vec::new()).await;
+    report(&at_leaves, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    let id = ContainerId([7; 16]);
+    let two = ContainerSpec { instances: 2, ..spec() };
+    create_of(&at_stays, id, two, identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    let confirmed = |r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None };
+    let (first, other) = (stays.asked(confirmed).await, leaves.asked(confirmed).await);
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_stays, told(first, step)).await;
+        report(&at_leaves, told(other, step)).await;
+    }
+    // One owner stops lending; then the other device is restarted, and does not know of its copy any more.
+    offer(&at_leaves, false, Vec::new()).await;
+    report(&at_stays, Vec::new()).await;
+    let again = stays.asked(confirmed).await;
+    assert_ne!(again, first);
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_stays, told(again, step)).await;
+    }
+    stands(&at_stays, id, "one copy serves, and it is said what the other lacks", |detail| {
+        let ready = detail.instances.iter().filter(|i| i.instance.state == InstanceState::Ready).count();
+        ready == 1 && detail.container.reason.contains("1 copy asked, no device could take one")
+    })
+    .await;
+    // Somebody lends again: the other copy is placed, and what it takes of the first is nothing.
+    report(&at_leaves, Vec::new()).await;
+    leaves.asked(confirmed).await;
+    assert!(!std::iter::from_fn(|| stays.asked.try_recv().ok()).any(|r| matches!(r, DeviceRequest::End(_))));
     fog.allocator.shutdown().await;
 }

@@ -119,7 +119,15 @@ impl fmt::Display for Shortfall {
                 dimension.show(*asked),
                 dimension.show(*free)
             ),
-            Self::Devices { asked, free } => write!(f, "devices: {asked} copies asked, {free} devices could take one"),
+            Self::Devices { asked, free } => {
+                let copies = if *asked == 1 { "copy" } else { "copies" };
+                let could = match free {
+                    0 => "no device".to_owned(),
+                    1 => "1 device".to_owned(),
+                    more => format!("{more} devices"),
+                };
+                write!(f, "devices: {asked} {copies} asked, {could} could take one")
+            }
             Self::Availability { asked, reach } => {
                 write!(f, "availability: {:.3} % asked, all devices together reach {:.3} %", asked * 100.0, reach * 100.0)
             }

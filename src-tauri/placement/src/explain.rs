@@ -93,7 +93,7 @@ fn changes_needed(problem: &Problem, policy: &Policy) -> usize {
 }
 
 /// What the present hosts have, with as many others as the cap leaves room for: those that give most of what is asked.
-fn within_cap(problem: &Problem, cap: usize) -> Resources {
+pub(crate) fn within_cap(problem: &Problem, cap: usize) -> Resources {
     let Some(room) = cap.checked_sub(problem.forced_changes) else { return Resources::ZERO };
     let hosts: Vec<usize> = (0..problem.candidates.len()).filter(|i| problem.candidates[*i].hosts).collect();
     let asked = problem.request.requirements;

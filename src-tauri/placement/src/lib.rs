@@ -20,11 +20,13 @@ mod cost;
 mod exact;
 mod explain;
 mod greedy;
+mod part;
 mod problem;
 mod spread;
 mod types;
 
 pub use cost::Policy;
+pub use part::part;
 pub use types::{BatteryShare, Binding, Capacity, DeviceSnapshot, Outcome, Plan, Request, Snapshot, Solver};
 
 use fogbank_model::Resources;

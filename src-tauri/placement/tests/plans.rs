@@ -6,7 +6,7 @@ mod cases;
 
 use cases::{cost_of, policies, snapshot};
 use fogbank_model::{Dimension, Resources};
-use fogbank_placement::{BatteryShare, DeviceSnapshot, Outcome, Plan, Policy, Snapshot, Solver, capacity, plan};
+use fogbank_placement::{BatteryShare, DeviceSnapshot, Outcome, Plan, Policy, Snapshot, Solver, capacity, part, plan};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 /// What rounding may do to sums of costs.
@@ -117,6 +117,25 @@ proptest! {
                     prop_assert!(matches!(plan(&smaller, &policy), Outcome::Infeasible(_)), "more {d} than {largest:?} fits");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn where_the_whole_does_not_fit_the_most_that_fits_is_placed(s in snapshot(12), policy in policies()) {
+        let Outcome::Infeasible(_) = plan(&s, &policy) else { return Ok(()) };
+        let able: Vec<_> = s.devices.iter().filter(|d| d.can_host(&s.request)).collect();
+        let Some(part) = part(&s, &policy) else {
+            prop_assert!(able.is_empty() || policy.churn_cap.is_some(), "{} devices could take a copy", able.len());
+            return Ok(());
+        };
+        let devices = chosen(&s, &part);
+        let sum = |all: &mut dyn Iterator<Item = Resources>| all.fold(Resources::ZERO, |sum, r| sum.plus(&r));
+        let given = sum(&mut part.assignments.iter().map(|(_, given)| *given));
+        prop_assert!(part.assignments.iter().zip(&devices).all(|((_, y), d)| d.free.covers(y) && y.covers(&s.request.minimum)));
+        prop_assert!(policy.churn_cap.is_none_or(|cap| changes(&s, &devices) <= cap), "over the cap on changes");
+        if policy.churn_cap.is_none() {
+            prop_assert!(devices.len() >= able.len().min(usize::from(s.request.instances.max(1))), "{} copies", devices.len());
+            prop_assert!(given.covers(&s.request.requirements.min(&sum(&mut able.iter().map(|d| d.free)))), "gives {given:?}");
         }
     }
 
