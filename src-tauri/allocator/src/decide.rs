@@ -7,7 +7,8 @@ use fogbank_model::{
 };
 use std::collections::HashSet;
 
-/// Copies of a bundle on devices other than the publisher's, so that the publisher may leave.
+/// Copies of a bundle on devices other than the publisher's, so that the publisher may leave. Where there are fewer devices, the container
+/// runs all the same, and its publisher is told.
 pub(crate) const HOLDERS: usize = 2;
 
 /// Why a container whose publisher stayed away ends, for people.
@@ -217,31 +218,50 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
             actions.push(Action::Keep { container: c.id, device: keeper.id });
         }
     }
+    let coming = stays.iter().find(|i| i.instance.state != InstanceState::Ready);
+    let moving = coming.is_some() || live(container).any(|i| leaving(&i));
+    // All that fits serves: what else is wanted waits for room, not for a device.
+    let as_far_as_fits = ready >= wanted || (ready > 0 && lacks.is_some() && !moving);
     let to = |to, reason: String| Action::MoveContainer { container: c.id, to, reason };
     match c.state {
-        ContainerState::Starting | ContainerState::Migrating if ready >= wanted && holders >= HOLDERS => {
-            actions.push(to(ContainerState::Running, "every copy serves".to_owned()));
+        ContainerState::Starting | ContainerState::Migrating if as_far_as_fits => {
+            actions.push(to(ContainerState::Running, standing(ready, wanted, lacks)));
         }
-        ContainerState::Starting | ContainerState::Migrating => {
-            let reason = match lacks {
-                Some(lacks) => format!("{ready} of {wanted} copies ready, waiting for room for the rest: it {lacks}"),
-                None if ready < wanted => format!("{ready} of {wanted} copies ready"),
-                None => format!("{holders} of {HOLDERS} devices besides the publisher hold the content"),
-            };
-            explain(container, reason, actions);
+        ContainerState::Running if !as_far_as_fits => {
+            if let Some(why) = disturbed(world, container, coming.copied(), ready) {
+                actions.push(to(ContainerState::Migrating, format!("{ready} of {wanted} copies ready: {why}")));
+            }
         }
-        ContainerState::Running if ready < wanted => {
-            // Why the latest one left: its device leaves or is gone just now, or what is kept of its end.
-            let going = live(container).filter(leaving).find_map(|i| {
-                let device = world.device(i.instance.device)?;
-                Some(device.draining.clone().unwrap_or_else(|| format!("{} is gone without a word", device.name)))
-            });
-            let ended = container.instances.iter().filter(|i| !i.instance.state.is_live()).max_by_key(|i| i.instance.since);
-            let why = going.or_else(|| ended.map(|i| i.instance.reason.clone())).unwrap_or_else(|| "a copy ended".to_owned());
-            actions.push(to(ContainerState::Migrating, format!("{ready} of {wanted} copies ready: {why}")));
-        }
-        _ => {}
+        _ => explain(container, standing(ready, wanted, lacks), actions),
     }
+}
+
+/// How far a container is, for people.
+fn standing(ready: usize, wanted: usize, lacks: Option<&String>) -> String {
+    match lacks {
+        Some(lacks) if ready < wanted => {
+            format!("{ready} of {wanted} copies ready, waiting for room for the rest: it {lacks}")
+        }
+        Some(lacks) => format!("every copy serves, with less than was asked for: it {lacks}"),
+        None if ready < wanted => format!("{ready} of {wanted} copies ready"),
+        None => "every copy serves".to_owned(),
+    }
+}
+
+/// Why a container that ran is on the move: a device leaves or is gone just now, a copy is not ready (yet), or one has ended since this
+/// allocator looks. `None` when nothing has happened: after a restart of the allocator room is sought anew before anything is said.
+fn disturbed(world: &World, container: &SeenContainer, coming: Option<&SeenInstance>, ready: usize) -> Option<String> {
+    let going = live(container).find_map(|i| {
+        let device = world.device(i.instance.device)?;
+        device.draining.clone().or_else(|| device.lost.then(|| format!("{} is gone without a word", device.name)))
+    });
+    let coming = coming.map(|i| match i.instance.state {
+        InstanceState::Unready => i.instance.reason.clone(),
+        _ => "another one starts".to_owned(),
+    });
+    let ended = container.instances.iter().filter(|i| !i.instance.state.is_live()).max_by_key(|i| i.instance.since);
+    let news = ended.filter(|i| i.instance.since >= world.began).map(|i| i.instance.reason.clone());
+    going.or(coming).or(news).or_else(|| (ready == 0).then(|| "none is left".to_owned()))
 }
 
 fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {

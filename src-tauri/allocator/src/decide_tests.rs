@@ -58,7 +58,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         onion: format!("{}.onion", "a".repeat(56)).parse().unwrap(),
         spec,
         state,
-        reason: String::new(),
+        reason: if state == ContainerState::Running { "every copy serves".to_owned() } else { String::new() },
         created: NOW,
         epoch: 1,
     };
@@ -90,14 +90,48 @@ fn a_running_container_with_all_ready_needs_nothing() {
 }
 
 #[test]
-fn it_runs_once_copies_are_ready_and_others_hold_the_content() {
+fn it_runs_once_its_copies_are_ready_however_few_hold_the_content() {
     let ready = vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)];
     let mut w = world(ContainerState::Starting, ready);
+    // One of the two lending devices is the publisher's own.
+    w.devices.truncate(2);
+    w.containers[0].publisher = w.devices[0].id;
     assert!(moved(&decide(&w), ContainerState::Running));
-    w.devices.iter_mut().skip(1).for_each(|d| d.bundles.clear());
+    // Where another device lends, it is asked to hold the content, too.
+    w.devices.push(SeenDevice { bundles: Vec::new(), ..device(3) });
     let actions = decide(&w);
-    assert!(!moved(&actions, ContainerState::Running));
-    assert!(actions.iter().any(|a| matches!(a, Action::Keep { .. })), "{actions:?}");
+    assert!(moved(&actions, ContainerState::Running));
+    assert!(actions.iter().any(|a| matches!(a, Action::Keep { device: DeviceId([3, ..]), .. })), "{actions:?}");
+}
+
+#[test]
+fn it_runs_when_all_that_fits_serves_and_moves_when_more_does() {
+    let lacks = Some("does not fit: devices: 1 copy asked, no device could take one".to_owned());
+    let one = |state, lacks: &Option<String>| {
+        let mut w = world(state, vec![instance(1, InstanceState::Ready)]);
+        w.containers[0].lacks = lacks.clone();
+        w
+    };
+    for state in [ContainerState::Starting, ContainerState::Migrating] {
+        assert!(moved(&decide(&one(state, &lacks)), ContainerState::Running), "{state}");
+        assert!(!moved(&decide(&one(state, &None)), ContainerState::Running), "{state}: a place is being sought");
+    }
+    let runs = one(ContainerState::Running, &lacks);
+    assert!(!moved(&decide(&runs), ContainerState::Migrating));
+    // A restart of the allocator, which has not sought room yet, is no news.
+    assert!(!moved(&decide(&one(ContainerState::Running, &None)), ContainerState::Migrating));
+    // What ended meanwhile is, and so is a copy that starts.
+    let mut ended = one(ContainerState::Running, &None);
+    ended.containers[0].instances.push(instance(2, InstanceState::Lost));
+    assert!(moved(&decide(&ended), ContainerState::Migrating));
+    ended.began = UnixMs(NOW.0 + 1);
+    assert!(!moved(&decide(&ended), ContainerState::Migrating), "it ended before");
+    let two = vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Fetching)];
+    assert!(moved(&decide(&world(ContainerState::Running, two)), ContainerState::Migrating));
+    // Without any copy it does not run.
+    let mut none = world(ContainerState::Running, Vec::new());
+    none.containers[0].lacks = lacks;
+    assert!(moved(&decide(&none), ContainerState::Migrating));
 }
 
 #[test]
@@ -250,7 +284,7 @@ fn where_not_all_fits_it_is_said_what_is_missing_and_room_is_sought_on() {
     w.containers[0].lacks = lacks.clone();
     assert!(said(&w).unwrap().starts_with("waiting for room: it does not fit"));
     assert!(decide(&w).contains(&Action::Place { container: ContainerId([1; 16]) }));
-    let mut w = world(ContainerState::Starting, vec![instance(1, InstanceState::Ready)]);
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready)]);
     w.containers[0].lacks = lacks;
     let reason = said(&w).unwrap();
     assert!(reason.starts_with("1 of 2 copies ready") && reason.contains("1 copy asked"), "{reason}");

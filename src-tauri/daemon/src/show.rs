@@ -96,7 +96,7 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
         writeln!(out, "DIRECT    visitors who ask for it come without mixes: they and the host see each other's address")?;
     }
     writeln!(out, "needs     {}; {} files, {} bytes", amounts(&detail.requirements), detail.files, detail.bytes)?;
-    writeln!(out, "held by   {} devices besides the publisher", detail.holders)?;
+    writeln!(out, "held by   {}", holders(detail.holders))?;
     writeln!(out, "placement {}", detail.placement)?;
     let began_ms = detail.history.first().map_or(0, |step| step.at_ms);
     for step in &detail.history {
@@ -107,6 +107,15 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
         writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
     }
     Ok(())
+}
+
+/// Who holds the content, and what it means when these are few.
+fn holders(count: u32) -> String {
+    match count {
+        0 => "no device besides the publisher: it is there only while the publisher's device is".to_owned(),
+        1 => "1 device besides the publisher: few; with another, the site stays when that one leaves".to_owned(),
+        more => format!("{more} devices besides the publisher"),
+    }
 }
 
 fn show_federation(out: &mut String, federation: &FederationDto) -> std::fmt::Result {

@@ -104,7 +104,12 @@ export const detail = {
   contentOf: (files: number, size: string) => `${n(files, 'file', 'files')}, ${size}`,
   level: 'Delay on the way',
   holders: 'Held whole by',
-  holdersOf: (count: number) => (count === 0 ? 'no other device yet' : n(count, 'other device', 'other devices')),
+  holdersOf: (count: number) =>
+    count === 0
+      ? 'no other device yet: it is there only while yours is'
+      : count === 1
+        ? '1 other device: few; with another, the site stays when that one leaves'
+        : n(count, 'other device', 'other devices'),
   created: 'Created',
   stop: 'Stop',
   restart: 'Restart',
