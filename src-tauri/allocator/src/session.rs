@@ -28,6 +28,9 @@ use std::{
 const HEARTBEAT: DurationMs = DurationMs::from_s(30);
 /// A member sends a whole request at once. The longest is a report of 512 instances and 4,096 bundles, or a container with the records of 400 days.
 const REQUESTS: Bounds = Bounds { at_once: 32, bytes: 384 << 10, deadline: Duration::from_secs(10) };
+/// What was asked on a connection that its member replaces is answered on it for so long: answers take milliseconds, and a member that presents
+/// itself anew has its new connection within as many.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A name in lists.
 const MAX_NAME_CHARS: usize = 64;
 /// Devices of one fog: what one allocator is meant to hold.
@@ -43,7 +46,7 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
             // Registered before the greeting, so that whoever is told "welcome" is a member at once.
             let name = member.name.clone();
             if let Some(old) = shared.registry.arrived(member) {
-                old.close(VarInt::from_u32(0), b"connected anew");
+                tokio::spawn(replaced(old));
             }
             let greeted = fogbank_wire::welcome(reply, Some(welcome)).await;
             tracing::info!(name, "a member connected");
@@ -63,6 +66,14 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
             tracing::info!(%refusal, device = device.short(), "a stranger was refused");
             turn_away(reply, refusal).await;
         }
+    }
+}
+
+/// Ends a connection that its member has replaced by another.
+async fn replaced(old: Connection) {
+    tokio::select! {
+        _ = old.closed() => {}
+        () = tokio::time::sleep(LAST_ANSWERS) => old.close(VarInt::from_u32(0), b"connected anew"),
     }
 }
 

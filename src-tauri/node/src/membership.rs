@@ -1,6 +1,7 @@
 //! A node's place in a fog: one connection to the allocator, kept up; reports go out on it, and what the allocator asks comes in.
 //!
-//! Invariant: there is at most one connection; when it breaks, it is made anew with growing, jittered pauses, for ever.
+//! Invariants: when the connection breaks, it is made anew with growing, jittered pauses, for ever. When what the node does in the fog changes,
+//! it presents itself on a second connection, at once, and the first one serves until that takes its place: nobody is away meanwhile.
 //! Deliberately absent: what a request means (the [`Handler`]'s).
 
 use crate::{identity::Identity, net, settings::Membership};
@@ -149,7 +150,8 @@ fn way(membership: &Membership) -> ToFog {
 async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connection>>, standing: watch::Sender<Standing>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        match enrol(&mut config).await {
+        let part = config.part.borrow_and_update().clone();
+        match enrol(&config, &part).await {
             Ok((link, welcome)) => {
                 pause = FIRST_PAUSE;
                 let heartbeat = Duration::from_millis(welcome.heartbeat.0.clamp(1_000, 60_000) as u64);
@@ -157,21 +159,37 @@ async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connec
                 config.clock.learn(welcome.now);
                 // Taken: this device is known by its key from now on.
                 config.membership.invite = None;
+                // One that it replaces closes with the last question under way on it.
                 connection.send_replace(Some(link.clone()));
                 standing.send_replace(Standing::Member(welcome));
-                let why = run(&link, &mut config, heartbeat).await;
-                connection.send_replace(None);
-                link.close(VarInt::from_u32(0), b"again");
-                tracing::info!(why, "the connection to the allocator ended");
-                standing.send_replace(Standing::Away(why));
-            }
-            Err(CallError::Refused(refusal)) => {
-                tracing::warn!(%refusal, "the allocator refused this node");
-                standing.send_replace(Standing::Refused(refusal));
-                pause = LONGEST_PAUSE;
+                match run(&link, &mut config, part, heartbeat).await {
+                    End::Changed => {
+                        tracing::info!("this node's roles changed: it presents itself anew");
+                        continue;
+                    }
+                    End::Broken(why) => {
+                        connection.send_replace(None);
+                        link.close(VarInt::from_u32(0), b"again");
+                        tracing::info!(why, "the connection to the allocator ended");
+                        standing.send_replace(Standing::Away(why));
+                    }
+                }
             }
             Err(error) => {
-                standing.send_replace(Standing::Away(format!("the allocator can't be reached: {error}")));
+                // One whose roles have changed may still be there.
+                if let Some(old) = connection.send_replace(None) {
+                    old.close(VarInt::from_u32(0), b"again");
+                }
+                match error {
+                    CallError::Refused(refusal) => {
+                        tracing::warn!(%refusal, "the allocator refused this node");
+                        standing.send_replace(Standing::Refused(refusal));
+                        pause = LONGEST_PAUSE;
+                    }
+                    error => {
+                        standing.send_replace(Standing::Away(format!("the allocator can't be reached: {error}")));
+                    }
+                }
             }
         }
         tokio::time::sleep(pause.mul_f64(1.0 + rand::random::<f64>())).await;
@@ -179,9 +197,16 @@ async fn keep_up(mut config: LinkConfig, connection: watch::Sender<Option<Connec
     }
 }
 
-async fn enrol(config: &mut LinkConfig) -> Result<(Connection, Welcome), CallError> {
+/// Why the node does no more on a connection.
+enum End {
+    /// It broke, or the node ends, for people.
+    Broken(String),
+    /// The node's part has changed; the connection stands.
+    Changed,
+}
+
+async fn enrol(config: &LinkConfig, part: &Part) -> Result<(Connection, Welcome), CallError> {
     let broken = |message: &str| CallError::Refused(Refusal::new(RefusalKind::Failed, message));
-    let part = config.part.borrow_and_update().clone();
     let membership = &config.membership;
     let target = net::peer(&membership.fog.0, &membership.addrs, membership.relay.as_ref());
     let target = target.ok_or_else(|| broken("the fog's id is no key"))?;
@@ -194,7 +219,7 @@ async fn enrol(config: &mut LinkConfig) -> Result<(Connection, Welcome), CallErr
         certificate: config.identity.certificate().map_err(CallError::Frame)?,
         name: config.name.clone(),
         roles: part.roles,
-        mix: part.mix,
+        mix: part.mix.clone(),
         addrs: net::reachable(&config.endpoint),
         invite: config.membership.invite,
     };
@@ -216,10 +241,9 @@ impl Part {
     }
 }
 
-/// Reports and answers until the connection breaks or the node's part changes; says why it ended.
-async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Duration) -> String {
+/// Reports and answers until the connection breaks or the node's part is no longer the one that was `told` to the allocator.
+async fn run(connection: &Connection, config: &mut LinkConfig, mut told: Part, heartbeat: Duration) -> End {
     let handler = config.handler.clone();
-    let mut told = config.part.borrow().clone();
     let answering = answer(connection.clone(), handler);
     tokio::pin!(answering);
     let mut measured = interval_at(Instant::now() + TELL_PROBES, TELL_PROBES);
@@ -238,25 +262,25 @@ async fn run(connection: &Connection, config: &mut LinkConfig, heartbeat: Durati
             }
         };
         tokio::select! {
-            why = &mut answering => return why,
-            ended = reporting => if let Some(why) = ended { return why },
+            why = &mut answering => return End::Broken(why),
+            ended = reporting => if let Some(why) = ended { return End::Broken(why) },
             changed = config.part.changed() => {
                 if changed.is_err() {
-                    return "this node ends".to_owned();
+                    return End::Broken("this node ends".to_owned());
                 }
                 let part = config.part.borrow_and_update().clone();
                 let Some(mix) = part.mix.clone().filter(|_| part.differs_in_keys_only(&told)) else {
-                    return "this node's roles changed".to_owned();
+                    return End::Changed;
                 };
                 told = part;
                 if let Err(why) = tell_relays(connection, mix, &config.probes).await {
-                    return why;
+                    return End::Broken(why);
                 }
             }
             _ = measured.tick() => if let Some(mix) = told.mix.clone()
                 && let Err(why) = tell_relays(connection, mix, &config.probes).await
             {
-                return why;
+                return End::Broken(why);
             },
         }
     }

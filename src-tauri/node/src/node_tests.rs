@@ -199,3 +199,38 @@ async fn what_was_never_created_leaves_neither_address_nor_content() {
     lender.shutdown().await;
     publisher.shutdown().await;
 }
+
+/// What a device does in its fog changes while somebody asks: the allocator is there all the time, also for its own device.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_allocator_is_not_away_while_a_device_begins_and_ends_to_lend() {
+    let folder = tempfile::tempdir().unwrap();
+    let (coordinator, lender) = two(folder.path()).await;
+    let changing = async {
+        for on in [true, false, true] {
+            done(&coordinator, Ask::Lend { on, direct: false }).await;
+            let heard = async || {
+                let ControlReply::Devices(devices) = coordinator.call(Ask::Devices).await else { return false };
+                let own = coordinator.status().await.device;
+                devices.iter().any(|d| d.id == own && (d.lent.cpu_cores > 0.0) == on)
+            };
+            until("the allocator has heard of it", heard).await;
+        }
+        // Two changes at once: the second one comes while the first is being told.
+        for on in [false, true] {
+            done(&coordinator, Ask::Lend { on, direct: false }).await;
+            done(&coordinator, Ask::Relay { on }).await;
+        }
+        let mixes = || coordinator.inner.hub.current().map_or(0, |known| known.directory.mixes.len());
+        until("its mix is listed", async || mixes() == 1).await;
+    };
+    let asking = async {
+        loop {
+            let reply = coordinator.call(Ask::Containers).await;
+            assert!(matches!(reply, ControlReply::Containers(_)), "{reply:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! { () = changing => {}, () = asking => {} }
+    lender.shutdown().await;
+    coordinator.shutdown().await;
+}
