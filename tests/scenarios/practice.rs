@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use fogbank_harness::Process;
-use fogbank_node::control::{Amounts, ControlRequest, LevelDto};
+use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto};
 
 const FRONT: &[u8] = b"practice";
 
@@ -31,7 +31,8 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
         private: false,
         direct: false,
     };
-    let (id, onion) = node.publish(&publish).await?;
+    // Whoever is told that it is ready is not told to wait then.
+    let ControlReply::Created { id, onion } = node.ask(publish).await? else { anyhow::bail!("nothing was created") };
     node.serves(&onion, FRONT).await?;
 
     node.quit().await?;

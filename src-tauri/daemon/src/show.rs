@@ -50,7 +50,7 @@ fn done(request: &ControlRequest) -> &'static str {
         ControlRequest::AbandonWitnesses => {
             "given up: members must leave this fog and join anew; other fogs end the federation and name it again"
         }
-        ControlRequest::Practice => "the practice fog is starting (it gives no privacy)",
+        ControlRequest::Practice => "the practice fog is ready (it gives no privacy): fogbankd publish FOLDER",
         _ => "done",
     }
 }

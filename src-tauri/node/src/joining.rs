@@ -5,20 +5,28 @@
 use crate::{
     aligning::PRACTICE,
     answers,
-    control::ControlError,
+    control::{ControlError, ControlErrorKind},
     membership::Standing,
     node::Inner,
+    parts::Visiting,
     settings::{Membership, OwnFog, Settings, VisitedFog},
     visited_keys,
 };
-use fogbank_betanet::address::{AccessKey, FogLink};
-use fogbank_model::{BundleId, FogId, Onion};
+use fogbank_betanet::{
+    address::{AccessKey, FogLink},
+    uplink::UplinkStatus,
+};
+use fogbank_model::{BundleId, ContainerName, ContainerSpec, FogId, Image, Level, Onion, Resources};
 use fogbank_wire::{NodeReply, NodeRequest, RelayHint, Ticket, Welcome};
-use std::{collections::HashMap, io, time::Duration};
-use tokio::time::timeout;
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
 
 /// A join waits this long for the allocator's word: a connection (5 s at most) and a hello.
 const JOIN_WAIT: Duration = Duration::from_secs(8);
+/// The practice fog's nodes start one after another, each within a second or two; a busy computer is waited for.
+const PRACTICE_WAIT: Duration = Duration::from_secs(60);
+/// How often it is looked whether the practice fog is ready.
+const PRACTICE_LOOK: Duration = Duration::from_millis(100);
 /// A fog's name as lists show it.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -46,6 +54,33 @@ impl Inner {
         let own = OwnFog { name: name.to_owned(), test, practice, port: 0, relay };
         self.change(|s| s.fog = Some(own)).await?;
         self.settle(before).await
+    }
+
+    /// Waits until what comes next works in the practice fog: putting a site of the usual size online, and opening its address.
+    pub(crate) async fn practice_ready(&self) -> Result<(), ControlError> {
+        let name: ContainerName = "fit".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
+        let requirements = Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 10, bandwidth_kbps: 1_000 };
+        let image = Image::Site { bundle: BundleId([0; 32]), bytes: 1, files: 1 };
+        let usual = ContainerSpec { name, image, requirements, instances: 2, level: Level::default() };
+        let ask = NodeRequest::Ask(Box::new(usual));
+        let ready = async {
+            loop {
+                let fits = match self.ask(&ask).await {
+                    Ok(NodeReply::Capacity(room)) => room.infeasible.is_none(),
+                    Err(error) if error.kind == ControlErrorKind::NoFog => return Err(error),
+                    _ => false,
+                };
+                let opens = |v: Arc<Visiting>| matches!(*v.uplink.status().borrow(), UplinkStatus::Ready { .. });
+                if fits && self.parts().visiting.is_none_or(opens) {
+                    return Ok(());
+                }
+                sleep(PRACTICE_LOOK).await;
+            }
+        };
+        timeout(PRACTICE_WAIT, ready).await.unwrap_or_else(|_| {
+            let what = format!("the practice fog has started, but is not ready after {} seconds", PRACTICE_WAIT.as_secs());
+            Err(answers::failed(what, "This computer may be busy: try again in a minute. The node’s log says what hinders it."))
+        })
     }
 
     /// Joins a fog and waits for its allocator's word.

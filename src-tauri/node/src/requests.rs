@@ -49,11 +49,16 @@ impl Inner {
                 | Ask::NeedWitnesses { .. }
                 | Ask::AbandonWitnesses
         );
-        let _editing = if edits { Some(self.editing.lock().await) } else { None };
+        let editing = if edits { Some(self.editing.lock().await) } else { None };
         match request {
             Ask::Status => Ok(ControlReply::Status(Box::new(self.status().await))),
             Ask::StartFog { name, test, relay } => self.start_fog(&name, test, false, relay.as_deref()).await.map(done),
-            Ask::Practice => self.start_fog("Practice fog", true, true, None).await.map(done),
+            Ask::Practice => {
+                self.start_fog("Practice fog", true, true, None).await?;
+                // It may be left while it is waited for.
+                drop(editing);
+                self.practice_ready().await.map(done)
+            }
             Ask::Join { ticket } => {
                 let todo = "Copy the whole ticket, or ask for a new one.";
                 let ticket: Ticket = ticket.parse().map_err(|e| answers::invalid(format!("{e}"), todo))?;
