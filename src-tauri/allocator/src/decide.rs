@@ -95,7 +95,9 @@ fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
         let reason = match world.device(instance.device) {
             None => "its device was removed".to_owned(),
             Some(d) if d.lost => format!("{} is gone without a word", d.name),
-            Some(d) if forgot(d, i) => format!("{} was restarted", d.name),
+            Some(d) if forgot(d, i) && d.open => format!("{} was restarted", d.name),
+            // Its own words: its owner stopped lending, or it was restarted and lends no more.
+            Some(d) if forgot(d, i) => format!("{} ended it: {}", d.name, d.why),
             Some(d) if overdue(world, container, instance) => match instance.state {
                 InstanceState::Fetching => format!("{} did not fetch the content in time", d.name),
                 _ => format!("visitors could not find it at {} for {} minutes", d.name, FOUND.0 / 60_000),

@@ -189,6 +189,21 @@ fn a_restarted_device_lost_what_it_no_longer_lists_and_ends_what_nobody_wants() 
 }
 
 #[test]
+fn who_stopped_lending_is_not_said_to_have_been_restarted() {
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready), instance(2, InstanceState::Ready)]);
+    w.devices[0].listed = Some(Vec::new());
+    let why = |w: &World| {
+        decide(w).into_iter().find_map(|a| match a {
+            Action::MoveInstance { to: InstanceState::Lost, reason, .. } => Some(reason),
+            _ => None,
+        })
+    };
+    assert_eq!(why(&w).as_deref(), Some("device 1 was restarted"));
+    (w.devices[0].open, w.devices[0].why) = (false, "its owner stopped lending".to_owned());
+    assert_eq!(why(&w).as_deref(), Some("device 1 ended it: its owner stopped lending"));
+}
+
+#[test]
 fn what_a_device_has_not_reported_yet_is_not_lost() {
     let mut w = world(ContainerState::Starting, vec![instance(1, InstanceState::Fetching), instance(2, InstanceState::Fetching)]);
     // Its last report is older than the reservation.
