@@ -21,8 +21,8 @@ use fogbank_betanet::directory::{Directory, DirectoryError, MAX_FEDERATED};
 use fogbank_model::{FogId, UnixMs};
 use fogbank_store::StoreError;
 use fogbank_wire::{
-    CallError, FederateReply, FederateRequest, MAX_FRAME_BYTES, PeerAddress, Refusal, RefusalKind, call, decode, encode,
-    turn_away, welcome,
+    CallError, FederateReply, FederateRequest, MAX_FRAME_BYTES, PeerAddress, Refusal, RefusalKind, Stranger, call, decode,
+    encode, welcome,
 };
 use iroh::{
     Endpoint, PublicKey,
@@ -295,12 +295,13 @@ pub(crate) fn arrived(shared: &Shared, fog: &FogId, connection: Connection) -> O
 }
 
 /// Runs a connection that another allocator opened to its end, or turns it away.
-pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, reply: SendStream) {
+pub(crate) async fn accept(shared: Arc<Shared>, connection: Connection, reply: SendStream, stranger: Stranger) {
     let fog = FogId(*connection.remote_id().as_bytes());
     if shared.federation.peer(&fog, |_| ()).is_none() {
         let words = "this fog's operator has not named yours: both sides federate, each with the other's peer address";
-        return turn_away(reply, Refusal::new(RefusalKind::NotGranted, words)).await;
+        return stranger.turn_away(reply, Refusal::new(RefusalKind::NotGranted, words)).await;
     }
+    stranger.let_in();
     if !welcome(reply, None).await {
         return;
     }

@@ -13,7 +13,7 @@ use fogbank_betanet::{
     epoch,
 };
 use fogbank_model::{DeviceId, DurationMs};
-use fogbank_wire::{Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Welcome, turn_away};
+use fogbank_wire::{Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
 use iroh::{
     TransportAddr,
     endpoint::{Connection, SendStream, VarInt},
@@ -39,10 +39,11 @@ const MAX_DEVICES: usize = 100_000;
 const MAX_ADDRS: usize = 8;
 
 /// Runs a connection to its end.
-pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, reply: SendStream) {
+pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, reply: SendStream, stranger: Stranger) {
     let device = DeviceId(*connection.remote_id().as_bytes());
     match admit(&shared, device, &connection, enrol).await {
         Ok((member, welcome)) => {
+            stranger.let_in();
             // Registered before the greeting, so that whoever is told "welcome" is a member at once.
             let name = member.name.clone();
             if let Some(old) = shared.registry.arrived(member) {
@@ -64,7 +65,7 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
         }
         Err(refusal) => {
             tracing::info!(%refusal, device = device.short(), "a stranger was refused");
-            turn_away(reply, refusal).await;
+            stranger.turn_away(reply, refusal).await;
         }
     }
 }

@@ -16,7 +16,8 @@ use fogbank_model::{DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
 use fogbank_wire::{
-    Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Ticket, VERSION, decode, encode,
+    Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Stranger, Ticket, VERSION,
+    decode, encode,
 };
 use iroh::{
     Endpoint, SecretKey,
@@ -202,9 +203,9 @@ impl Allocator {
         *self.shared.ready.borrow()
     }
 
-    /// Runs a control connection to its end.
-    pub async fn accept(&self, connection: Connection, enrol: Enrol, reply: SendStream) {
-        session::run(self.shared.clone(), connection, enrol, reply).await;
+    /// Runs a control connection to its end. It is a stranger's until it is let in.
+    pub async fn accept(&self, connection: Connection, enrol: Enrol, reply: SendStream, stranger: Stranger) {
+        session::run(self.shared.clone(), connection, enrol, reply, stranger).await;
     }
 
     /// Begins to dial federated fogs' allocators from the fog's endpoint.
@@ -213,8 +214,8 @@ impl Allocator {
     }
 
     /// Runs a connection of another fog's allocator to its end.
-    pub async fn accept_peer(&self, connection: Connection, reply: SendStream) {
-        federation::accept(self.shared.clone(), connection, reply).await;
+    pub async fn accept_peer(&self, connection: Connection, reply: SendStream, stranger: Stranger) {
+        federation::accept(self.shared.clone(), connection, reply, stranger).await;
     }
 
     /// Names a fog to federate with. It counts once it names this one too.

@@ -14,9 +14,9 @@ use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources,
 };
 use fogbank_wire::{
-    ALPN, ContainerDetail, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo,
+    ALPN, ContainerDetail, ContainerRequest, DeviceReply, DeviceRequest, Enrol, Group, InstanceReport, MAX_FRAME_BYTES, MixInfo,
     NodeReply, NodeRequest, Offer, OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles,
-    ServiceProof, call, greet, read_frame, receive_hello, write_frame,
+    ServiceProof, Strangers, call, greet, read_frame, receive_hello, write_frame,
 };
 use iroh::{
     Endpoint, EndpointAddr, RelayMode, SecretKey,
@@ -65,7 +65,7 @@ impl Fog {
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.accept().unwrap().await else { return };
                     if let Ok((Purpose::Control(enrol), reply)) = receive_hello(&connection).await {
-                        allocator.accept(connection, *enrol, reply).await;
+                        allocator.accept(connection, *enrol, reply, Strangers::new(1).begin(Group::Relayed).unwrap()).await;
                     }
                 });
             }

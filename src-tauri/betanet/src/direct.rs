@@ -14,9 +14,7 @@ use crate::{
     link::{self, LinkBindError},
     tunnel::DatagramPipe,
 };
-use fogbank_wire::{
-    CallError, HELLO_DEADLINE, Purpose, Refusal, goodbye, greet, must_come_back, receive_hello, turn_away, welcome,
-};
+use fogbank_wire::{CallError, Purpose, Refusal, Stranger, Strangers, goodbye, greet, welcome};
 use iroh::{
     Endpoint, SecretKey,
     endpoint::{Connection, Incoming, VarInt},
@@ -33,7 +31,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
@@ -45,7 +43,7 @@ const MAX_EXPECTED: usize = crate::service::MAX_TUNNELS;
 const EXPECTED: Duration = Duration::from_secs(10);
 /// So long a visitor tries to reach an entrance: as long as links to mixes may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(4);
-/// Connections that have not been told apart yet; further ones are refused.
+/// Connections that have not been told apart yet, shared by networks.
 const MAX_STRANGERS: usize = 64;
 /// The longest datagram: QUIC's least, 1,200 bytes, without what QUIC itself puts around one. So it fits every path.
 const MAX_DATAGRAM_BYTES: usize = 1_100;
@@ -154,46 +152,29 @@ impl Drop for Expected {
 }
 
 async fn accept(endpoint: Endpoint, list: Arc<List>) {
-    let places = Arc::new(Semaphore::new(MAX_STRANGERS));
+    let strangers = Strangers::new(MAX_STRANGERS);
     while let Some(incoming) = endpoint.accept().await {
-        let crowded = places.available_permits() < MAX_STRANGERS / 2;
-        if must_come_back(&endpoint, &incoming, crowded) {
-            let _ = incoming.retry();
-            continue;
-        }
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
+        let Some((incoming, stranger)) = strangers.knock(&endpoint, incoming) else { continue };
         let list = list.clone();
-        tokio::spawn(async move {
-            let _place = place;
-            if timeout(2 * HELLO_DEADLINE, let_in(incoming, &list)).await.is_err() {
-                tracing::debug!("somebody at the entrance said no hello");
-            }
-        });
+        tokio::spawn(async move { let_in(incoming, stranger, &list).await });
     }
 }
 
-async fn let_in(incoming: Incoming, list: &List) {
-    let Ok(accepting) = incoming.accept() else { return };
-    let Ok(connection) = accepting.await else { return };
+async fn let_in(incoming: Incoming, stranger: Stranger, list: &List) {
+    let Some(connection) = stranger.connection(incoming).await else { return };
     let Some(letting_in) = list.expected(|expected| expected.remove(connection.remote_id().as_bytes())) else {
         connection.close(VarInt::from_u32(1), b"not expected");
         return;
     };
-    match receive_hello(&connection).await {
-        Ok((Purpose::Direct, reply)) => {
-            if welcome(reply, None).await {
-                list.let_in.fetch_add(1, Relaxed);
-                let _ = letting_in.send(connection);
-            }
-        }
-        Ok((_, reply)) => {
-            let words = "this is an entrance for visitors and nothing else";
-            turn_away(reply, Refusal::not_served(words)).await;
-        }
-        Err(error) => tracing::debug!(%error, "somebody at the entrance said no hello"),
+    let Some((purpose, reply)) = stranger.hello(&connection).await else { return };
+    if !matches!(purpose, Purpose::Direct) {
+        let words = "this is an entrance for visitors and nothing else";
+        return stranger.turn_away(reply, Refusal::not_served(words)).await;
+    }
+    stranger.let_in();
+    if welcome(reply, None).await {
+        list.let_in.fetch_add(1, Relaxed);
+        let _ = letting_in.send(connection);
     }
 }
 

@@ -7,12 +7,13 @@ use crate::{door, net, profile::Profile, profile::write_private, settings::OwnFo
 use data_encoding::BASE32_NOPAD;
 use fogbank_allocator::{Allocator, AllocatorConfig};
 use fogbank_model::{DurationMs, FogId};
-use fogbank_wire::{PeerAddress, Purpose, Refusal, Roles, Ticket, goodbye, turn_away};
+use fogbank_wire::{PeerAddress, Purpose, Refusal, Roles, Strangers, Ticket, goodbye};
 use iroh::{Endpoint, SecretKey};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -66,15 +67,16 @@ impl FogHost {
         };
         allocator.federate_from(endpoint.clone());
         let greeting = allocator.clone();
-        let accepting = tokio::spawn(door::open(endpoint.clone(), move |connection, purpose, reply| {
+        let strangers = Arc::new(Strangers::new(door::MAX_STRANGERS));
+        let accepting = tokio::spawn(door::open(endpoint.clone(), strangers, move |(connection, purpose, reply, stranger)| {
             let allocator = greeting.clone();
             async move {
                 match purpose {
-                    Purpose::Control(enrol) => allocator.accept(connection, *enrol, reply).await,
-                    Purpose::Federate => allocator.accept_peer(connection, reply).await,
+                    Purpose::Control(enrol) => allocator.accept(connection, *enrol, reply, stranger).await,
+                    Purpose::Federate => allocator.accept_peer(connection, reply, stranger).await,
                     _ => {
-                        turn_away(reply, Refusal::not_served("this is an allocator: it holds no content and relays nothing"))
-                            .await
+                        let words = "this is an allocator: it holds no content and relays nothing";
+                        stranger.turn_away(reply, Refusal::not_served(words)).await;
                     }
                 }
             }

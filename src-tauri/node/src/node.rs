@@ -29,7 +29,7 @@ use fogbank_agent::bundle::Bundles;
 use fogbank_betanet::{client::Visitor, directory::DirectoryHub};
 use fogbank_model::FogId;
 use fogbank_proxy::Proxy;
-use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report, goodbye, turn_away};
+use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, RelaySwitch, Report, Strangers, goodbye};
 use futures_util::future::OptionFuture;
 use iroh::Endpoint;
 use std::{
@@ -153,18 +153,19 @@ impl Node {
             }
         };
         let serving = inner.clone();
-        let accepting = tokio::spawn(door::open(endpoint, move |connection, purpose, reply| {
+        let strangers = Arc::new(Strangers::new(door::MAX_STRANGERS));
+        let accepting = tokio::spawn(door::open(endpoint, strangers, move |(connection, purpose, reply, stranger)| {
             let inner = serving.clone();
             async move {
                 match (purpose, inner.settings().membership) {
                     (Purpose::Blobs(permit), Some(membership)) => {
-                        if let Err(error) = inner.bundles.serve(connection, reply, membership.fog, &permit).await {
+                        if let Err(error) = inner.bundles.serve(connection, reply, membership.fog, &permit, stranger).await {
                             tracing::debug!(%error, "a peer got no bundle");
                         }
                     }
                     _ => {
-                        turn_away(reply, Refusal::not_served("this device gives bundles to members of its fog, and nothing else"))
-                            .await
+                        let words = "this device gives bundles to members of its fog, and nothing else";
+                        stranger.turn_away(reply, Refusal::not_served(words)).await;
                     }
                 }
             }

@@ -99,7 +99,7 @@ pub async fn welcome(mut reply: SendStream, welcome: Option<Welcome>) -> bool {
 }
 
 /// Says no to who said hello, and gives the answer [`HELLO_DEADLINE`] to be read.
-pub async fn turn_away(mut reply: SendStream, refusal: Refusal) {
+pub(crate) async fn turn_away(mut reply: SendStream, refusal: Refusal) {
     let said = async {
         let _ = write_frame(&mut reply, &Greeting::Refused(refusal)).await;
         let _ = reply.finish();
@@ -108,8 +108,7 @@ pub async fn turn_away(mut reply: SendStream, refusal: Refusal) {
     let _ = timeout(HELLO_DEADLINE, said).await;
 }
 
-/// Waits for a peer's hello. Answer on the returned stream by [`welcome`] or [`turn_away`].
-/// A peer of another version is answered here, so the purpose is always one of ours.
+/// Waits for a peer's hello. A peer of another version is answered here, so the purpose is always one of ours.
 ///
 /// # Errors
 /// When the peer breaks off, talks garbage, is of another version, or is silent for [`HELLO_DEADLINE`].

@@ -16,7 +16,9 @@ mod hello;
 mod mix;
 mod permit;
 mod relay;
+mod shares;
 mod signed;
+mod strangers;
 mod ticket;
 mod views;
 
@@ -30,13 +32,14 @@ pub use federate::{FederateReply, FederateRequest, PeerAddress, PeerAddressError
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use goodbye::goodbye;
 pub use hello::{
-    ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello, turn_away,
-    welcome,
+    ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello, welcome,
 };
 pub use mix::{MixInfo, MixLife, PacketKeys};
 pub use permit::BundlePermit;
-pub use relay::{RelayHint, RelayHintError, RelaySwitch, met_at, must_come_back, with_relay};
+pub use relay::{RelayHint, RelayHintError, RelaySwitch, met_at, with_relay};
+pub use shares::{Group, Holds, NoRoom, Shares};
 pub use signed::{Signed, SignedError};
+pub use strangers::{Stranger, Strangers};
 pub use ticket::{Ticket, TicketError};
 pub use views::{ContainerDetail, ContainerSummary, DeviceView, InstanceView};
 

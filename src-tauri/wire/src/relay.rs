@@ -182,7 +182,7 @@ pub fn met_at(addr: EndpointAddr, relay: Option<&RelayHint>) -> EndpointAddr {
 ///
 /// An endpoint with a relay asks that only when it is crowded: a peer knocks by all ways at once, and the token that it gets by one is refused
 /// on the others, which ends its attempt. Who comes over the relay has proven its key to it and needs no token.
-pub fn must_come_back(endpoint: &Endpoint, incoming: &Incoming, crowded: bool) -> bool {
+pub(crate) fn must_come_back(endpoint: &Endpoint, incoming: &Incoming, crowded: bool) -> bool {
     let by_address = matches!(incoming.remote_addr(), IncomingAddr::Ip(_));
     let has_relay = || endpoint.addr().relay_urls().next().is_some();
     by_address && !incoming.remote_addr_validated() && (crowded || !has_relay())

@@ -3,7 +3,7 @@
 use super::*;
 use fogbank_model::{DeviceId, UnixMs};
 use fogbank_site::Part;
-use fogbank_wire::{ALPN, BundlePermit, Greeting, Purpose, Signed, receive_hello, write_frame};
+use fogbank_wire::{ALPN, BundlePermit, Greeting, Group, Purpose, Signed, Strangers, receive_hello, write_frame};
 use iroh::{
     Endpoint, RelayMode, SecretKey,
     endpoint::{SendStream, VarInt, presets},
@@ -76,7 +76,7 @@ async fn take(liar: &Side, victim: &Side, id: BundleId, limits: Limits) -> (Resu
     let serving = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let (Purpose::Blobs(permit), reply) = receive_hello(&connection).await.unwrap() else { panic!("another purpose") };
-        let _ = bundles.serve(connection, reply, key, &permit).await;
+        let _ = bundles.serve(connection, reply, key, &permit, Strangers::new(1).begin(Group::Relayed).unwrap()).await;
     });
     let sources = vec![(DeviceId(*liar.endpoint.id().as_bytes()), liar.endpoint.bound_sockets())];
     let wanted = Wanted { bundle: id, sources, permit, limits, silence: SILENCE };
@@ -219,7 +219,7 @@ async fn a_source_that_dribbles_is_left_for_the_next() {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let (Purpose::Blobs(permit), reply) = receive_hello(&connection).await.unwrap() else { panic!("another purpose") };
         let fog = fogbank_model::FogId(*FOG.public().as_bytes());
-        bundles.serve(connection, reply, fog, &permit).await.unwrap();
+        bundles.serve(connection, reply, fog, &permit, Strangers::new(1).begin(Group::Relayed).unwrap()).await.unwrap();
     });
     let device = DeviceId(*victim.endpoint.id().as_bytes());
     let permit = BundlePermit { bundle: id, device, expires: UnixMs(i64::MAX) };

@@ -6,7 +6,7 @@
 
 use super::{Bundles, Held, InUse, hash};
 use fogbank_model::{DeviceId, FogId};
-use fogbank_wire::{BundlePermit, Refusal, RefusalKind, Signed, turn_away, welcome};
+use fogbank_wire::{BundlePermit, Refusal, RefusalKind, Signed, Stranger, welcome};
 use iroh::{
     PublicKey,
     endpoint::{Connection, RecvStream, SendStream, VarInt},
@@ -48,6 +48,7 @@ impl Bundles {
         reply: SendStream,
         fog: FogId,
         permit: &Signed<BundlePermit>,
+        stranger: Stranger,
     ) -> Result<(), ServeError> {
         let peer = DeviceId(*connection.remote_id().as_bytes());
         let admitted = self.admit(peer, fog, permit).and_then(|held| {
@@ -60,10 +61,11 @@ impl Bundles {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 tracing::info!(peer = peer.short(), %refusal, "a peer was refused a bundle");
-                turn_away(reply, refusal.clone()).await;
+                stranger.turn_away(reply, refusal.clone()).await;
                 return Err(ServeError::Refused(refusal));
             }
         };
+        stranger.let_in();
         if !welcome(reply, None).await {
             return Err(ServeError::Greeting);
         }

@@ -4,7 +4,7 @@
 
 use fogbank_agent::bundle::{Bundles, ImportedBundle, Limits, SILENCE, Wanted};
 use fogbank_model::{BundleId, DeviceId, FogId, UnixMs};
-use fogbank_wire::{ALPN, BundlePermit, Purpose, Signed, receive_hello};
+use fogbank_wire::{ALPN, BundlePermit, Group, Purpose, Signed, Strangers, receive_hello};
 use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -103,7 +103,7 @@ async fn accept(endpoint: Endpoint, bundles: Bundles, fog: FogId) {
             let connection = incoming.await.ok()?;
             let (purpose, reply) = receive_hello(&connection).await.ok()?;
             if let Purpose::Blobs(permit) = purpose {
-                let _ = bundles.serve(connection, reply, fog, &permit).await;
+                let _ = bundles.serve(connection, reply, fog, &permit, Strangers::new(1).begin(Group::Relayed).unwrap()).await;
             }
             Some(())
         });

@@ -4,7 +4,7 @@
 
 use fogbank_allocator::{Allocator, AllocatorConfig, PeerView};
 use fogbank_model::FogId;
-use fogbank_wire::{ALPN, CallError, PeerAddress, Purpose, greet, receive_hello};
+use fogbank_wire::{ALPN, CallError, Group, PeerAddress, Purpose, Strangers, greet, receive_hello};
 use iroh::{
     Endpoint, EndpointAddr, RelayMode, SecretKey,
     endpoint::{Connection, presets},
@@ -43,7 +43,7 @@ impl Fog {
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.accept().unwrap().await else { return };
                     if let Ok((Purpose::Federate, reply)) = receive_hello(&connection).await {
-                        allocator.accept_peer(connection, reply).await;
+                        allocator.accept_peer(connection, reply, Strangers::new(1).begin(Group::Relayed).unwrap()).await;
                     }
                 });
             }

@@ -3,8 +3,9 @@
 //!
 //! Deliberately absent: what QUIC itself holds (its windows, a connection each) and what waits at the rendezvous (its own bounds).
 
-use super::{pipeline::lock, shares::Group};
+use super::pipeline::lock;
 use crate::link::LINK_FRAME_BYTES;
+use fogbank_wire::Group;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},

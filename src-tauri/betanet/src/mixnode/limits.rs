@@ -4,8 +4,8 @@
 //! back, but that what each peer had a second ago is kept for it: a burst takes what nobody used. Beyond the rate all groups (a fog's mixes, a network's clients) that want little get it, and the others share the rest alike; so do the peers
 //! of such a group what it has. One that floods starves itself only, and under many keys only those of its own network.
 
-use super::shares::Group;
 use fogbank_sphinx::PACKET_BYTES;
+use fogbank_wire::Group;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},

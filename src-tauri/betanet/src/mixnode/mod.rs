@@ -21,7 +21,6 @@ mod revoked;
 mod services;
 mod serving;
 mod shaped;
-mod shares;
 mod spreading;
 
 pub use crate::directory::KnownDirectory;
@@ -30,21 +29,15 @@ pub use limits::Rate;
 
 use crate::{clock::FogClock, directory::DirectoryHub};
 use fogbank_model::MixId;
-use fogbank_wire::{
-    MixLife, PacketKeys, Purpose, Refusal, RefusalKind, goodbye, must_come_back, receive_hello, turn_away, welcome,
-};
-use iroh::{Endpoint, endpoint::IncomingAddr};
-use peers::{Hellos, MAX_CONNECTIONS};
+use fogbank_wire::{MixLife, PacketKeys, Purpose, Refusal, RefusalKind, Strangers, goodbye, welcome};
+use iroh::Endpoint;
+use peers::MAX_STRANGERS;
 use pipeline::Pipeline;
-use shares::Group;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 /// How a mix begins.
 #[derive(Debug, Clone)]
@@ -146,53 +139,30 @@ impl Mixnode {
 }
 
 async fn accept(endpoint: Endpoint, pipeline: Arc<Pipeline>) {
-    let (slots, hellos) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Hellos::default());
+    let strangers = Strangers::new(MAX_STRANGERS);
     let mut peers = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
         while peers.try_join_next().is_some() {}
-        // A spoofed address gets a small answer and no place here: who means it comes back with the token.
-        let crowded = slots.available_permits() < MAX_CONNECTIONS / 2;
-        if must_come_back(&endpoint, &incoming, crowded) {
-            let _ = incoming.retry();
-            continue;
-        }
-        let from = match incoming.remote_addr() {
-            IncomingAddr::Ip(addr) => Group::of_client(Some(addr.ip())),
-            _ => Group::of_client(None),
-        };
-        let Some(hello) = hellos.begin(from) else {
-            incoming.refuse();
-            continue;
-        };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let pipeline = pipeline.clone();
+        let Some((incoming, stranger)) = strangers.knock(&endpoint, incoming) else { continue };
+        let (from, pipeline) = (stranger.group(), pipeline.clone());
         peers.spawn(async move {
-            let _slot = slot;
-            let Ok(accepting) = incoming.accept() else { return };
-            let Ok(Ok(connection)) = tokio::time::timeout(fogbank_wire::HELLO_DEADLINE, accepting).await else { return };
-            match receive_hello(&connection).await {
-                Ok((Purpose::Mix, reply)) => match serving::Seat::take(&connection, from, &pipeline) {
+            let Some(connection) = stranger.connection(incoming).await else { return };
+            let Some((purpose, reply)) = stranger.hello(&connection).await else { return };
+            let refusal = match purpose {
+                Purpose::Mix => match serving::Seat::take(&connection, from, &pipeline) {
+                    // It has a place among the peers now.
                     Some(seat) => {
-                        let welcomed = welcome(reply, None).await;
-                        drop(hello);
-                        if welcomed {
+                        stranger.let_in();
+                        if welcome(reply, None).await {
                             serving::serve(connection, seat).await;
                         }
+                        return;
                     }
-                    None => {
-                        let words = "this mix has no room for more connections from there";
-                        turn_away(reply, Refusal::new(RefusalKind::Busy, words)).await;
-                    }
+                    None => Refusal::new(RefusalKind::Busy, "this mix has no room for more connections from there"),
                 },
-                Ok((_, reply)) => {
-                    let words = "this is a mix: it relays packets and nothing else";
-                    turn_away(reply, Refusal::not_served(words)).await;
-                }
-                Err(error) => tracing::debug!(%error, "a peer said no hello"),
-            }
+                _ => Refusal::not_served("this is a mix: it relays packets and nothing else"),
+            };
+            stranger.turn_away(reply, refusal).await;
         });
     }
 }

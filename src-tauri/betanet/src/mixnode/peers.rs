@@ -2,14 +2,11 @@
 //!
 //! Deliberately absent: what they send and are brought (serving).
 
-use super::{
-    pipeline::lock,
-    shares::{Group, Holds, Shares},
-};
+use super::pipeline::lock;
 use crate::link::Frame;
 use fogbank_model::MixId;
+use fogbank_wire::{Group, Holds, Shares};
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -17,10 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Peers at once.
 pub(super) const MAX_PEERS: usize = 448;
-/// Connections at once, with those that have not said yet what they come for.
-pub(super) const MAX_CONNECTIONS: usize = MAX_PEERS + 64;
-/// Of those that have not, so many from one network: half, so that one can't keep all others from saying it.
-const HELLOS_OF_A_NETWORK: usize = 32;
+/// Connections beside those, which have not said yet what they come for: at a tenth of a second each, 640 newcomers a second.
+pub(super) const MAX_STRANGERS: usize = 64;
 
 /// When a peer was heard last.
 pub(super) type Heard = Arc<Mutex<Instant>>;
@@ -38,40 +33,8 @@ impl Holds for Peer {
     }
 }
 
-/// Those who have not said yet what they come for, by where they come from.
-#[derive(Default)]
-pub(super) struct Hellos(Arc<Mutex<HashMap<Group, usize>>>);
-
-/// One of them. It counts no more when this is dropped.
-pub(super) struct Hello(Arc<Mutex<HashMap<Group, usize>>>, Group);
-
-impl Hellos {
-    /// One more; `None` when that network has its share.
-    pub(super) fn begin(&self, from: Group) -> Option<Hello> {
-        let mut all = lock(&self.0);
-        let of = all.entry(from).or_default();
-        if *of >= HELLOS_OF_A_NETWORK {
-            return None;
-        }
-        *of += 1;
-        Some(Hello(self.0.clone(), from))
-    }
-}
-
-impl Drop for Hello {
-    fn drop(&mut self) {
-        let mut all = lock(&self.0);
-        if let Some(of) = all.get_mut(&self.1) {
-            *of -= 1;
-            if *of == 0 {
-                all.remove(&self.1);
-            }
-        }
-    }
-}
-
 /// The peers, by the tag that their key gives them.
-pub(super) struct Peers(Mutex<Shares<Peer>>);
+pub(super) struct Peers(Mutex<Shares<MixId, Peer>>);
 
 impl Peers {
     pub(super) fn new() -> Self {
@@ -90,9 +53,8 @@ impl Peers {
         let (stays, gone) = oneshot::channel();
         let mut peers = lock(&self.0);
         peers.remove(MixId(tag));
-        if !peers.make_room(group) {
-            return None;
-        }
+        // Whoever gives way goes with what is dropped here.
+        peers.make_room(group).ok()?;
         peers.insert(MixId(tag), group, Peer { queue, heard, _stays: stays });
         Some(gone)
     }
@@ -163,16 +125,6 @@ mod tests {
         assert!(come(&peers, MAX_PEERS, CLIENTS).is_some());
         // A client of another network finds room, too.
         assert!(come(&peers, 99_999, Group::of_client(Some([192, 0, 2, 1].into()))).is_some());
-    }
-
-    #[test]
-    fn one_network_leaves_room_for_the_hellos_of_others() {
-        let hellos = Hellos::default();
-        let held: Vec<_> = std::iter::from_fn(|| hellos.begin(CLIENTS)).collect();
-        assert_eq!(held.len(), HELLOS_OF_A_NETWORK);
-        assert!(hellos.begin(Group::of_client(Some([192, 0, 2, 1].into()))).is_some());
-        drop(held);
-        assert!(hellos.begin(CLIENTS).is_some() && lock(&hellos.0).is_empty());
     }
 
     #[test]

@@ -14,7 +14,6 @@ use super::{
     replay::{Seen, most_tags},
     services::Services,
     shaped::Shaped,
-    shares::{Group, Holds, Shares},
 };
 use crate::{
     clock::FogClock,
@@ -23,7 +22,7 @@ use crate::{
 };
 use fogbank_model::{FogId, MixId, UnixMs};
 use fogbank_sphinx::{Epoch, MixPublic, Packet, Unwrapped, open_with};
-use fogbank_wire::{MixLife, PacketKeys};
+use fogbank_wire::{Group, Holds, MixLife, PacketKeys, Shares};
 use iroh::Endpoint;
 use std::{
     sync::{
@@ -82,7 +81,7 @@ pub(super) struct Pipeline {
     endpoint: Endpoint,
     stopped: AtomicBool,
     places: Places,
-    links: Mutex<Shares<OutLink>>,
+    links: Mutex<Shares<MixId, OutLink>>,
     pub(super) runtime: Handle,
 }
 
@@ -293,7 +292,7 @@ impl Pipeline {
             count(&self.counters.unknown_next);
             return None;
         };
-        if !links.make_room(Group::Fog(fog)) {
+        if links.make_room(Group::Fog(fog)).is_err() {
             count(&self.counters.dropped_full);
             return None;
         }

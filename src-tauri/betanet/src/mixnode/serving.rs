@@ -8,7 +8,6 @@ use super::{
     counters::count,
     peers::Heard,
     pipeline::{Pipeline, lock},
-    shares::Group,
     spreading::Given,
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     schedule::{CONSTANT_SLOT, ConstantRate, Slot},
 };
 use fogbank_model::{FogId, MixId};
+use fogbank_wire::Group;
 use iroh::endpoint::Connection;
 use std::{
     collections::HashMap,

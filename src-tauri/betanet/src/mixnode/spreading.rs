@@ -9,13 +9,13 @@
 use super::{
     counters::count,
     pipeline::{Pipeline, lock},
-    shares::Group,
 };
 use crate::{
     directory::{DirectoryError, KeptDirectory, KnownDirectory, gossip::Transfer},
     link::Frame,
 };
 use fogbank_model::{FogId, MixId};
+use fogbank_wire::Group;
 use rand::seq::IteratorRandom as _;
 use std::{
     collections::HashMap,

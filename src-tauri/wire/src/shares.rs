@@ -1,19 +1,21 @@
-//! Room that fogs and clients share: for links to mixes, and for those who are connected. Pure.
+//! Room that fogs and clients share: for links to mixes, for those who are connected, and for those who are not let in yet. Pure.
 //!
 //! Invariants: never more are held than there is room for; when all of it is taken, what was idle longest of the group with the most gives way
 //! to one of a group with fewer. So a fog that lists thousands of mixes and has packets sent to each, or somebody who connects under thousands of
-//! keys, gets no more than a share: beside one other group half of the room, whatever it does.
+//! keys, gets no more than a share: beside one other group half of the room, whatever it does. Who is alone has all of it.
 
-use fogbank_model::{FogId, MixId};
+use fogbank_model::FogId;
+use iroh::endpoint::IncomingAddr;
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Instant,
 };
 
 /// Who shares room and rate with others of its kind. Keys are free, so a key alone has no claim to either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Group {
+pub enum Group {
     /// The mixes that a fog lists.
     Fog(FogId),
     /// The clients of one network: a /24, or a /48 of IPv6.
@@ -23,8 +25,16 @@ pub(super) enum Group {
 }
 
 impl Group {
+    /// The group of who knocks at an endpoint.
+    pub fn of_incoming(from: &IncomingAddr) -> Self {
+        match from {
+            IncomingAddr::Ip(addr) => Self::of_client(Some(addr.ip())),
+            _ => Self::Relayed,
+        }
+    }
+
     /// The group of a client by the address that its connection proved; `None` when it came over the relay.
-    pub(super) fn of_client(from: Option<IpAddr>) -> Self {
+    pub fn of_client(from: Option<IpAddr>) -> Self {
         match from.map(|ip| ip.to_canonical()) {
             None => Self::Relayed,
             Some(IpAddr::V4(ip)) => Self::Network(Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into()),
@@ -34,65 +44,90 @@ impl Group {
 }
 
 /// What takes a place.
-pub(super) trait Holds {
+pub trait Holds {
     /// When it was of use last.
     fn used(&self) -> Instant;
 }
 
-/// The places, by the mix or client that has each.
-pub(super) struct Shares<T> {
+/// All places are taken, and the group that wanted one has its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// The places, by who has each.
+#[derive(Debug)]
+pub struct Shares<K, T> {
     room: usize,
-    held: HashMap<MixId, (Group, T)>,
+    held: HashMap<K, (Group, T)>,
 }
 
-impl<T: Holds> Shares<T> {
-    pub(super) fn new(room: usize) -> Self {
+impl<K: Copy + Eq + Hash, T: Holds> Shares<K, T> {
+    /// With so many places, all free.
+    pub fn new(room: usize) -> Self {
         Self { room, held: HashMap::new() }
     }
 
-    pub(super) fn get(&self, id: MixId) -> Option<&T> {
+    /// What has a place.
+    pub fn get(&self, id: K) -> Option<&T> {
         self.held.get(&id).map(|(_, held)| held)
     }
 
-    pub(super) fn get_mut(&mut self, id: MixId) -> Option<&mut T> {
+    /// As [`Self::get`], to be changed.
+    pub fn get_mut(&mut self, id: K) -> Option<&mut T> {
         self.held.get_mut(&id).map(|(_, held)| held)
     }
 
-    /// Makes room for one more of a group, and whatever gave way ends; false when that group has its share.
-    pub(super) fn make_room(&mut self, group: Group) -> bool {
+    /// Makes room for one more of a group; what gave way, if anything had to.
+    ///
+    /// # Errors
+    /// When that group has its share.
+    pub fn make_room(&mut self, group: Group) -> Result<Option<(K, T)>, NoRoom> {
         if self.held.len() < self.room {
-            return true;
+            return Ok(None);
         }
         let mut counts: HashMap<Group, usize> = HashMap::new();
         self.held.values().for_each(|(of, _)| *counts.entry(*of).or_default() += 1);
         let own = counts.get(&group).copied().unwrap_or(0);
-        let Some((greediest, most)) = counts.into_iter().max_by_key(|(of, count)| (*count, *of)) else { return false };
+        let (greediest, most) = counts.into_iter().max_by_key(|(of, count)| (*count, *of)).ok_or(NoRoom)?;
         if own + 1 >= most {
-            return false;
+            return Err(NoRoom);
         }
         let idlest = self.held.iter().filter(|(_, (of, _))| *of == greediest).min_by_key(|(_, (_, held))| held.used());
-        let Some(idlest) = idlest.map(|(id, _)| *id) else { return false };
-        self.held.remove(&idlest).is_some()
+        let idlest = *idlest.ok_or(NoRoom)?.0;
+        Ok(self.held.remove(&idlest).map(|(_, held)| (idlest, held)))
     }
 
     /// Takes the place that [`Self::make_room`] made, or the one that the same id has already.
-    pub(super) fn insert(&mut self, id: MixId, group: Group, held: T) {
+    pub fn insert(&mut self, id: K, group: Group, held: T) {
         self.held.insert(id, (group, held));
     }
 
-    pub(super) fn remove(&mut self, id: MixId) {
-        self.held.remove(&id);
+    /// Frees a place.
+    pub fn remove(&mut self, id: K) -> Option<T> {
+        self.held.remove(&id).map(|(_, held)| held)
     }
 
-    pub(super) fn retain(&mut self, keep: impl Fn(MixId, &T) -> bool) {
+    /// Frees all places but those.
+    pub fn retain(&mut self, keep: impl Fn(K, &T) -> bool) {
         self.held.retain(|id, (_, held)| keep(*id, held));
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = MixId> {
+    /// Who has a place.
+    pub fn ids(&self) -> impl Iterator<Item = K> {
         self.held.keys().copied()
     }
 
-    pub(super) fn clear(&mut self) {
+    /// How many places are taken.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Frees all.
+    pub fn clear(&mut self) {
         self.held.clear();
     }
 }
@@ -100,6 +135,7 @@ impl<T: Holds> Shares<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fogbank_model::MixId;
     use std::time::Duration;
 
     const ROOM: usize = 256;
@@ -120,16 +156,16 @@ mod tests {
     }
 
     /// Somebody of a group wants a place, or uses the one that it has; whether it has one.
-    fn wants(shares: &mut Shares<Instant>, group: Group, number: usize, now: Instant) -> bool {
+    fn wants(shares: &mut Shares<MixId, Instant>, group: Group, number: usize, now: Instant) -> bool {
         let id = id(group, number);
-        let has = shares.get(id).is_some() || shares.make_room(group);
+        let has = shares.get(id).is_some() || shares.make_room(group).is_ok();
         if has {
             shares.insert(id, group, now);
         }
         has
     }
 
-    fn of(shares: &Shares<Instant>, group: Group) -> usize {
+    fn of(shares: &Shares<MixId, Instant>, group: Group) -> usize {
         shares.held.values().filter(|(of, _)| *of == group).count()
     }
 

@@ -1,0 +1,209 @@
+//! Those who knock at an endpoint and are not let in yet: so many places, shared by where they come from, each for a while.
+//!
+//! Invariants: nobody waits for a place: it is there, or who knocks is refused at once and counted; a network takes no place that another, which
+//! has fewer, wants; a place is held from the knock until whoever has it is let in or has been told no: five
+//! seconds for the handshake, ten for the hello, five to read a no.
+//! Deliberately absent: who is let in, and bounds on those who were.
+
+use crate::{
+    CallError, HELLO_DEADLINE, Purpose, Refusal,
+    hello::{receive_hello, turn_away},
+    relay::must_come_back,
+    shares::{Group, Holds, Shares},
+};
+use iroh::{
+    Endpoint,
+    endpoint::{Connection, Incoming, SendStream},
+};
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::Notify, time::timeout};
+
+/// A hello, and the time to read the answer if it is of another version.
+const HEARING: Duration = Duration::from_secs(2 * HELLO_DEADLINE.as_secs());
+
+/// The places of an endpoint.
+#[derive(Debug)]
+pub struct Strangers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    room: usize,
+    waiting: Mutex<Waiting>,
+    refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    next: u64,
+    places: Shares<u64, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    since: Instant,
+    gives_way: Arc<Notify>,
+}
+
+impl Holds for Place {
+    fn used(&self) -> Instant {
+        self.since
+    }
+}
+
+/// One who has a place; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Stranger {
+    number: u64,
+    group: Group,
+    gives_way: Arc<Notify>,
+    all: Arc<Inner>,
+}
+
+impl Strangers {
+    /// With room for so many at once.
+    pub fn new(room: usize) -> Self {
+        let waiting = Mutex::new(Waiting { next: 0, places: Shares::new(room) });
+        Self(Arc::new(Inner { room, waiting, refused: AtomicU64::new(0) }))
+    }
+
+    /// Somebody knocks: gets a place, has to come back with a token (a spoofed address gets a small answer and no place), or is refused.
+    pub fn knock(&self, endpoint: &Endpoint, incoming: Incoming) -> Option<(Incoming, Stranger)> {
+        let crowded = self.0.lock().places.len() > self.0.room / 2;
+        if must_come_back(endpoint, &incoming, crowded) {
+            let _ = incoming.retry();
+            return None;
+        }
+        match self.begin(Group::of_incoming(&incoming.remote_addr())) {
+            Some(stranger) => Some((incoming, stranger)),
+            None => {
+                incoming.refuse();
+                None
+            }
+        }
+    }
+
+    /// One more of a group; `None`, and counted, when that group has its share. Whoever waits longest of the group with the most may have to
+    /// give way.
+    pub fn begin(&self, group: Group) -> Option<Stranger> {
+        let mut waiting = self.0.lock();
+        match waiting.places.make_room(group) {
+            Ok(None) => {}
+            Ok(Some((_, gone))) => {
+                gone.gives_way.notify_one();
+                self.0.refuse();
+            }
+            Err(_) => {
+                self.0.refuse();
+                return None;
+            }
+        }
+        let (number, gives_way) = (waiting.next, Arc::<Notify>::default());
+        waiting.next += 1;
+        waiting.places.insert(number, group, Place { since: Instant::now(), gives_way: gives_way.clone() });
+        Some(Stranger { number, group, gives_way, all: self.0.clone() })
+    }
+
+    /// How many found no place, or had to give theirs up.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Relaxed)
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self) {
+        let refused = self.refused.fetch_add(1, Relaxed) + 1;
+        // Each doubling is news, so that a flood does not fill the log as well.
+        if refused.is_power_of_two() {
+            tracing::info!(
+                refused,
+                "a network wants more than its share of this endpoint's places for those who are not let in yet"
+            );
+        }
+    }
+}
+
+impl Stranger {
+    /// Where it comes from.
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Waits for something of it, until the deadline or until it has to give way.
+    pub async fn within<T>(&self, deadline: Duration, what: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = timeout(deadline, what) => done.ok(),
+            () = self.gives_way.notified() => None,
+        }
+    }
+
+    /// The connection, once its handshake is done.
+    pub async fn connection(&self, incoming: Incoming) -> Option<Connection> {
+        self.within(HELLO_DEADLINE, incoming.accept().ok()?).await?.ok()
+    }
+
+    /// What it comes for, and the stream on which it is answered: by [`crate::welcome`] or [`Self::turn_away`]. `None` when it does not say so,
+    /// or is of another version; that is answered here.
+    pub async fn hello(&self, connection: &Connection) -> Option<(Purpose, SendStream)> {
+        let hearing = async {
+            let heard = receive_hello(connection).await;
+            // The peer closes once it has read what was said to it.
+            if matches!(heard, Err(CallError::Refused(_))) {
+                let _ = timeout(HELLO_DEADLINE, connection.closed()).await;
+            }
+            heard.inspect_err(|error| tracing::debug!(%error, "a hello failed")).ok()
+        };
+        self.within(HEARING, hearing).await?
+    }
+
+    /// Says no, and gives the answer [`HELLO_DEADLINE`] to be read. The connection is of no use then.
+    pub async fn turn_away(self, reply: SendStream, refusal: Refusal) {
+        self.within(HELLO_DEADLINE, turn_away(reply, refusal)).await;
+    }
+
+    /// It is let in, and stranger no more. Whoever lets it in bounds how many are.
+    pub fn let_in(self) {}
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.all.lock().places.remove(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    const ROOM: usize = 64;
+
+    fn network(number: u8) -> Group {
+        Group::of_client(Some([192, 0, number, 1].into()))
+    }
+
+    #[tokio::test]
+    async fn a_network_that_is_alone_has_all_places_and_gives_up_what_others_want() {
+        let strangers = Strangers::new(ROOM);
+        let held: Vec<_> = std::iter::from_fn(|| strangers.begin(network(1))).collect();
+        assert_eq!((held.len(), strangers.refused()), (ROOM, 1));
+        let other: Vec<_> = std::iter::from_fn(|| strangers.begin(network(2))).collect();
+        assert!(other.len().abs_diff(ROOM / 2) <= 1, "{}", other.len());
+        assert_eq!(held[0].within(HEARING, pending::<()>()).await, None, "it waited longest");
+        assert_eq!(held[ROOM - 1].within(HEARING, async {}).await, Some(()), "it stays");
+        // Two that fill it together leave room for a third.
+        assert!(strangers.begin(network(3)).is_some() && strangers.begin(Group::Relayed).is_some());
+        drop((held, other));
+        assert!(strangers.0.lock().places.is_empty());
+    }
+}
