@@ -256,7 +256,7 @@ pub(crate) enum Role {
     Contribute,
     /// Publish.
     Publish,
-    /// Invite others and see all devices.
+    /// Invite others; see all devices and everybody's sites with their addresses, and stop, restart or delete any of them.
     Administer,
 }
 
@@ -418,6 +418,15 @@ fn folder_bytes(folder: &std::path::Path) -> u64 {
 mod tests {
     use super::*;
     use fogbank_node::control::RelayStateDto;
+
+    /// Whoever hands out a role is told all that it lets somebody do.
+    #[test]
+    fn the_help_says_that_administrators_may_touch_the_sites_of_others() {
+        use clap::CommandFactory as _;
+        let mut all = Arguments::command();
+        let help = all.find_subcommand_mut("invite").map(|invite| invite.render_long_help().to_string()).unwrap_or_default();
+        assert!(["everybody's sites", "stop, restart or delete any"].iter().all(|words| help.contains(words)), "{help}");
+    }
 
     #[test]
     fn amounts() {

@@ -20,7 +20,7 @@ pub struct Roles {
     pub mixnode: bool,
     /// Publishes containers.
     pub publisher: bool,
-    /// Invites, and sees all devices.
+    /// Invites, sees all devices and containers, and may stop, restart or delete any container.
     pub admin: bool,
 }
 

@@ -106,7 +106,7 @@ export const en = {
   roles: {
     contribute: { name: 'Contribute', means: 'lend the device and relay packets' },
     publish: { name: 'Publish', means: 'put folders online' },
-    administer: { name: 'Administer', means: 'invite others and see all devices' },
+    administer: { name: 'Administer', means: 'invite others; see all devices and sites, and stop, restart or delete any site' },
   },
 
   levels: {

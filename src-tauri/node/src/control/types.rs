@@ -260,7 +260,7 @@ pub enum RoleDto {
     Contribute,
     /// Publish containers.
     Publish,
-    /// Invite others and see all devices.
+    /// Invite others; see all devices and containers, and stop, restart or delete any container.
     Administer,
 }
 
