@@ -5,7 +5,11 @@
 use anyhow::Result;
 use fogbank_harness::{Fog, FogPlan, Process};
 use fogbank_node::control::{Amounts, ControlReply, ControlRequest, LevelDto, RoleDto};
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 fn publish(folder: &Path, requirements: Amounts, instances: u8) -> ControlRequest {
     ControlRequest::Publish {
@@ -150,4 +154,32 @@ fn a_taken_proxy_port_and_a_node_that_is_not_there_are_said() {
     assert!(error.contains(&port) && error.contains("another program uses that port") && !error.contains("ERROR"), "{error}");
     let error = fogbankd(&["status"]);
     assert!(error.contains("no Fogbank node runs"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_read_answers_are_told_of_errors_and_may_stop_reading() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut node = Process::start(folder.path(), "node", false).await?;
+    let fogbankd = |profile: &Path, arguments: &[&str]| {
+        let mut command = Command::new(Process::binary().unwrap());
+        command.args(arguments).arg("--profile").arg(profile);
+        command
+    };
+    // Refused by the node, and not answered by one.
+    for (profile, kind) in [(node.profile(), "no_fog"), (folder.path(), "failed")] {
+        let output = fogbankd(profile, &["--json", "containers"]).output()?;
+        assert!(!output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let reply: ControlReply = serde_json::from_slice(&output.stdout)?;
+        assert!(matches!(&reply, ControlReply::Failed(error) if !error.what.is_empty()), "{reply:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(kind), "{output:?}");
+    }
+    for arguments in [&["status"][..], &["--json", "status"]] {
+        let mut command = fogbankd(node.profile(), arguments);
+        let mut asking = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        // As `head -0` would. Long before the process has started and the node has answered.
+        drop(asking.stdout.take());
+        let output = asking.wait_with_output()?;
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+    node.quit().await
 }

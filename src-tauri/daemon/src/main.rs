@@ -3,19 +3,17 @@
 //! `run` is the node; every other command is a client of the control socket of a running node.
 //! Deliberately absent: opening a profile's files from a client command.
 
-#![expect(clippy::print_stdout, reason = "this is the command line")]
-#![expect(clippy::print_stderr, reason = "this is the command line")]
-
 mod args;
 mod federating;
+mod out;
 mod relay;
 mod run;
 mod show;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use args::{Arguments, Command, RelayArgs};
 use clap::Parser;
-use fogbank_node::control::{ControlReply, ControlRequest, client::Client};
+use fogbank_node::control::{ControlError, ControlErrorKind, ControlReply, ControlRequest, client::Client};
 use fogbank_relay::RelayOptions;
 use std::{path::Path, process::ExitCode, time::Duration};
 use tokio::runtime::Runtime;
@@ -25,16 +23,19 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let json = arguments.json;
     match start(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            eprintln!("fogbankd: {error:#}");
-            ExitCode::FAILURE
+            let what = format!("{error:#}");
+            let failed = ControlError { kind: ControlErrorKind::Failed, what, todo: String::new() };
+            // Nothing is left to say it to when this fails, too.
+            answer(&ControlRequest::Status, ControlReply::Failed(failed), json).unwrap_or(ExitCode::FAILURE)
         }
     }
 }
 
-fn start(arguments: Arguments) -> anyhow::Result<()> {
+fn start(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let profile = arguments.profile()?;
     let threads = match arguments.command {
         Command::Run(_) | Command::Relay(RelayArgs { listen: Some(_), .. }) => {
@@ -49,11 +50,12 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     outcome
 }
 
-fn act(runtime: &Runtime, arguments: Arguments, profile: &Path) -> anyhow::Result<()> {
+fn act(runtime: &Runtime, arguments: Arguments, profile: &Path) -> anyhow::Result<ExitCode> {
+    let ended = |()| ExitCode::SUCCESS;
     match arguments.command {
-        Command::Run(options) => runtime.block_on(run::run(profile, options)),
+        Command::Run(options) => runtime.block_on(run::run(profile, options)).map(ended),
         Command::Relay(RelayArgs { listen: Some(listen), public, rate, .. }) => {
-            runtime.block_on(relay::run(profile, RelayOptions { listen, public, mbit_per_s: rate }))
+            runtime.block_on(relay::run(profile, RelayOptions { listen, public, mbit_per_s: rate })).map(ended)
         }
         command => runtime.block_on(async {
             let client = Client::connect(profile).await?;
@@ -75,17 +77,20 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Prints a reply for people, or as JSON; a refusal becomes the error.
-fn answer(request: &ControlRequest, reply: ControlReply, json: bool) -> anyhow::Result<()> {
-    if let ControlReply::Failed(error) = reply {
-        bail!("{}{}{}", shown(&error.what), if error.todo.is_empty() { "" } else { "\n" }, shown(&error.todo));
+/// Prints a reply for people, or as JSON; a refusal goes where errors go, or is an answer in JSON like others.
+fn answer(request: &ControlRequest, reply: ControlReply, json: bool) -> anyhow::Result<ExitCode> {
+    let code = if matches!(reply, ControlReply::Failed(_)) { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    match reply {
+        reply if json => {
+            out::say(&format!("{}\n", serde_json::to_string_pretty(&reply).context("the answer is no JSON")?))?;
+        }
+        ControlReply::Failed(error) => {
+            let todo = if error.todo.is_empty() { String::new() } else { format!("\n{}", shown(&error.todo)) };
+            out::complain(&format!("fogbankd: {}{todo}\n", shown(&error.what)));
+        }
+        reply => out::say(&shown(&show::words(request, &reply)))?,
     }
-    if json {
-        println!("{}", serde_json::to_string_pretty(&reply).context("the answer is no JSON")?);
-    } else {
-        print!("{}", shown(&show::words(request, &reply)));
-    }
-    Ok(())
+    Ok(code)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Its log can't be turned up: the libraries' would name who talks with whom.
 
-use crate::run::stop_signal;
+use crate::{out, run::stop_signal};
 use anyhow::Context;
 use fogbank_node::Profile;
 use fogbank_relay::{LOG, Relay, RelayIdentity, RelayOptions};
@@ -18,12 +18,13 @@ pub(crate) async fn run(profile: &Path, options: RelayOptions) -> anyhow::Result
     let profile = Profile::open(profile)?;
     let identity = RelayIdentity::load(&profile.path(IDENTITY))?;
     let relay = Relay::start(&identity, options).await.context("the relay did not start")?;
-    println!("relay {}", relay.hint());
-    println!(
-        "Whoever runs this relay sees which devices talk with each other, from which addresses and how much, though not what."
-    );
-    println!("Use it for a fog: fogbankd start-fog NAME --relay LINE, with the line above from fogrelay:// on.");
-    println!("ready");
+    out::say(&format!(
+        "relay {}\n\
+         Whoever runs this relay sees which devices talk with each other, from which addresses and how much, though not what.\n\
+         Use it for a fog: fogbankd start-fog NAME --relay LINE, with the line above from fogrelay:// on.\n\
+         ready\n",
+        relay.hint()
+    ))?;
     stop_signal().await?;
     relay.shutdown().await?;
     Ok(())

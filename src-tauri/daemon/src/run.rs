@@ -1,6 +1,6 @@
 //! `fogbankd run`: hosts the node of a profile until a signal, or a client's `quit`, ends it.
 
-use crate::args::RunOptions;
+use crate::{args::RunOptions, out};
 use anyhow::Context;
 use fogbank_node::{Node, NodeOptions, Profile};
 use std::path::Path;
@@ -18,11 +18,8 @@ pub(crate) async fn run(profile: &Path, options: RunOptions) -> anyhow::Result<(
     let node =
         Node::start(profile, NodeOptions { listen: options.listen, proxy: options.proxy, ..NodeOptions::default() }).await?;
     let status = node.status().await;
-    println!("device {}", status.device);
-    if let Some(proxy) = &status.proxy {
-        println!("proxy {proxy}");
-    }
-    println!("ready");
+    let proxy = status.proxy.map(|proxy| format!("proxy {proxy}\n")).unwrap_or_default();
+    out::say(&format!("device {}\n{proxy}ready\n", status.device))?;
     tokio::select! {
         () = node.ended() => {}
         signal = stop_signal() => signal?,
