@@ -151,7 +151,13 @@ fn a_taken_proxy_port_and_a_node_that_is_not_there_are_said() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let error = fogbankd(&["run", "--listen", "127.0.0.1", "--proxy", &port]);
-    assert!(error.contains(&port) && error.contains("another program uses that port") && !error.contains("ERROR"), "{error}");
+    assert!(
+        error.contains(&port)
+            && error.contains("another program uses that port")
+            && error.contains("--proxy 0")
+            && !error.contains("ERROR"),
+        "{error}"
+    );
     let error = fogbankd(&["status"]);
     assert!(error.contains("no Fogbank node runs"), "{error}");
 }

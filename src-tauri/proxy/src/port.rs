@@ -24,7 +24,10 @@ const SOCKS5: u8 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// Somebody else has the port.
-    #[error("the proxy can't listen on {addr}: another program uses that port. End it, or choose another port for the proxy")]
+    #[error(
+        "the proxy can't listen on {addr}: another program uses that port, perhaps the node of another profile. End it, or choose \
+         another port: “fogbankd run --proxy 0” takes a free one"
+    )]
     PortTaken {
         /// Which address.
         addr: SocketAddr,
