@@ -10,12 +10,15 @@ use crate::{
     start::now,
     world::{SeenInstance, World},
 };
-use fogbank_betanet::{address::Period, directory::Directory};
+use fogbank_betanet::{
+    address::Period,
+    directory::{Directory, mix_id},
+};
 use fogbank_model::{ContainerId, InstanceId, MixId, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, call, decode};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -81,9 +84,15 @@ impl Actor {
         self.serving.leased.retain(|id, _| live.contains(id));
         self.serving.missing(kept, &directory, clock);
         self.take_back(world, kept, &directory, clock);
-        for container in world.containers.iter().filter(|c| c.container.state.wants_instances()) {
+        let mut told: Option<Vec<Life>> = None;
+        for container in &world.containers {
             let id = container.container.id;
             let Some(kept) = kept.get(&id) else { continue };
+            if !container.container.state.wants_instances() {
+                let told = told.get_or_insert_with(|| self.connected(&directory, clock));
+                self.say_stopped(kept, container.signed_until, &directory, told, clock);
+                continue;
+            }
             let serving = container.instances.iter().any(|i| i.introduction_key.is_some() && i.instance.state.is_live());
             if !serving || directory.mixes.is_empty() {
                 continue;
@@ -124,14 +133,7 @@ impl Actor {
             let signers = service::signers(&proof, now());
             let handed = Handed { points: points.clone(), period, signed_until, ring, salt, at: Instant::now() };
             if describe {
-                let members = self.shared.registry.snapshot(clock);
-                for (bytes, mixes) in
-                    service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, &points, &directory, now())
-                {
-                    for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
-                        send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
-                    }
-                }
+                self.describe(kept, &proof, &points, &directory, clock);
                 self.serving.described.insert(id, handed.clone());
             }
             for i in stale {
@@ -142,6 +144,53 @@ impl Actor {
             }
         }
         Ok(())
+    }
+
+    /// Puts descriptors that name these points on the mixes that keep them.
+    fn describe(&self, kept: &KeptContainer, proof: &ServiceProof, points: &[MixId], directory: &Directory, clock: Instant) {
+        let signers = service::signers(proof, now());
+        let members = self.shared.registry.snapshot(clock);
+        let descriptors = service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, points, directory, now());
+        for (bytes, mixes) in descriptors {
+            for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
+                send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
+            }
+        }
+    }
+
+    /// The mixes of the directory that are connected now.
+    fn connected(&self, directory: &Directory, clock: Instant) -> Vec<Life> {
+        let members = self.shared.registry.snapshot(clock);
+        let here: HashSet<MixId> = members.here.values().filter_map(|m| Some(mix_id(&m.mix.as_ref()?.key))).collect();
+        directory.mixes.iter().filter(|m| here.contains(&m.id)).map(|m| (m.id, m.life)).collect()
+    }
+
+    /// Lets visitors of what was stopped or deleted know, so that they don't look for copies: by a descriptor that names no point. Mixes that
+    /// are not connected are told when they are: what they have else still names points.
+    fn say_stopped(
+        &mut self,
+        kept: &KeptContainer,
+        signed_until: UnixMs,
+        directory: &Directory,
+        connected: &[Life],
+        clock: Instant,
+    ) {
+        // What has no points was never described.
+        if kept.points.is_empty() || connected.is_empty() {
+            return;
+        }
+        let (period, salt) = (Period::at(now()), directory.shared_random);
+        let said = self.serving.described.get(&kept.container.id).is_some_and(|h| {
+            h.points.is_empty() && h.period == period && h.ring == connected && h.salt == salt && h.at.elapsed() < RENEW
+        });
+        if said {
+            return;
+        }
+        if let Ok(proof) = decode::<ServiceProof>(&kept.proof) {
+            self.describe(kept, &proof, &[], directory, clock);
+        }
+        let handed = Handed { points: Vec::new(), period, signed_until, ring: connected.to_vec(), salt, at: Instant::now() };
+        self.serving.described.insert(kept.container.id, handed);
     }
 
     /// Tells the points of everything that has ended and that they have not confirmed.

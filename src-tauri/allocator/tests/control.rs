@@ -4,6 +4,8 @@
 
 use fogbank_allocator::{Allocator, AllocatorConfig};
 use fogbank_betanet::{
+    address::{Address, Period},
+    descriptor::Descriptor,
     directory::{Directory, MixEntry, clock},
     epoch,
     proof::ContainerIdentity,
@@ -11,7 +13,8 @@ use fogbank_betanet::{
     seal::SiteSeal,
 };
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources,
+    BundleId, ContainerId, ContainerSpec, ContainerState, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level,
+    Resources,
 };
 use fogbank_wire::{
     ALPN, ContainerDetail, ContainerRequest, DeviceReply, DeviceRequest, Enrol, Group, InstanceReport, MAX_FRAME_BYTES, MixInfo,
@@ -454,5 +457,53 @@ async fn the_copy_that_fits_starts_though_there_is_no_room_for_the_other() {
     report(&at_leaves, Vec::new()).await;
     leaves.asked(confirmed).await;
     assert!(!std::iter::from_fn(|| stays.asked.try_recv().ok()).any(|r| matches!(r, DeviceRequest::End(_))));
+    fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn visitors_of_what_was_stopped_or_deleted_are_told_so() {
+    let fog = Fog::start().await;
+    let (mut mix, mut host) = (Member::new(true), Member::new(false));
+    let (mut _mix_end, mut at_mix) = mix.connect(&fog).await;
+    while mixes(&fog, &at_mix).await < 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (_end, at_host) = host.connect(&fog).await;
+    report(&at_host, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    let id = ContainerId([7; 16]);
+    create(&at_host, id, identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    let blinded = Address::parse(identity.onion()).unwrap().blinded(Period::at(clock())).unwrap();
+    // Of the period that is now; the next one's is put there, too.
+    let points = async |mix: &mut Member| {
+        let read = |r| match r {
+            DeviceRequest::PutDescriptor(bytes) => Descriptor::open(&bytes, &blinded, clock()).ok(),
+            _ => None,
+        };
+        mix.asked(read).await.introduction_points.len()
+    };
+    for (ask, left) in [(NodeRequest::Stop(id), true), (NodeRequest::Delete(id), false)] {
+        let confirmed = |r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None };
+        let instance = host.asked(confirmed).await;
+        report(&at_host, told(instance, InstanceState::Starting)).await;
+        assert_eq!(points(&mut mix).await, 1);
+        if left {
+            at_mix.close(VarInt::from_u32(0), b"");
+            while mixes(&fog, &at_host).await > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert!(matches!(call(&at_host, &ask).await.unwrap(), NodeReply::Done));
+        if left {
+            // A mix that was away is told when it is back.
+            (_mix_end, at_mix) = mix.connect(&fog).await;
+        }
+        assert_eq!(points(&mut mix).await, 0);
+        if left {
+            report(&at_host, Vec::new()).await;
+            stands(&at_host, id, "it stops", |detail| detail.container.state == ContainerState::Stopped).await;
+            assert!(matches!(call(&at_host, &NodeRequest::Restart(id)).await.unwrap(), NodeReply::Done));
+        }
+    }
     fog.allocator.shutdown().await;
 }

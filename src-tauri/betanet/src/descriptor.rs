@@ -33,7 +33,8 @@ const NONCE_BYTES: usize = 24;
 /// What a visitor learns from a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
-    /// Where instances register and visitors ask, 1–[`MAX_INTRODUCTION_POINTS`].
+    /// Where instances register and visitors ask, at most [`MAX_INTRODUCTION_POINTS`]. None: the service was stopped or deleted, and nobody
+    /// need look for a copy.
     pub introduction_points: Vec<MixId>,
     /// The delay that the publisher chose.
     pub level: Level,
@@ -71,10 +72,9 @@ impl Descriptor {
     /// Signs and seals. `revision` must rise each time (the time in milliseconds will do). Holds as long as the period's record.
     ///
     /// # Errors
-    /// When there are no introduction points or too many.
+    /// When there are too many introduction points.
     pub fn make(&self, signer: &DescriptorSigner, revision: u64, rng: &mut impl CryptoRng) -> Result<Vec<u8>, ProofError> {
-        let count = self.introduction_points.len();
-        if count == 0 || count > MAX_INTRODUCTION_POINTS {
+        if self.introduction_points.len() > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
         }
         if self.seal.is_some() != signer.record.terms.sealed {
@@ -115,8 +115,7 @@ impl Descriptor {
         let payload = Payload { msg: &sealed.ciphertext, aad: &blinded.key };
         let plain = cipher(blinded).decrypt(&sealed.nonce.into(), payload).map_err(|_| ProofError::Locked)?;
         let descriptor: Self = decode(&plain).map_err(|_| ProofError::Malformed { what: WHAT })?;
-        let count = descriptor.introduction_points.len();
-        if count == 0 || count > MAX_INTRODUCTION_POINTS {
+        if descriptor.introduction_points.len() > MAX_INTRODUCTION_POINTS {
             return Err(ProofError::TooMuch { what: "number of introduction points" });
         }
         if descriptor.seal.is_some() != record.terms.sealed {

@@ -5,7 +5,7 @@
 mod net;
 
 use fogbank_betanet::{
-    client::{ConnectError, VisitState, Visitor},
+    client::{ConnectError, OPEN_WAIT, VisitState, Visitor},
     uplink::UplinkStatus,
 };
 use fogbank_model::Level;
@@ -116,8 +116,10 @@ async fn below_four_mixes_nothing_is_opened() {
     net.end_mix(gone).await;
     uplink.status().wait_for(|s| matches!(s, UplinkStatus::Waiting { usable: 3, needed: 4, .. })).await.unwrap();
     let sent = uplink.counters().packets_out;
-    let refused = visitor.connect_within(container.onion(), "new", Duration::from_secs(1)).await;
-    let Err(ConnectError::NotPrivate { why }) = refused else { panic!("it should wait and say why") };
+    let began = Instant::now();
+    let refused = visitor.connect(container.onion(), "new").await;
+    let Err(ConnectError::NotPrivate { why }) = refused else { panic!("it should say why") };
+    assert!(began.elapsed() < OPEN_WAIT / 2, "more will not come: {:?}", began.elapsed());
     assert!(why.contains("3 of the 4"), "{why}");
     assert_eq!(uplink.counters().packets_out, sent, "nothing was sent meanwhile");
 }
@@ -130,4 +132,22 @@ async fn an_unpublished_address_is_said_to_be_so() {
     let visitor = Visitor::start(net.member());
     let refused = visitor.connect_within(container.onion(), "", Duration::from_secs(4)).await;
     assert!(matches!(refused, Err(ConnectError::NotFound)), "{:?}", refused.err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_was_stopped_is_refused_at_once_until_it_is_started_again() {
+    let net = Net::start(5).await;
+    let mut container = Container::publish(&net, Level::Fast);
+    let _instance = container.instance(&net, 1).await;
+    let visitor = Visitor::start(net.member());
+    let points = std::mem::take(&mut container.points);
+    container.describe(&net, 2);
+    let began = Instant::now();
+    let refused = visitor.connect(container.onion(), "").await;
+    assert!(matches!(refused, Err(ConnectError::Stopped)), "{:?}", refused.err());
+    assert!(began.elapsed() < OPEN_WAIT / 2, "{:?}", began.elapsed());
+    container.points = points;
+    container.describe(&net, 3);
+    let mut stream = visitor.connect(container.onion(), "").await.unwrap();
+    assert_eq!(greeting(&mut stream).await, 1);
 }

@@ -165,6 +165,11 @@ fn connect(error: &ConnectError) -> Words {
             "Nothing is published at this address",
             "Check the address. If it was published a moment ago, load the page again in a minute.",
         ),
+        ConnectError::Stopped => (
+            S::SERVICE_UNAVAILABLE,
+            "This site was taken offline",
+            "Only its publisher can bring it back. If that was done a moment ago, load the page again in a minute.",
+        ),
         ConnectError::Locked => (
             S::FORBIDDEN,
             "This site is private",

@@ -80,7 +80,7 @@ fn reply(error: &ConnectError) -> ReplyError {
     match error {
         ConnectError::Address(_) | ConnectError::NotDirect | ConnectError::NoOwner => ReplyError::ConnectionNotAllowed,
         ConnectError::NotPrivate { .. } => ReplyError::NetworkUnreachable,
-        ConnectError::NotFound | ConnectError::Locked => ReplyError::HostUnreachable,
+        ConnectError::NotFound | ConnectError::Stopped | ConnectError::Locked => ReplyError::HostUnreachable,
         ConnectError::NoAnswer { .. } | ConnectError::NoHonest => ReplyError::ConnectionRefused,
         ConnectError::TimedOut { .. } => ReplyError::TtlExpired,
         ConnectError::TooMany | ConnectError::Ended => ReplyError::GeneralFailure,

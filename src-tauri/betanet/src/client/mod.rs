@@ -62,6 +62,9 @@ pub enum ConnectError {
     /// No mix has a descriptor of it.
     #[error("nothing is published at this address now, or its records have not spread yet")]
     NotFound,
+    /// Its fog says that it was stopped or deleted.
+    #[error("this site is not online: its publisher stopped or deleted it")]
+    Stopped,
     /// Something is published there, but for those with a key.
     #[error("this address is private: open it once by its whole link, which holds the key")]
     Locked,
@@ -240,7 +243,7 @@ impl Visitor {
     /// A stream to an address. Those of one `isolation` share a tunnel.
     ///
     /// # Errors
-    /// When it can't be opened within [`OPEN_WAIT`]; says why.
+    /// When it can't be opened within [`OPEN_WAIT`], or sooner when that is clear; says why.
     pub async fn connect(&self, onion: &Onion, isolation: &str) -> Result<Stream, ConnectError> {
         self.connect_within(onion, isolation, OPEN_WAIT).await
     }
@@ -256,7 +259,7 @@ impl Visitor {
     /// A stream to an address, with what is to be known to use it. Those of one `isolation` share a tunnel.
     ///
     /// # Errors
-    /// When it can't be opened within [`OPEN_WAIT`]; says why.
+    /// When it can't be opened within [`OPEN_WAIT`], or sooner when that is clear; says why.
     pub async fn open(&self, onion: &Onion, isolation: &str) -> Result<Opened, ConnectError> {
         self.open_within(onion, isolation, OPEN_WAIT).await
     }

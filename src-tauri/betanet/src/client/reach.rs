@@ -48,6 +48,8 @@ const AVOID: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
 /// Pause before asking for leases again when none could be tried: a replacement registers within seconds.
 const PAUSE: Duration = Duration::from_millis(400);
+/// Where too few mixes are listed for so long, more will not be there in time: one that restarts is listed again sooner.
+const TOO_FEW: Duration = Duration::from_secs(2);
 /// Looks at the leases that find none but copies that lied: a replacement registers within seconds, and a point may know of others.
 const LIARS_LOOKS: usize = 4;
 /// Introductions in one opening at most: all of OPEN_WAIT at what one waits for an answer each, and as many quick refusals.
@@ -158,6 +160,11 @@ impl Reach {
                     continue;
                 };
                 published = true;
+                if known.descriptor.introduction_points.is_empty() {
+                    // It may be started again, under a newer descriptor.
+                    self.known = None;
+                    return Err(ConnectError::Stopped);
+                }
                 if self.direct && !known.direct {
                     return Err(ConnectError::NotDirect);
                 }
@@ -226,21 +233,30 @@ impl Reach {
         }
     }
 
-    /// Waits until there are mixes enough. Fail closed.
+    /// Waits until there are mixes enough; not long where too few are listed. Fail closed.
     async fn ready(&self, deadline: Instant) -> Result<Arc<Directory>, ConnectError> {
         let mut status = self.uplink.status();
-        let ready =
-            timeout_at(deadline - Duration::from_millis(50), status.wait_for(|s| matches!(s, UplinkStatus::Ready { .. })));
-        match ready.await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(ConnectError::Ended),
-            Err(_) => {
-                let why = match &*self.uplink.status().borrow() {
-                    UplinkStatus::Waiting { reason, .. } => reason.clone(),
-                    _ => "connecting to the first mixes".to_owned(),
-                };
-                return Err(ConnectError::NotPrivate { why });
+        let too_few = |s: &UplinkStatus| matches!(s, UplinkStatus::Waiting { usable, needed, .. } if usable < needed);
+        let is_ready = |s: &UplinkStatus| matches!(s, UplinkStatus::Ready { .. });
+        let ready = async {
+            loop {
+                if let Ok(changed) = timeout(TOO_FEW, status.wait_for(|s| !too_few(s))).await {
+                    changed.map_err(|_| ConnectError::Ended)?;
+                } else {
+                    return Ok(false);
+                }
+                let changed = status.wait_for(|s| is_ready(s) || too_few(s)).await;
+                if is_ready(&*changed.map_err(|_| ConnectError::Ended)?) {
+                    return Ok(true);
+                }
             }
+        };
+        if !timeout_at(deadline - Duration::from_millis(50), ready).await.unwrap_or(Ok(false))? {
+            let why = match &*self.uplink.status().borrow() {
+                UplinkStatus::Waiting { reason, .. } => reason.clone(),
+                _ => "connecting to the first mixes".to_owned(),
+            };
+            return Err(ConnectError::NotPrivate { why });
         }
         let directory = self.uplink.directory().borrow().clone();
         directory.ok_or_else(|| ConnectError::NotPrivate { why: "there is no directory of mixes yet".to_owned() })

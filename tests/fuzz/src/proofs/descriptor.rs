@@ -7,7 +7,7 @@ use fogbank_wire::decode;
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for points in 1..=3 {
+    for points in 0..=3 {
         let descriptor =
             Descriptor { introduction_points: (0..points).map(|n| MixId([n; 16])).collect(), level: Level::Fast, seal: None };
         let bytes = descriptor.make(&CONTAINER.signer, u64::from(points), &mut rng()).unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn run(input: &[u8]) -> bool {
         let outside = check_outside(bytes, now);
         let inside = Descriptor::open_revision(bytes, &CONTAINER.blinded, now);
         if let Ok((descriptor, revision, _)) = &inside {
-            assert!((1..=3).contains(&descriptor.introduction_points.len()));
+            assert!(descriptor.introduction_points.len() <= 3);
             assert_eq!(outside.as_ref().map(|o| o.revision).ok(), Some(*revision), "a visitor reads what no mix would keep");
         }
         outside.is_ok()
