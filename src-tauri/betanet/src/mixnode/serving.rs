@@ -94,7 +94,8 @@ pub(super) async fn serve(connection: Connection, mut seat: Seat) {
             match frame {
                 Frame::Packet(bytes) => pipeline.take(tag, group, bytes, now),
                 Frame::Dummy => {
-                    if lock(&dummies).one_more(now) > MOST_DUMMIES {
+                    let too_many = lock(&dummies).one_more(now) > MOST_DUMMIES;
+                    if too_many {
                         let _ = orders.try_send(Order::Leave);
                     }
                 }
