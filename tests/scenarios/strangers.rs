@@ -6,8 +6,8 @@ use anyhow::Result;
 use fogbank_harness::{Fog, FogPlan, Process};
 use fogbank_node::control::{ControlReply, ControlRequest, RoleDto};
 use fogbank_wire::{
-    ALPN, CallError, Enrol, Greeting, Hello, NodeRequest, OwnerCertificate, Purpose, RefusalKind, Roles, Ticket, VERSION, call,
-    greet, read_frame, write_frame,
+    ALPN, CallError, Coming, Enrol, Greeting, Hello, NodeRequest, OwnerCertificate, Purpose, RefusalKind, Roles, Ticket, VERSION,
+    call, greet, read_frame, write_frame,
 };
 use iroh::{Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, endpoint::presets};
 use std::{io::Write, os::unix::net::UnixStream, time::Duration};
@@ -29,7 +29,8 @@ fn allocator(ticket: &Ticket) -> EndpointAddr {
 fn enrol(endpoint: &Endpoint, owner: &SecretKey, invite: Option<[u8; 16]>, roles: Roles) -> Purpose {
     let device = fogbank_model::DeviceId(*endpoint.id().as_bytes());
     let certificate = OwnerCertificate::issue(owner, device).unwrap();
-    Purpose::Control(Box::new(Enrol { certificate, name: "stranger".to_owned(), roles, mix: None, addrs: vec![], invite }))
+    let comes = invite.map_or(Coming::Back, Coming::Joins);
+    Purpose::Control(Box::new(Enrol { certificate, name: "stranger".to_owned(), roles, mix: None, addrs: vec![], comes }))
 }
 
 async fn refusal(endpoint: &Endpoint, to: &EndpointAddr, purpose: Purpose) -> (RefusalKind, String) {

@@ -8,7 +8,7 @@ use crate::{
     registry::Member,
     report::take_report,
     roles::from_bits,
-    session::listable,
+    session::{leave, listable},
     start::{Shared, make_invite, now},
     world::{SeenContainer, World},
 };
@@ -18,7 +18,7 @@ use fogbank_placement::capacity as room;
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
     Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, MixInfo, NodeReply, NodeRequest,
-    Refusal, RefusalKind, ServiceProof, decode, encode,
+    Refusal, RefusalKind, Roles, ServiceProof, decode, encode,
 };
 
 /// Containers of one person.
@@ -55,6 +55,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
             Ok(()) => devices(shared).await,
             Err(refusal) => Err(refusal),
         },
+        NodeRequest::Leave => leave(shared, member).await.map(|()| NodeReply::Done),
     };
     shared.wake.notify_one();
     result.unwrap_or_else(NodeReply::Refused)
@@ -277,7 +278,9 @@ async fn devices(shared: &Shared) -> Result<NodeReply, Refusal> {
         all.filter(move |i| i.instance.device == id && i.instance.state.is_live())
             .map(|i| (i.instance.container, i.instance.state))
     };
-    let views = world.devices.iter().map(|d| DeviceView {
+    // Those that left are there for what is told of the past only.
+    let members = world.devices.iter().filter(|d| d.granted != Roles::default());
+    let views = members.map(|d| DeviceView {
         id: d.id,
         name: d.name.clone(),
         owner: d.owner,

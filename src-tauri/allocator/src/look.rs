@@ -4,6 +4,7 @@ use crate::{
     availability::runs_low,
     registry::PROBE,
     roles::from_bits,
+    session::is_member,
     start::{Shared, now},
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
@@ -38,7 +39,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     let devices = devices.into_iter().map(|kept| {
         let here = members.here.get(&kept.id);
         let gone = members.gone.get(&kept.id);
-        let lost = here.is_none() && lost(gone.map(|g| clock.duration_since(g.since)), shared.settling());
+        let lost = here.is_none() && (!is_member(&kept) || lost(gone.map(|g| clock.duration_since(g.since)), shared.settling()));
         let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
         let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
         let draining = report.and_then(|(r, _)| {

@@ -80,6 +80,13 @@ impl Registry {
         }
     }
 
+    /// A member left for good, and is not waited for.
+    pub(crate) fn ended(&self, device: DeviceId) {
+        let mut inner = self.lock();
+        inner.here.remove(&device);
+        inner.gone.remove(&device);
+    }
+
     /// A member reported.
     pub(crate) fn reported(&self, device: DeviceId, report: Report, now: Instant) {
         if let Some(member) = self.lock().here.get_mut(&device) {

@@ -13,7 +13,8 @@ use fogbank_betanet::{
     epoch,
 };
 use fogbank_model::{DeviceId, DurationMs};
-use fogbank_wire::{Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
+use fogbank_store::KeptDevice;
+use fogbank_wire::{Coming, EXCHANGE_DEADLINE, Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
 use iroh::{
     TransportAddr,
     endpoint::{Connection, SendStream, VarInt},
@@ -23,6 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 /// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
 const HEARTBEAT: DurationMs = DurationMs::from_s(30);
@@ -84,34 +86,31 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
         Refusal::new(RefusalKind::UnknownKey, "the owner's certificate is not for this device: start Fogbank again on the device")
     })?;
     let owner = enrol.certificate.owner;
-    let known = shared.store.device(device).await.map_err(failed)?;
+    let known = shared.store.device(device).await.map_err(failed)?.filter(is_member);
     if known.as_ref().is_some_and(|k| k.owner != owner) {
         return Err(Refusal::new(RefusalKind::UnknownKey, "this device belongs to another owner here"));
     }
-    let mut granted = known.as_ref().map(|k| from_bits(k.granted)).unwrap_or_default();
-    if let Some(secret) = enrol.invite {
-        match shared.store.invite(&hash(&secret)).await.map_err(failed)? {
-            Some((roles, expires)) if expires > now() => granted = granted.and(from_bits(roles)),
-            // A member that still shows an old invite is a member all the same.
-            Some(_) if known.is_none() => {
-                return Err(Refusal::new(RefusalKind::Expired, "the invite has expired: ask for a new one"));
+    let before = known.as_ref().map(|k| from_bits(k.granted));
+    let unknown = || Refusal::new(RefusalKind::UnknownKey, "this device is not known here: it needs an invite to join this fog");
+    let granted = match enrol.comes {
+        Coming::Back => before.ok_or_else(unknown)?,
+        Coming::Joins(secret) => invited(shared, &secret).await?,
+        Coming::Adds(secret) => {
+            let before = before.ok_or_else(unknown)?;
+            match invited(shared, &secret).await {
+                Ok(further) => before.and(further),
+                // A member that still shows an old invite is a member all the same.
+                Err(refusal) if refusal.kind != RefusalKind::Failed => before,
+                Err(refusal) => return Err(refusal),
             }
-            None if known.is_none() => {
-                return Err(Refusal::new(
-                    RefusalKind::Invite,
-                    "the invite is not known here: it is wrong, or it expired long ago",
-                ));
-            }
-            Some(_) | None => {}
         }
-    } else if known.is_none() {
-        return Err(Refusal::new(RefusalKind::UnknownKey, "this device is not known here: it needs an invite to join this fog"));
-    }
+    };
     let roles: Roles = enrol.roles.within(granted);
-    if roles != enrol.roles {
+    // A member that asks for more than it may by a further invite hears what it may, and does that.
+    if roles != enrol.roles && !matches!(enrol.comes, Coming::Adds(_)) {
         return Err(Refusal::new(RefusalKind::NotGranted, "the invite does not cover all that this device wants to do here"));
     }
-    if known.is_none() && shared.store.devices().await.map_err(failed)?.len() >= MAX_DEVICES {
+    if known.is_none() && shared.store.devices().await.map_err(failed)?.iter().filter(|d| is_member(d)).count() >= MAX_DEVICES {
         return Err(Refusal::new(RefusalKind::Busy, format!("this fog has {MAX_DEVICES} devices and takes no more")));
     }
     let seen = seen(connection);
@@ -137,6 +136,35 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     let welcome =
         Welcome { fog: shared.config.name.clone(), test: shared.config.test, granted, now: now(), heartbeat: HEARTBEAT };
     Ok((member, welcome))
+}
+
+/// Whether a device may do anything here. One that left may not, for as long as it is not forgotten.
+pub(crate) fn is_member(kept: &KeptDevice) -> bool {
+    from_bits(kept.granted) != Roles::default()
+}
+
+/// What an invite lets its holder do, if it holds.
+async fn invited(shared: &Shared, secret: &[u8; 16]) -> Result<Roles, Refusal> {
+    let kept = shared.store.invite(&hash(secret)).await;
+    match kept.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))? {
+        Some((roles, expires)) if expires > now() => Ok(from_bits(roles)),
+        Some(_) => Err(Refusal::new(RefusalKind::Expired, "the invite has expired: ask for a new one")),
+        None => Err(Refusal::new(RefusalKind::Invite, "the invite is not known here: it is wrong, or it expired long ago")),
+    }
+}
+
+/// A member leaves for good. Its mix is listed no more, what ran on it is lost, and the connection ends once the answer can have been read.
+pub(crate) async fn leave(shared: &Shared, member: &Member) -> Result<(), Refusal> {
+    let ended = shared.store.end_device(member.device).await;
+    ended.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
+    shared.registry.ended(member.device);
+    tracing::info!(name = member.name, "a member left");
+    let connection = member.connection.clone();
+    tokio::spawn(async move {
+        let _ = timeout(EXCHANGE_DEADLINE, connection.closed()).await;
+        connection.close(VarInt::from_u32(0), b"left");
+    });
+    Ok(())
 }
 
 /// The address that a connection proved, unless it came over a relay.

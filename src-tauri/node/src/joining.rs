@@ -17,12 +17,14 @@ use fogbank_betanet::{
     uplink::UplinkStatus,
 };
 use fogbank_model::{BundleId, ContainerName, ContainerSpec, FogId, Image, Level, Onion, Resources};
-use fogbank_wire::{NodeReply, NodeRequest, RelayHint, Ticket, Welcome};
+use fogbank_wire::{NodeReply, NodeRequest, Refusal, RefusalKind, RelayHint, Ticket, Welcome};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 /// A join waits this long for the allocator's word: a connection (5 s at most) and a hello.
 const JOIN_WAIT: Duration = Duration::from_secs(8);
+/// An allocator that is there answers within a second; whoever leaves does not wait longer for one that is not.
+const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 /// The practice fog's nodes start one after another, each within a second or two; a busy computer is waited for.
 const PRACTICE_WAIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether the practice fog is ready.
@@ -95,9 +97,19 @@ impl Inner {
                 ));
             }
             fresh.granted = fresh.granted.and(current.granted);
+            fresh.adds = true;
         }
+        let wanted = fresh.granted;
         self.change(|s| s.membership = Some(fresh)).await?;
-        self.settle(before).await
+        self.settle(before).await?;
+        // A member stays one whatever it shows; what it asked for is told from what it has.
+        match self.settings().membership.filter(|m| wanted.within(m.granted) != wanted) {
+            None => Ok(()),
+            Some(_) => {
+                let words = "the invite has expired or is not known: what this device may do is as before";
+                Err(answers::refused(Refusal::new(RefusalKind::Expired, words)))
+            }
+        }
     }
 
     /// Waits for the allocator's welcome and keeps what it says; without one all becomes as it was before.
@@ -107,7 +119,7 @@ impl Inner {
                 let heard = |s: &mut Settings| {
                     if let Some(m) = &mut s.membership {
                         (m.name, m.test, m.granted) = (welcome.fog, welcome.test, welcome.granted);
-                        m.invite = None;
+                        (m.invite, m.adds) = (None, false);
                     }
                 };
                 self.change(heard).await
@@ -199,12 +211,12 @@ impl Inner {
             let todo = "Its members depend on it. To give it up, end the node and delete its profile folder.";
             return Err(answers::invalid("this node coordinates the fog", todo));
         }
-        self.change(|s| {
+        let left = |s: &mut Settings| {
             s.fog = None;
             s.membership = None;
             (s.lend, s.lend_direct, s.relay, s.paused, s.draining) = (false, false, false, false, false);
-        })
-        .await?;
+        };
+        self.change_and(left, self.say_goodbye()).await?;
         // Nothing of this fog is there for the next one to see: neither others' content nor what was published here.
         let held: Vec<BundleId> = self.bundles.held().borrow().keys().copied().collect();
         for id in held {
@@ -229,6 +241,14 @@ impl Inner {
             removed.map_err(|e| answers::failed(format!("the practice fog ended, but some of its files stayed: {e}"), ""))?;
         }
         Ok(())
+    }
+
+    /// Tells the allocator that this device leaves for good, if it is there. To one that is away, it is no member any more once it joins anew.
+    async fn say_goodbye(&self) {
+        let asked = timeout(GOODBYE_WAIT, self.ask(&NodeRequest::Leave)).await;
+        if !matches!(asked, Ok(Ok(NodeReply::Done))) {
+            tracing::warn!("the allocator was not told that this device left its fog");
+        }
     }
 
     /// Asks the allocator; what is not an answer is an error.

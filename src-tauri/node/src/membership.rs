@@ -8,7 +8,7 @@ use crate::{identity::Identity, net, settings::Membership};
 use fogbank_betanet::clock::FogClock;
 use fogbank_model::{FogId, MixId};
 use fogbank_wire::{
-    CallError, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
+    CallError, Coming, DeviceReply, DeviceRequest, Enrol, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Purpose, Refusal,
     RefusalKind, RelayHint, Report, Roles, Welcome, call, greet, read_frame, write_frame,
 };
 use iroh::{
@@ -221,7 +221,11 @@ async fn enrol(config: &LinkConfig, part: &Part) -> Result<(Connection, Welcome)
         roles: part.roles,
         mix: part.mix.clone(),
         addrs: net::reachable(&config.endpoint),
-        invite: config.membership.invite,
+        comes: match config.membership.invite {
+            None => Coming::Back,
+            Some(secret) if config.membership.adds => Coming::Adds(secret),
+            Some(secret) => Coming::Joins(secret),
+        },
     };
     match greet(&connection, Purpose::Control(Box::new(enrol))).await {
         Ok(Some(welcome)) => Ok((connection, welcome)),

@@ -33,6 +33,7 @@ use fogbank_wire::{DeviceReply, DeviceRequest, Purpose, Refusal, RefusalKind, Re
 use futures_util::future::OptionFuture;
 use iroh::Endpoint;
 use std::{
+    future::Future,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -237,10 +238,20 @@ impl Inner {
 
     /// Changes the settings, keeps them, and makes what runs follow. When something can't, all is as before.
     pub(crate) async fn change(&self, change: impl FnOnce(&mut Settings)) -> Result<(), ControlError> {
+        self.change_and(change, async {}).await
+    }
+
+    /// As [`Self::change`]; does something once they are kept, before anything follows.
+    pub(crate) async fn change_and(
+        &self,
+        change: impl FnOnce(&mut Settings),
+        first: impl Future<Output = ()>,
+    ) -> Result<(), ControlError> {
         let before = self.settings();
         let mut settings = before.clone();
         change(&mut settings);
         self.keep(settings)?;
+        first.await;
         if let Err(error) = self.align().await {
             self.keep(before)?;
             if let Err(error) = self.align().await {

@@ -234,3 +234,35 @@ async fn the_allocator_is_not_away_while_a_device_begins_and_ends_to_lend() {
     lender.shutdown().await;
     coordinator.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_needs_an_invite_that_holds_and_has_no_more_than_it_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (publisher, lender) = two(folder.path()).await;
+    let expired = publisher.call(Ask::Invite { roles: vec![RoleDto::Publish], valid_s: 1 }).await;
+    let ControlReply::Ticket(expired) = expired else { panic!("no ticket") };
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let refused = async || matches!(lender.call(Ask::Join { ticket: expired.clone() }).await, ControlReply::Failed(_));
+    let may = || lender.inner.settings().membership.map(|m| [m.granted.agent, m.granted.publisher]);
+    // A member that shows an old one is told so, and stays one.
+    assert!(refused().await);
+    assert_eq!(may(), Some([true, false]));
+    until("it is connected", async || lender.status().await.fog.is_some_and(|f| f.connected)).await;
+    done(&lender, Ask::Leave).await;
+    assert!(refused().await);
+    assert_eq!(may(), None);
+    done(&lender, Ask::Join { ticket: invite(&publisher, RoleDto::Publish).await }).await;
+    assert_eq!(may(), Some([false, true]));
+    // The allocator is away, and does not hear that it leaves.
+    let contribute = invite(&publisher, RoleDto::Contribute).await;
+    publisher.shutdown().await;
+    drop(publisher);
+    done(&lender, Ask::Leave).await;
+    let publisher = node(&folder.path().join("a")).await;
+    assert!(refused().await);
+    assert_eq!(may(), None);
+    done(&lender, Ask::Join { ticket: contribute }).await;
+    assert_eq!(may(), Some([true, false]));
+    lender.shutdown().await;
+    publisher.shutdown().await;
+}

@@ -68,6 +68,9 @@ pub(crate) struct Membership {
     pub granted: Roles,
     /// The invite's secret, until the allocator has taken it.
     pub invite: Option<[u8; 16]>,
+    /// Whether that invite only adds to what this member may do.
+    #[serde(default)]
+    pub adds: bool,
     /// The fog's name, once it has been heard.
     pub name: String,
     /// Whether it is a test fog, once heard.
@@ -83,6 +86,7 @@ impl Membership {
             relay: ticket.relay,
             granted: ticket.roles,
             invite: Some(ticket.secret),
+            adds: false,
             name: String::new(),
             test: false,
         }

@@ -125,7 +125,7 @@ impl Store {
             .map_err(StoreError::database)
     }
 
-    /// Keeps a member, or its new name and further roles.
+    /// Keeps a member, or its new name and what it may do from now on.
     ///
     /// # Errors
     /// When the database fails.
@@ -140,7 +140,7 @@ impl Store {
         let (id, owner, granted, now) = (device.0.as_slice(), owner.0.as_slice(), granted.0, now.0);
         sqlx::query!(
             "INSERT INTO devices (id, owner, name, granted, joined) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, name = excluded.name, granted = devices.granted | excluded.granted",
+             ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, name = excluded.name, granted = excluded.granted",
             id,
             owner,
             name,
@@ -153,7 +153,29 @@ impl Store {
         .map_err(StoreError::database)
     }
 
-    /// A member.
+    /// A member leaves: it may do nothing from now on. It is forgotten once no history of an instance names it, with others of which that is so by now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_device(&self, device: DeviceId) -> Result<(), StoreError> {
+        let id = device.0.as_slice();
+        sqlx::query!(
+            "UPDATE devices SET granted = 0, lent_cpu = 0, lent_memory = 0, lent_storage = 0, lent_bandwidth = 0 WHERE id = ?",
+            id
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database)?;
+        sqlx::query!(
+            "DELETE FROM devices WHERE granted = 0 AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.device = devices.id)"
+        )
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(StoreError::database)
+    }
+
+    /// A member, or one that left and is not forgotten yet: that may do nothing.
     ///
     /// # Errors
     /// When the database fails.
@@ -172,7 +194,7 @@ impl Store {
         .transpose()
     }
 
-    /// All members.
+    /// All members, and those that left and are not forgotten yet.
     ///
     /// # Errors
     /// When the database fails.

@@ -103,6 +103,33 @@ async fn nothing_is_booked_twice_by_sixteen_at_once() {
 }
 
 #[tokio::test]
+async fn who_left_may_do_nothing_and_is_forgotten_once_no_history_names_it() {
+    let (_folder, store) = store().await;
+    let [one, two, three] = [1, 2, 3].map(|n| DeviceId([n; 32]));
+    let owner = OwnerId([1; 32]);
+    let id = ContainerId([1; 16]);
+    store.create(&container(1)).await.unwrap();
+    assert_eq!(store.reserve(id, 0, &[reservation()], "x", NOW, NOW).await.unwrap(), Reserved::All);
+    store.put_device(two, owner, "phone", RoleBits(2), NOW).await.unwrap();
+    for device in [one, two] {
+        store.end_device(device).await.unwrap();
+    }
+    let kept = store.device(one).await.unwrap().unwrap();
+    assert_eq!((kept.granted, kept.lent), (RoleBits(0), Resources::ZERO), "an instance names it");
+    assert_eq!(store.device(two).await.unwrap(), None);
+    // What it may do when it comes again has nothing of before.
+    store.put_device(one, owner, "laptop", RoleBits(4), NOW).await.unwrap();
+    assert_eq!(store.device(one).await.unwrap().unwrap().granted, RoleBits(4));
+    store.end_device(one).await.unwrap();
+    for state in [ContainerState::Stopping, ContainerState::Stopped] {
+        store.move_container(id, state, "over", NOW).await.unwrap();
+    }
+    store.forget(id).await.unwrap();
+    store.end_device(three).await.unwrap();
+    assert_eq!(store.devices().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn all_or_nothing_and_only_of_the_newest_plan() {
     let (_folder, store) = store().await;
     store.create(&container(1)).await.unwrap();

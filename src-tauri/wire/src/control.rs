@@ -62,8 +62,30 @@ pub struct Enrol {
     pub mix: Option<MixInfo>,
     /// Where its device endpoint listens.
     pub addrs: Vec<SocketAddr>,
-    /// The secret of its invite, the first time.
-    pub invite: Option<[u8; 16]>,
+    /// As what it comes.
+    pub comes: Coming,
+}
+
+/// As what a node comes to its allocator. What an invite lets it do is bound to the invite alone: who left, or joins anew, has nothing of what it
+/// was before.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Coming {
+    /// A member, known by its key.
+    Back,
+    /// Joining, by the secret of an invite that holds. What it was in the fog before is over.
+    Joins([u8; 16]),
+    /// A member that may do more by another invite. One that does not hold adds nothing.
+    Adds([u8; 16]),
+}
+
+impl fmt::Debug for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Back => "Back",
+            Self::Joins(_) => "Joins(…)",
+            Self::Adds(_) => "Adds(…)",
+        })
+    }
 }
 
 /// What a fog says to a node that it lets in.
@@ -282,6 +304,8 @@ pub enum NodeRequest {
     },
     /// All devices. Administrators only. Answer: `Devices`.
     Devices,
+    /// This device leaves the fog for good: its roles end, and the connection. Answer: `Done`.
+    Leave,
 }
 
 /// The allocator's answers.
@@ -407,6 +431,15 @@ mod tests {
     use super::*;
     use crate::frame::{decode, encode};
     use fogbank_model::{Dimension, Shortfall};
+
+    /// A node of before there were three ways to come says its invite or none.
+    #[test]
+    fn an_invite_alone_joins() {
+        for (older, now) in [(None, Coming::Back), (Some([3; 16]), Coming::Joins([3; 16]))] {
+            assert_eq!(decode::<Coming>(&encode::<Option<[u8; 16]>>(&older).unwrap()).unwrap(), now);
+        }
+        assert!(!format!("{:?}", Coming::Joins([3; 16])).contains('3'));
+    }
 
     #[test]
     fn why_it_does_not_fit_crosses_the_wire() {

@@ -24,8 +24,8 @@ mod views;
 
 pub use certificate::OwnerCertificate;
 pub use control::{
-    Assignment, Capacity, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, NodeReply, NodeRequest, Offer,
-    Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
+    Assignment, Capacity, Coming, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, NodeReply, NodeRequest,
+    Offer, Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
 };
 pub use countersigned::{Countersignature, Countersigned, MAX_COUNTERSIGNATURES};
 pub use federate::{FederateReply, FederateRequest, PeerAddress, PeerAddressError};

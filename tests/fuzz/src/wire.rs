@@ -3,7 +3,7 @@
 use crate::samples::{CONTAINER, NOW, fog_id, mode};
 use fogbank_model::{BundleId, ContainerId, DeviceId, DurationMs, InstanceId, MixId, Resources};
 use fogbank_wire::{
-    DeviceReply, DeviceRequest, Enrol, FederateReply, FederateRequest, Greeting, Hello, MixInfo, NodeReply, NodeRequest,
+    Coming, DeviceReply, DeviceRequest, Enrol, FederateReply, FederateRequest, Greeting, Hello, MixInfo, NodeReply, NodeRequest,
     OwnerCertificate, PacketKeys, Purpose, Refusal, RefusalKind, Roles, Ticket, VERSION, Welcome, decode, encode, read_frame,
 };
 use iroh::SecretKey;
@@ -23,7 +23,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         roles: Roles::ALL,
         mix: Some(mix.clone()),
         addrs: addrs.clone(),
-        invite: Some([3; 16]),
+        comes: Coming::Joins([3; 16]),
     };
     let welcome = Welcome { fog: "ours".to_owned(), test: true, granted: Roles::ALL, now: NOW, heartbeat: DurationMs::from_s(1) };
     let refusal = Refusal::new(RefusalKind::Busy, "later");

@@ -42,8 +42,11 @@ impl Fog {
                 let allocator = greeting.clone();
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.accept().unwrap().await else { return };
-                    if let Ok((Purpose::Federate, reply)) = receive_hello(&connection).await {
-                        allocator.accept_peer(connection, reply, Strangers::new(1).begin(Group::Relayed).unwrap()).await;
+                    let stranger = Strangers::new(1).begin(Group::Relayed).unwrap();
+                    match receive_hello(&connection).await {
+                        Ok((Purpose::Federate, reply)) => allocator.accept_peer(connection, reply, stranger).await,
+                        Ok((Purpose::Control(enrol), reply)) => allocator.accept(connection, *enrol, reply, stranger).await,
+                        _ => {}
                     }
                 });
             }
@@ -79,11 +82,16 @@ impl Fog {
     }
 }
 
+/// A connection to a fog's allocator, over which nothing is said yet.
+pub(crate) async fn connection(own: &Endpoint, of: &Fog) -> Connection {
+    let to = of.endpoint.bound_sockets().into_iter().fold(EndpointAddr::new(of.endpoint.id()), EndpointAddr::with_ip_addr);
+    own.connect(to, ALPN).await.unwrap()
+}
+
 /// A peer that says what the test says.
 pub(crate) async fn peer(key: &SecretKey, of: &Fog) -> (Endpoint, Result<Connection, CallError>) {
     let own = endpoint(key).await;
-    let to = of.endpoint.bound_sockets().into_iter().fold(EndpointAddr::new(of.endpoint.id()), EndpointAddr::with_ip_addr);
-    let connection = own.connect(to, ALPN).await.unwrap();
+    let connection = connection(&own, of).await;
     let greeted = greet(&connection, Purpose::Federate).await;
     (own, greeted.map(|_| connection))
 }

@@ -8,8 +8,8 @@ use fogbank_betanet::{
 };
 use fogbank_model::{BundleId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources};
 use fogbank_wire::{
-    ALPN, DeviceReply, DeviceRequest, Enrol, Group, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Offer,
-    OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles, Strangers, call, greet, read_frame,
+    ALPN, Coming, DeviceReply, DeviceRequest, Enrol, Group, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest,
+    Offer, OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles, Strangers, call, greet, read_frame,
     receive_hello, write_frame,
 };
 use iroh::{
@@ -117,7 +117,7 @@ impl Member {
             roles,
             mix,
             addrs: own.bound_sockets(),
-            invite: Some(fog.invite().await),
+            comes: Coming::Joins(fog.invite().await),
         };
         greet(&connection, Purpose::Control(Box::new(enrol))).await.unwrap();
         let (answering, tell) = (connection.clone(), self.tell.clone());
