@@ -14,7 +14,7 @@ use anyhow::Context;
 use args::{Arguments, Command, RelayArgs};
 use clap::Parser;
 use fogbank_node::control::{ControlError, ControlErrorKind, ControlReply, ControlRequest, client::Client};
-use fogbank_relay::RelayOptions;
+use fogbank_relay::{RelayOptions, USUAL_CONNECTIONS};
 use std::{path::Path, process::ExitCode, time::Duration};
 use tokio::runtime::Runtime;
 
@@ -54,9 +54,9 @@ fn act(runtime: &Runtime, arguments: Arguments, profile: &Path) -> anyhow::Resul
     let ended = |()| ExitCode::SUCCESS;
     match arguments.command {
         Command::Run(options) => runtime.block_on(run::run(profile, options)).map(ended),
-        Command::Relay(RelayArgs { listen: Some(listen), public, rate, .. }) => {
-            runtime.block_on(relay::run(profile, RelayOptions { listen, public, mbit_per_s: rate })).map(ended)
-        }
+        Command::Relay(RelayArgs { listen: Some(listen), public, rate, .. }) => runtime
+            .block_on(relay::run(profile, RelayOptions { listen, public, mbit_per_s: rate, connections: USUAL_CONNECTIONS }))
+            .map(ended),
         command => runtime.block_on(async {
             let client = Client::connect(profile).await?;
             let request = match &command {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use fogbank_relay::{Relay, RelayIdentity, RelayOptions, USUAL_MBIT_PER_S};
+use fogbank_relay::{Relay, RelayIdentity, RelayOptions, USUAL_CONNECTIONS, USUAL_MBIT_PER_S};
 use fogbank_wire::{RelayHint, RelaySwitch, met_at, with_relay};
 use iroh::{
     Endpoint, EndpointAddr,
@@ -12,7 +12,11 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, copy_bidirectional},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
 const ALPN: &[u8] = b"relay test";
 /// Two TLS handshakes and a QUIC one on loopback take milliseconds; a refused token is tried again within it.
@@ -25,9 +29,11 @@ fn free() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-async fn relay(folder: &tempfile::TempDir) -> Relay {
+async fn relay(folder: &tempfile::TempDir, connections: usize) -> Relay {
     let identity = RelayIdentity::load(&folder.path().join("relay.json")).unwrap();
-    Relay::start(&identity, RelayOptions { listen: free(), public: None, mbit_per_s: USUAL_MBIT_PER_S }).await.unwrap()
+    Relay::start(&identity, RelayOptions { listen: free(), public: None, mbit_per_s: USUAL_MBIT_PER_S, connections })
+        .await
+        .unwrap()
 }
 
 async fn bound(builder: Builder) -> Endpoint {
@@ -62,7 +68,7 @@ async fn meets(from: &Endpoint, to: &Endpoint, hint: &RelayHint, within: Duratio
 #[tokio::test]
 async fn who_knows_the_relay_meets_there() {
     let folder = tempfile::tempdir().unwrap();
-    let relay = relay(&folder).await;
+    let relay = relay(&folder, USUAL_CONNECTIONS).await;
     let hint = relay.hint().to_string().parse::<RelayHint>().unwrap();
     let (one, two) = (endpoint(&hint).await, endpoint(&hint).await);
     assert!(meets(&one, &two, &hint, WITHIN).await, "over the relay");
@@ -79,7 +85,7 @@ async fn who_knows_the_relay_meets_there() {
 #[tokio::test]
 async fn strangers_and_false_relays_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let relay = relay(&folder).await;
+    let relay = relay(&folder, USUAL_CONNECTIONS).await;
     let hint = relay.hint().clone();
     let inside = endpoint(&hint).await;
     let stranger = endpoint(&RelayHint { token: [0; 16], ..hint.clone() }).await;
@@ -88,5 +94,65 @@ async fn strangers_and_false_relays_are_refused() {
     assert!(!meets(&misled, &inside, &hint, NOT_WITHIN).await, "a relay with another certificate");
     let one = endpoint(&hint).await;
     assert!(meets(&one, &inside, &hint, WITHIN).await, "the same relay serves those whom it should");
+    relay.shutdown().await.unwrap();
+}
+
+/// Another network of this computer than that of [`Ipv4Addr::LOCALHOST`].
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+/// So long the relay hears somebody out.
+const HEARD: Duration = Duration::from_secs(10);
+
+async fn from_elsewhere(to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((ELSEWHERE, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// A way to a relay over which everybody comes from elsewhere.
+async fn detour(hint: &RelayHint) -> RelayHint {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (addr, to) = (listener.local_addr().unwrap(), hint.addr);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move { copy_bidirectional(&mut stream, &mut from_elsewhere(to).await).await });
+        }
+    });
+    RelayHint { addr, ..hint.clone() }
+}
+
+#[tokio::test]
+async fn those_of_one_network_who_say_nothing_are_refused_and_cut_off_and_keep_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (relay, strangers) = (relay(&folder, 64).await, 8u64);
+    let hint = relay.hint().clone();
+    let mut silent = Vec::new();
+    for _ in 0..3 * strangers {
+        silent.push(from_elsewhere(hint.addr).await);
+    }
+    let (one, two) = (endpoint(&hint).await, endpoint(&hint).await);
+    assert!(meets(&one, &two, &hint, HEARD / 2).await, "while they are there");
+    assert!(relay.refused() >= 2 * strangers, "{}", relay.refused());
+    for mut stream in silent {
+        let ended = timeout(HEARD + WITHIN, stream.read(&mut [0])).await.expect("it is cut off");
+        assert!(matches!(ended, Ok(0) | Err(_)));
+    }
+    relay.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_network_that_fills_the_relay_makes_room_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (relay, room) = (relay(&folder, 8).await, 8);
+    let (hint, elsewhere) = (relay.hint().clone(), detour(relay.hint()).await);
+    let mut inside = Vec::new();
+    for _ in 0..room {
+        let endpoint = endpoint(&elsewhere).await;
+        timeout(WITHIN, endpoint.online()).await.expect("there is room");
+        inside.push(endpoint);
+    }
+    assert_eq!(relay.refused(), 0);
+    let (one, two) = (endpoint(&hint).await, endpoint(&hint).await);
+    assert!(meets(&one, &two, &hint, WITHIN).await, "it is full of others");
+    assert!(relay.refused() >= 2, "{}", relay.refused());
     relay.shutdown().await.unwrap();
 }

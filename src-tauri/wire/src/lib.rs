@@ -39,7 +39,7 @@ pub use permit::BundlePermit;
 pub use relay::{RelayHint, RelayHintError, RelaySwitch, met_at, with_relay};
 pub use shares::{Group, Holds, NoRoom, Shares};
 pub use signed::{Signed, SignedError};
-pub use strangers::{Stranger, Strangers};
+pub use strangers::{Refused, Stranger, Strangers};
 pub use ticket::{Ticket, TicketError};
 pub use views::{ContainerDetail, ContainerSummary, DeviceView, InstanceView};
 

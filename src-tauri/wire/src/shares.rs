@@ -111,6 +111,11 @@ impl<K: Copy + Eq + Hash, T: Holds> Shares<K, T> {
         self.held.retain(|id, (_, held)| keep(*id, held));
     }
 
+    /// What has a place, and who.
+    pub fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.held.iter().map(|(id, (_, held))| (*id, held))
+    }
+
     /// Who has a place.
     pub fn ids(&self) -> impl Iterator<Item = K> {
         self.held.keys().copied()

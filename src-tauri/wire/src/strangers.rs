@@ -36,8 +36,29 @@ pub struct Strangers(Arc<Inner>);
 struct Inner {
     room: usize,
     waiting: Mutex<Waiting>,
-    refused: AtomicU64,
+    refused: Refused,
 }
+
+/// A count of refusals, which is told as it doubles: so a flood does not fill the log as well.
+#[derive(Debug, Default)]
+pub struct Refused(AtomicU64);
+
+impl Refused {
+    /// One more. `what` is for people, and names nobody.
+    pub fn one(&self, what: &str) {
+        let refused = self.0.fetch_add(1, Relaxed) + 1;
+        if refused.is_power_of_two() {
+            tracing::info!(refused, "{what}");
+        }
+    }
+
+    /// How many there were.
+    pub fn so_far(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+const CROWDED: &str = "a network wants more than its share of this endpoint's places for those who are not let in yet";
 
 #[derive(Debug)]
 struct Waiting {
@@ -70,7 +91,7 @@ impl Strangers {
     /// With room for so many at once.
     pub fn new(room: usize) -> Self {
         let waiting = Mutex::new(Waiting { next: 0, places: Shares::new(room) });
-        Self(Arc::new(Inner { room, waiting, refused: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { room, waiting, refused: Refused::default() }))
     }
 
     /// Somebody knocks: gets a place, has to come back with a token (a spoofed address gets a small answer and no place), or is refused.
@@ -97,10 +118,10 @@ impl Strangers {
             Ok(None) => {}
             Ok(Some((_, gone))) => {
                 gone.gives_way.notify_one();
-                self.0.refuse();
+                self.0.refused.one(CROWDED);
             }
             Err(_) => {
-                self.0.refuse();
+                self.0.refused.one(CROWDED);
                 return None;
             }
         }
@@ -112,24 +133,13 @@ impl Strangers {
 
     /// How many found no place, or had to give theirs up.
     pub fn refused(&self) -> u64 {
-        self.0.refused.load(Relaxed)
+        self.0.refused.so_far()
     }
 }
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refuse(&self) {
-        let refused = self.refused.fetch_add(1, Relaxed) + 1;
-        // Each doubling is news, so that a flood does not fill the log as well.
-        if refused.is_power_of_two() {
-            tracing::info!(
-                refused,
-                "a network wants more than its share of this endpoint's places for those who are not let in yet"
-            );
-        }
     }
 }
 
