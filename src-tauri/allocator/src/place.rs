@@ -68,6 +68,7 @@ fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
         battery,
         // Everybody counts as reliable until histories are kept, but for what happened to the container in the last hour.
         reliability: 1.0,
+        surcharge: 0.0,
         hosts: false,
         suitable: free && d.connected && d.open && d.draining.is_none(),
     }

@@ -19,8 +19,11 @@ pub struct Policy {
     /// |A′ Δ A| ≤ k: hosts given up and hosts added, at most, in one plan. A host that was lost or is leaving counts as one change and its
     /// replacement as another. `None` for no cap.
     pub churn_cap: Option<usize>,
-    /// Up to so many devices that could take a copy are solved exactly, more by ratio greedy. Measured by `make bench ONLY=placement`.
+    /// Up to so many devices that could take a copy are solved by branch and bound where the search has not proved its plan the optimum.
     pub exact_up_to: usize,
+    /// Decisions on devices that the search may take to improve a plan that it could not prove the optimum: a hundred thousand are some five
+    /// milliseconds.
+    pub effort: u64,
 }
 
 impl Default for Policy {
@@ -33,6 +36,7 @@ impl Default for Policy {
             same_owner: 1.0,
             churn_cap: None,
             exact_up_to: 24,
+            effort: 100_000,
         }
     }
 }
@@ -41,7 +45,10 @@ impl Default for Policy {
 /// told from a broken one, and the cost would only blow up the solver's numbers.
 const LEAST_SHARE: f64 = 0.05;
 
-/// cost(d) = battery / charge + reliability / reliability(d) + not_charging if so + moving if new.
+/// A surcharge counts as at most this, far above all other costs together.
+const MOST_SURCHARGE: f64 = 1e6;
+
+/// cost(d) = battery / charge + reliability / reliability(d) + not_charging if so + moving if new + surcharge(d).
 pub(crate) fn cost_of_device(device: &DeviceSnapshot, policy: &Policy) -> f64 {
     // What is no number gets the worst.
     let tame = |share: f64| if share.is_finite() { share.clamp(LEAST_SHARE, 1.0) } else { LEAST_SHARE };
@@ -50,5 +57,6 @@ pub(crate) fn cost_of_device(device: &DeviceSnapshot, policy: &Policy) -> f64 {
         Some(battery) => (tame(battery.share), if battery.charging { 0.0 } else { policy.not_charging }),
     };
     let moving = if device.hosts { 0.0 } else { policy.moving };
-    policy.battery / charge + policy.reliability / tame(device.reliability) + penalty + moving
+    let surcharge = if device.surcharge.is_finite() { device.surcharge.clamp(0.0, MOST_SURCHARGE) } else { MOST_SURCHARGE };
+    policy.battery / charge + policy.reliability / tame(device.reliability) + penalty + moving + surcharge
 }

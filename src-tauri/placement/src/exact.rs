@@ -33,16 +33,12 @@ pub(crate) fn choose(problem: &Problem) -> Option<Vec<usize>> {
     for row in crowded {
         model = model.with(row);
     }
-    for row in problem.rows() {
-        model = model.with(constraint!(sum(&|i| row[i]) >= 1.0));
-    }
-    if let Some(cap) = problem.churn_cap {
-        let hosts = candidates.iter().filter(|c| c.hosts).count();
-        let room = cap as f64 - problem.forced_changes as f64 - hosts as f64;
-        model = model.with(constraint!(sum(&|i| if candidates[i].hosts { -1.0 } else { 1.0 }) <= room));
+    let rows = problem.rows();
+    for (row, need) in rows.rows.iter().zip(&rows.need) {
+        model = model.with(constraint!(sum(&|i| row[i]) >= *need));
     }
     let solution = model.solve().ok()?;
     let chosen: Vec<usize> = x.iter().enumerate().filter(|(_, v)| solution.value(**v) > 0.5).map(|(i, _)| i).collect();
     // The solver works in floating point; whole numbers decide.
-    problem.is_feasible(&chosen).then_some(chosen)
+    problem.holds(&problem.sums(&chosen)).then_some(chosen)
 }

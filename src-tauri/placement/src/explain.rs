@@ -3,9 +3,9 @@
 use crate::{
     choose,
     cost::Policy,
-    exact, greedy,
+    exact,
     problem::Problem,
-    solve,
+    search, solve,
     types::{Binding, Snapshot},
 };
 use fogbank_model::{Dimension, Infeasible, Resources, Shortfall};
@@ -18,18 +18,18 @@ const CHEAPER: f64 = 1e-6;
 pub(crate) fn binding(problem: &Problem, policy: &Policy, chosen: &[usize]) -> Binding {
     if problem.churn_cap.is_some() {
         let free = Problem { churn_cap: None, ..problem.clone() };
-        if choose(&free, policy).is_some_and(|(other, _)| free.cost_of(&other) < problem.cost_of(chosen) * (1.0 - CHEAPER)) {
+        if choose(&free, policy).is_some_and(|other| free.cost_of(&other.chosen) < problem.cost_of(chosen) * (1.0 - CHEAPER)) {
             return Binding::Churn;
         }
     }
-    let free = problem.free_of(chosen);
+    let sums = problem.sums(chosen);
     let slack = |have: f64, need: f64| if need > 0.0 { (have - need) / need } else { f64::INFINITY };
     let mut rows: Vec<(f64, Binding)> = Dimension::ALL
         .into_iter()
-        .map(|d| (slack(free.get(d) as f64, problem.request.requirements.get(d) as f64), Binding::Resource(d)))
+        .map(|d| (slack(sums.free.get(d) as f64, problem.request.requirements.get(d) as f64), Binding::Resource(d)))
         .collect();
     rows.push((slack(chosen.len() as f64, problem.copies as f64), Binding::Copies));
-    rows.push((slack(problem.log_availability_of(chosen), problem.log_target), Binding::Availability));
+    rows.push((slack(sums.log_availability, problem.log_target), Binding::Availability));
     rows.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Binding::Copies, |(_, binding)| binding)
 }
 
@@ -46,14 +46,15 @@ pub(crate) fn infeasible(snapshot: &Snapshot, problem: &Problem, policy: &Policy
         let (asked, free) = (problem.copies as u64, all.len() as u64);
         short.push((free as f64 / asked as f64, Shortfall::Devices { asked, free }));
     }
-    let have = problem.free_of(&all);
+    let sums = problem.sums(&all);
+    let have = sums.free;
     for dimension in Dimension::ALL {
         let (asked, free) = (problem.request.requirements.get(dimension), have.get(dimension));
         if free < asked {
             short.push((free as f64 / asked as f64, Shortfall::Resource { dimension, asked, free }));
         }
     }
-    let reach = problem.log_availability_of(&all);
+    let reach = sums.log_availability;
     if let Some(asked) = problem.request.availability_target.filter(|_| reach < problem.log_target) {
         short.push((reach / problem.log_target, Shortfall::Availability { asked, reach: -(-reach).exp_m1() }));
     }
@@ -83,11 +84,11 @@ fn one_copy(snapshot: &Snapshot) -> Option<Shortfall> {
     Some(Shortfall::OneCopy { dimension, asked: minimum.get(dimension), free: free.get(dimension) })
 }
 
-/// How many changes the least disruptive choice takes: the least where the case is small, else as found by greedy.
+/// How many changes the least disruptive choice takes: the least where the case is small, else as found by the search.
 fn changes_needed(problem: &Problem, policy: &Policy) -> usize {
     let small = problem.candidates.len() <= policy.exact_up_to;
     let least = if small { exact::choose(&problem.counting_changes()) } else { None };
-    let kept = least.or_else(|| greedy::fewest_changes(problem)).unwrap_or_default();
+    let kept = least.or_else(|| search::fewest_changes(problem)).unwrap_or_default();
     // A host that this choice leaves out may as well stay.
     kept.iter().filter(|i| !problem.candidates[**i].hosts).count() + problem.forced_changes
 }
@@ -97,7 +98,7 @@ pub(crate) fn within_cap(problem: &Problem, cap: usize) -> Resources {
     let Some(room) = cap.checked_sub(problem.forced_changes) else { return Resources::ZERO };
     let hosts: Vec<usize> = (0..problem.candidates.len()).filter(|i| problem.candidates[*i].hosts).collect();
     let asked = problem.request.requirements;
-    let mut have = problem.free_of(&hosts);
+    let mut have = problem.sums(&hosts).free;
     let mut left: Vec<usize> = (0..problem.candidates.len()).filter(|i| !problem.candidates[*i].hosts).collect();
     for _ in 0..room {
         let covered = |i: usize| -> f64 {

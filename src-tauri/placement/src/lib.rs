@@ -7,21 +7,26 @@
 //! `Σ cost(d)·x_d + same_owner · Σ_owners max(0, copies there − 1)`.
 //! Given x, some y exists exactly when `Σ free(d)·x_d ≥ R`, so the search is over x alone and y is spread afterwards.
 //!
+//! Solvers: the linear relaxation says which devices are clearly in or out, and the rest is searched ([`Solver::Dual`]), which often proves the plan the
+//! optimum; where it does not and the case is small, branch and bound does. First fit decreasing is the last fallback.
+//!
 //! Invariants: a plan never gives more than a device has free, nor less than one copy needs; its cost is at least its lower bound; what is
 //! called the largest request that fits was planned and fits; numbers that devices send (NaN, negative, huge) can't break any of this.
 //!
-//! Deliberately absent, for the solver that comes with many containers at once: the fragmentation term, ruin and recreate, and affinity.
-//! Plans are for one container, on what the others left free.
+//! Deliberately absent, for when many containers are planned at once: the fragmentation term and affinity. Plans are for one container, on what
+//! the others left free.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
-mod bound;
 mod cost;
 mod exact;
 mod explain;
-mod greedy;
+mod field;
+mod first_fit;
 mod part;
 mod problem;
+mod relax;
+mod search;
 mod spread;
 mod types;
 
@@ -62,23 +67,43 @@ pub fn capacity(snapshot: &Snapshot, policy: &Policy) -> Capacity {
 }
 
 fn solve(problem: &Problem, policy: &Policy) -> Option<Plan> {
-    let (chosen, solver) = choose(problem, policy)?;
-    let cost = problem.cost_of(&chosen);
-    let lower_bound = if solver == Solver::Exact { cost } else { bound::lower(problem, cost) };
+    let found = choose(problem, policy)?;
+    let cost = problem.cost_of(&found.chosen);
+    let lower_bound = found.bound.min(cost);
     let gap = if lower_bound > 0.0 { (cost - lower_bound) / lower_bound } else { 0.0 };
-    let assignments = spread::over(problem, &chosen)?;
-    Some(Plan { assignments, cost, lower_bound, gap, binding: explain::binding(problem, policy, &chosen), solver })
+    let assignments = spread::over(problem, &found.chosen)?;
+    Some(Plan {
+        assignments,
+        cost,
+        lower_bound,
+        gap,
+        binding: explain::binding(problem, policy, &found.chosen),
+        solver: found.solver,
+    })
+}
+
+/// A choice, and how it was found.
+struct Choice {
+    chosen: Vec<usize>,
+    bound: f64,
+    solver: Solver,
 }
 
 /// The cheapest choice that the solvers find. Both are asked where the case is small: a solver in floating point may give up, or miss by a
 /// rounding error what whole numbers allow.
-fn choose(problem: &Problem, policy: &Policy) -> Option<(Vec<usize>, Solver)> {
-    let greedy = greedy::choose(problem);
-    let small = problem.candidates.len() <= policy.exact_up_to;
-    let exact = if small { exact::choose(problem) } else { None };
-    match (exact, greedy) {
-        (Some(exact), Some(greedy)) if problem.cost_of(&greedy) < problem.cost_of(&exact) => Some((greedy, Solver::Greedy)),
-        (Some(exact), _) => Some((exact, Solver::Exact)),
-        (None, greedy) => greedy.map(|chosen| (chosen, Solver::Greedy)),
+fn choose(problem: &Problem, policy: &Policy) -> Option<Choice> {
+    let searched = search::choose(problem, policy.effort);
+    if searched.as_ref().is_none_or(|found| !found.optimal)
+        && problem.candidates.len() <= policy.exact_up_to
+        && let Some(chosen) = exact::choose(problem)
+        && searched.as_ref().is_none_or(|found| problem.cost_of(&chosen) <= problem.cost_of(&found.chosen))
+    {
+        return Some(Choice { bound: problem.cost_of(&chosen), chosen, solver: Solver::Exact });
     }
+    if let Some(found) = searched {
+        let solver = if found.optimal { Solver::Exact } else { Solver::Dual };
+        return Some(Choice { chosen: found.chosen, bound: found.bound, solver });
+    }
+    let chosen = first_fit::choose(problem)?;
+    Some(Choice { chosen, bound: 0.0, solver: Solver::FirstFit })
 }

@@ -15,8 +15,9 @@ pub fn part(snapshot: &Snapshot, policy: &Policy) -> Option<Plan> {
     let whole = Problem::new(snapshot, policy);
     let all: Vec<usize> = (0..whole.candidates.len()).collect();
     let most = u8::try_from(all.len()).unwrap_or(u8::MAX).min(snapshot.request.instances.max(1));
-    let reach = whole.churn_cap.map_or_else(|| whole.free_of(&all), |cap| within_cap(&whole, cap));
-    let reached = whole.log_availability_of(&all) >= whole.log_target;
+    let sums = whole.sums(&all);
+    let reach = whole.churn_cap.map_or(sums.free, |cap| within_cap(&whole, cap));
+    let reached = sums.log_availability >= whole.log_target;
     // Without a cap on changes the first of these fits.
     (1..=most).rev().find_map(|instances| {
         let mut smaller = snapshot.clone();

@@ -8,7 +8,10 @@ use crate::{
     types::{Request, Snapshot},
 };
 use fogbank_model::{DeviceId, Dimension, OwnerId, Resources};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+/// Of what something can be needed: the four resources, copies, and availability.
+pub(crate) const PARTS: usize = 6;
 
 /// Availabilities are cut here (an hour's absence a year): no device is so sure that one copy is as good as ten.
 const MOST_AVAILABLE: f64 = 0.9999;
@@ -41,12 +44,56 @@ pub(crate) struct Problem {
     pub(crate) log_target: f64,
     pub(crate) same_owner: f64,
     pub(crate) churn_cap: Option<usize>,
+    /// Present hosts that may be chosen.
+    pub(crate) hosts: usize,
     /// Present hosts that can't be chosen any more: changes that happen anyway.
     pub(crate) forced_changes: usize,
 }
 
-/// One covering row `Σ weight_d x_d ≥ 1`: each weight is the share of the need that a device covers alone, cut at 1 (more than all is all).
+/// A row's share for each candidate.
 pub(crate) type Row = Vec<f64>;
+
+/// The rows in which something is needed, `Σ share_d·x_d ≥ need`, and what each candidate costs. Shares are of the need, so it is 1, and none is more
+/// than 1 (more than all is all); the churn row counts hosts.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) need: Vec<f64>,
+    pub(crate) costs: Vec<f64>,
+}
+
+/// What a choice gives in all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sums {
+    pub(crate) free: Resources,
+    pub(crate) log_availability: f64,
+    pub(crate) copies: usize,
+    /// Those of them that host now.
+    pub(crate) kept: usize,
+}
+
+impl Sums {
+    pub(crate) const NONE: Self = Self { free: Resources::ZERO, log_availability: 0.0, copies: 0, kept: 0 };
+
+    pub(crate) fn with(&self, c: &Candidate) -> Self {
+        Self {
+            free: self.free.plus(&c.free),
+            log_availability: self.log_availability + c.log_availability,
+            copies: self.copies + 1,
+            kept: self.kept + usize::from(c.hosts),
+        }
+    }
+
+    /// Without a candidate that is in them.
+    pub(crate) fn without(&self, c: &Candidate) -> Self {
+        Self {
+            free: self.free.minus(&c.free),
+            log_availability: self.log_availability - c.log_availability,
+            copies: self.copies.saturating_sub(1),
+            kept: self.kept.saturating_sub(usize::from(c.hosts)),
+        }
+    }
+}
 
 impl Problem {
     pub(crate) fn new(snapshot: &Snapshot, policy: &Policy) -> Self {
@@ -66,9 +113,11 @@ impl Problem {
         candidates.sort_by_key(|c| c.id);
         // An id that is there twice is one device.
         candidates.dedup_by_key(|c| c.id);
+        let hosts = candidates.iter().filter(|c| c.hosts).count();
         Self {
             request,
             candidates,
+            hosts,
             copies: usize::from(request.instances.max(1)),
             log_target: request.availability_target.map_or(0.0, |target| log_odds(target, MOST_ASKED)),
             same_owner: policy.same_owner,
@@ -102,49 +151,82 @@ impl Problem {
         chosen.iter().filter_map(|i| self.candidates.get(*i))
     }
 
-    /// Σ free over a choice.
-    pub(crate) fn free_of(&self, chosen: &[usize]) -> Resources {
-        self.of(chosen).fold(Resources::ZERO, |sum, c| sum.plus(&c.free))
-    }
-
-    pub(crate) fn log_availability_of(&self, chosen: &[usize]) -> f64 {
-        self.of(chosen).map(|c| c.log_availability).sum()
+    pub(crate) fn sums(&self, chosen: &[usize]) -> Sums {
+        self.of(chosen).fold(Sums::NONE, |sums, c| sums.with(c))
     }
 
     /// |A′ Δ A|: hosts given up and hosts added.
-    pub(crate) fn changes_of(&self, chosen: &[usize]) -> usize {
-        let kept = self.of(chosen).filter(|c| c.hosts).count();
-        let hosts = self.candidates.iter().filter(|c| c.hosts).count();
-        (chosen.len() - kept) + (hosts - kept) + self.forced_changes
+    pub(crate) fn changes(&self, sums: &Sums) -> usize {
+        (sums.copies - sums.kept) + (self.hosts - sums.kept) + self.forced_changes
     }
 
-    /// Whether sums over a choice hold every row but the churn row.
-    pub(crate) fn is_covered_by(&self, free: &Resources, log_availability: f64, copies: usize) -> bool {
-        copies >= self.copies && free.covers(&self.request.requirements) && log_availability >= self.log_target - TOLERANCE
+    /// Changes of a choice beyond the cap, below zero while there is room; 0 without a cap.
+    pub(crate) fn changes_beyond(&self, sums: &Sums) -> f64 {
+        self.churn_cap.map_or(0.0, |cap| self.changes(sums) as f64 - cap as f64)
     }
 
-    /// Whether a choice holds every row but the churn row.
-    pub(crate) fn covers(&self, chosen: &[usize]) -> bool {
-        self.is_covered_by(&self.free_of(chosen), self.log_availability_of(chosen), chosen.len())
+    /// Whether every row but the churn row holds.
+    pub(crate) fn is_covered_by(&self, sums: &Sums) -> bool {
+        sums.copies >= self.copies
+            && sums.free.covers(&self.request.requirements)
+            && sums.log_availability >= self.log_target - TOLERANCE
     }
 
     /// Whether every row holds.
-    pub(crate) fn is_feasible(&self, chosen: &[usize]) -> bool {
-        self.covers(chosen) && self.churn_cap.is_none_or(|cap| self.changes_of(chosen) <= cap)
+    pub(crate) fn holds(&self, sums: &Sums) -> bool {
+        self.is_covered_by(sums) && self.churn_cap.is_none_or(|cap| self.changes(sums) <= cap)
     }
 
-    /// The covering rows in which something is needed.
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        let row = |need: f64, weight: &dyn Fn(&Candidate) -> f64| {
-            (need > 0.0).then(|| self.candidates.iter().map(|c| (weight(c) / need).min(1.0)).collect())
-        };
-        let mut rows: Vec<Row> = Dimension::ALL
-            .into_iter()
-            .filter_map(|d| row(self.request.requirements.get(d) as f64, &|c| c.free.get(d) as f64))
-            .collect();
-        rows.extend(row(self.copies as f64, &|_| 1.0));
-        rows.extend(row(self.log_target, &|c| c.log_availability));
-        rows
+    /// What a candidate gives of what is needed in each of [`PARTS`]: shares of the need, 0 where nothing is.
+    pub(crate) fn shares(&self, c: &Candidate) -> [f64; PARTS] {
+        self.parts(&Sums::NONE.with(c)).map(|(has, need)| if need > 0.0 { (has / need).min(1.0) } else { 0.0 })
+    }
+
+    /// What is missing of each, in shares of the need.
+    pub(crate) fn missing(&self, sums: &Sums) -> [f64; PARTS] {
+        self.parts(sums).map(|(has, need)| if need > 0.0 { ((need - has) / need).max(0.0) } else { 0.0 })
+    }
+
+    /// What there is and what is needed of each.
+    fn parts(&self, sums: &Sums) -> [(f64, f64); PARTS] {
+        let of = |d: Dimension| (sums.free.get(d) as f64, self.request.requirements.get(d) as f64);
+        let [cpu, memory, storage, bandwidth] = Dimension::ALL.map(of);
+        let copies = (sums.copies as f64, self.copies as f64);
+        [cpu, memory, storage, bandwidth, copies, (sums.log_availability, self.log_target)]
+    }
+
+    /// In which of [`PARTS`] something is needed.
+    fn needed(&self) -> Vec<usize> {
+        (0..PARTS).filter(|part| self.parts(&Sums::NONE)[*part].1 > 0.0).collect()
+    }
+
+    pub(crate) fn rows(&self) -> Rows {
+        let needed = self.needed();
+        let mut rows: Vec<Row> = needed.iter().map(|_| Vec::with_capacity(self.candidates.len())).collect();
+        for c in &self.candidates {
+            let shares = self.shares(c);
+            rows.iter_mut().zip(&needed).for_each(|(row, part)| row.push(shares[*part]));
+        }
+        let mut need = vec![1.0; rows.len()];
+        if let Some(cap) = self.churn_cap {
+            rows.push(self.candidates.iter().map(|c| if c.hosts { 1.0 } else { -1.0 }).collect());
+            need.push((self.hosts + self.forced_changes) as f64 - cap as f64);
+        }
+        Rows { rows, need, costs: self.candidates.iter().map(|c| c.cost).collect() }
+    }
+
+    /// What rows' prices say that a whole need of each of [`PARTS`] is worth, and what a change of hosts costs.
+    pub(crate) fn worth(&self, prices: &[f64]) -> ([f64; PARTS], f64) {
+        let mut worth = [0.0; PARTS];
+        let needed = self.needed();
+        needed.iter().zip(prices).for_each(|(part, price)| worth[*part] = *price);
+        (worth, prices.get(needed.len()).copied().unwrap_or(0.0))
+    }
+
+    /// Copies that must stand at an owner who has one already, whatever is chosen.
+    pub(crate) fn crowded_at_least(&self) -> usize {
+        let owners: HashSet<OwnerId> = self.candidates.iter().map(|c| c.owner).collect();
+        self.copies.min(self.candidates.len()).saturating_sub(owners.len())
     }
 }
 

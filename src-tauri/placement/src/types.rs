@@ -29,6 +29,8 @@ pub struct DeviceSnapshot {
     pub battery: Option<BatteryShare>,
     /// Reliability in (0,1].
     pub reliability: f64,
+    /// What else makes it dear, beyond battery and reliability: heat, a metered line. In units of cost.
+    pub surcharge: f64,
     /// Whether it hosts this container now.
     pub hosts: bool,
     /// Whether it may be chosen: it lends, is connected, and is not leaving.
@@ -82,10 +84,12 @@ pub struct Capacity {
 /// Which solver found a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Solver {
-    /// The optimum, by branch and bound.
+    /// The optimum: nothing is cheaper.
     Exact,
-    /// Ratio greedy with a best single finisher and redundant picks removed.
-    Greedy,
+    /// Search around the linear relaxation.
+    Dual,
+    /// First fit decreasing, when the others found nothing.
+    FirstFit,
 }
 
 /// What keeps a plan from being cheaper.
@@ -145,7 +149,8 @@ impl fmt::Display for Plan {
         write!(f, "on {count} {devices} at cost {cost:.2} (")?;
         match self.solver {
             Solver::Exact => f.write_str("the optimum")?,
-            Solver::Greedy => {
+            Solver::FirstFit => f.write_str("first fit, may be far above the optimum")?,
+            Solver::Dual => {
                 write!(f, "at most {:.1} % above the optimum, which is at least {:.2}", self.gap * 100.0, self.lower_bound)?;
             }
         }

@@ -92,7 +92,7 @@ proptest! {
                     prop_assert!((plan.cost - best).abs() < ROUNDING, "{} is not the optimum {best}", plan.cost);
                 }
             }
-            // Greedy finds a plan whenever there is one, save under a cap on changes; the exact solver always.
+            // The search finds a plan whenever there is one, save under a cap on changes; branch and bound always.
             Outcome::Infeasible(why) => {
                 prop_assert!(best.is_none() || (policy.churn_cap.is_some() && policy.exact_up_to == 0), "missed {best:?}: {why}");
             }
@@ -175,17 +175,16 @@ proptest! {
 #[test]
 fn the_cases_above_are_not_all_of_one_kind() {
     let mut runner = TestRunner::deterministic();
-    let (mut exact, mut greedy, mut infeasible, mut smaller) = (0, 0, 0, 0);
+    let (mut placed, mut infeasible, mut smaller) = (0, 0, 0);
     for _ in 0..300 {
         let (s, policy) = (snapshot(12), policies()).new_tree(&mut runner).unwrap().current();
         match plan(&s, &policy) {
-            Outcome::Placed(plan) if plan.solver == Solver::Exact => exact += 1,
-            Outcome::Placed(_) => greedy += 1,
+            Outcome::Placed(_) => placed += 1,
             Outcome::Infeasible(why) => {
                 infeasible += 1;
                 smaller += usize::from(why.largest.is_some());
             }
         }
     }
-    assert!(exact > 50 && greedy > 50 && infeasible > 50 && smaller > 20, "{exact} {greedy} {infeasible} {smaller}");
+    assert!(placed > 100 && infeasible > 50 && smaller > 20, "{placed} {infeasible} {smaller}");
 }

@@ -12,7 +12,7 @@ const SEEDS: u64 = 5;
 
 pub(crate) fn figures() -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for devices in [100, 1_000] {
+    for devices in [100, 1_000, 10_000, 100_000] {
         let (mut slowest_ms, mut widest) = (0.0f64, 0.0f64);
         for seed in 0..SEEDS {
             let fog = fog(devices, seed);
@@ -54,6 +54,7 @@ fn fog(devices: usize, seed: u64) -> Snapshot {
                 availability: rng.random_range(0.5..0.99),
                 battery: battery.then(|| BatteryShare { share: rng.random_range(0.2..1.0), charging: rng.random_bool(0.7) }),
                 reliability: rng.random_range(0.5..1.0),
+                surcharge: 0.0,
                 hosts: false,
                 suitable: true,
             }

@@ -25,6 +25,7 @@ fn device(index: u8) -> impl Strategy<Value = DeviceSnapshot> {
             availability,
             battery,
             reliability,
+            surcharge: 0.0,
             hosts,
             suitable,
         },

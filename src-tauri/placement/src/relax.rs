@@ -1,0 +1,281 @@
+//! The linear relaxation, `min c·x` with `A x ≥ b` and `0 ≤ x ≤ 1`, by the dual simplex method with bounded variables and long steps.
+//!
+//! There are few rows (seven at most) and many columns. So a basis is a matrix of seven by seven, inverted anew at each step, and a step looks at
+//! each column once. All begins at x = 0 and prices 0, which is dual feasible since no cost is negative. Each step raises the dual along one
+//! direction to its highest point, past all columns whose reduced cost changes its sign on the way (those go from one bound to the other), so that
+//! steps are about as many as rows times three, however many columns there are.
+//!
+//! Whatever rounding does, the bound is one: it is [`Relaxed::bound`], which is `L(λ) = Σ_k b_k·λ_k + Σ_d min(0, cost_d − Σ_k λ_k·a_kd)`, at most the
+//! cost of every choice that holds the rows for any λ ≥ 0 (weak duality).
+
+use crate::problem::Rows;
+use std::{cmp::Ordering, collections::BinaryHeap};
+
+/// Steps at most: many times what was seen (a thousand random fogs took 24 at most). What is found by then is a bound all the same.
+const STEPS: usize = 500;
+/// A basic variable may miss its bounds by this much: well above what inverting seven by seven loses, well below what a device gives.
+const MISSES: f64 = 1e-9;
+/// Entries of a row of the inverse that count as zero.
+const NOTHING: f64 = 1e-11;
+/// Taken off the bound, so that rounding (n sums of numbers below 2⁵³ at a relative 2⁻⁵² each) never puts it above the optimum.
+const ROUNDING: f64 = 1e-9;
+
+/// The solution.
+#[derive(Debug, Clone)]
+pub(crate) struct Relaxed {
+    /// What any choice costs at least.
+    pub(crate) bound: f64,
+    /// What one more of each row's need costs.
+    pub(crate) prices: Vec<f64>,
+    /// What each column costs beyond what it is worth at these prices: chosen when below zero.
+    pub(crate) reduced: Vec<f64>,
+    /// Columns that are chosen in part.
+    pub(crate) split: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Basic {
+    Column(usize),
+    /// What a row has beyond its need.
+    Surplus(usize),
+}
+
+/// Where a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Lower,
+    Upper,
+    Basis,
+}
+
+/// Where a nonbasic variable's reduced cost changes its sign: the nearest first.
+struct Break {
+    step: f64,
+    slope: f64,
+    which: Basic,
+}
+
+impl PartialEq for Break {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Break {}
+
+impl PartialOrd for Break {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Break {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The steeper first where two are as near: it is the better pivot.
+        other.step.total_cmp(&self.step).then(self.slope.total_cmp(&other.slope))
+    }
+}
+
+/// Solves it; `None` when no x holds the rows.
+pub(crate) fn solve(rows: &Rows) -> Option<Relaxed> {
+    let (k, n) = (rows.need.len(), rows.costs.len());
+    let mut basis: Vec<Basic> = (0..k).map(Basic::Surplus).collect();
+    let mut at = vec![At::Lower; n];
+    // What the columns at their upper bounds give.
+    let mut given = vec![0.0; k];
+    let mut prices = vec![0.0; k];
+    for _ in 0..STEPS {
+        let Some(inverse) = inverse(rows, &basis) else { break };
+        let rest: Vec<f64> = rows.need.iter().zip(&given).map(|(need, given)| need - given).collect();
+        let Some((leaving, below)) = most_amiss(&basis, &inverse, &rest) else { break };
+        let (row, amiss, sign) = (&inverse[leaving], below.abs(), below.signum());
+        let mut breaks = breaks(rows, &basis, &at, &prices, row, sign);
+        let mut slope = amiss;
+        let entering = loop {
+            // Without an end the dual has none either, and the rows can't be held.
+            let next = breaks.pop()?;
+            slope -= match next.which {
+                Basic::Column(_) => next.slope,
+                Basic::Surplus(_) => f64::INFINITY,
+            };
+            match next.which {
+                Basic::Column(j) if slope > 0.0 => flip(rows, &mut at, &mut given, j),
+                _ => break next,
+            }
+        };
+        prices.iter_mut().zip(row).for_each(|(price, r)| *price -= entering.step * sign * r);
+        if let Basic::Column(j) = basis[leaving] {
+            at[j] = At::Lower;
+            if sign < 0.0 {
+                flip(rows, &mut at, &mut given, j);
+            }
+        }
+        if let Basic::Column(j) = entering.which {
+            if at[j] == At::Upper {
+                flip(rows, &mut at, &mut given, j);
+            }
+            at[j] = At::Basis;
+        }
+        basis[leaving] = entering.which;
+    }
+    prices.iter_mut().for_each(|price| *price = price.max(0.0));
+    Some(priced(rows, prices, &basis))
+}
+
+/// The bound and the reduced costs at these prices.
+fn priced(rows: &Rows, prices: Vec<f64>, basis: &[Basic]) -> Relaxed {
+    let mut reduced = rows.costs.clone();
+    for (row, price) in rows.rows.iter().zip(&prices).filter(|(_, price)| **price > 0.0) {
+        reduced.iter_mut().zip(row).for_each(|(r, a)| *r -= price * a);
+    }
+    let worth: f64 = rows.need.iter().zip(&prices).map(|(need, price)| need * price).sum();
+    let saved: f64 = reduced.iter().map(|r| r.min(0.0)).sum();
+    let bound = (worth + saved) - ROUNDING * (worth.abs() + saved.abs());
+    let split = basis.iter().filter_map(|b| if let Basic::Column(j) = b { Some(*j) } else { None }).collect();
+    Relaxed { bound: bound.max(0.0), prices, reduced, split }
+}
+
+/// A column goes to its other bound.
+fn flip(rows: &Rows, at: &mut [At], given: &mut [f64], j: usize) {
+    let (to, sign) = if at[j] == At::Upper { (At::Lower, -1.0) } else { (At::Upper, 1.0) };
+    at[j] = to;
+    given.iter_mut().zip(&rows.rows).for_each(|(given, row)| *given += sign * row[j]);
+}
+
+/// The basic variable that is furthest outside its bounds, and by how much: above zero when it is below its lower one.
+fn most_amiss(basis: &[Basic], inverse: &[Vec<f64>], rest: &[f64]) -> Option<(usize, f64)> {
+    let amiss = |(p, basic): (usize, &Basic)| {
+        let x: f64 = inverse[p].iter().zip(rest).map(|(i, r)| i * r).sum();
+        let most = if matches!(basic, Basic::Column(_)) { 1.0 } else { f64::INFINITY };
+        (p, if x < 0.0 { -x } else { (most - x).min(0.0) })
+    };
+    let worst = basis.iter().enumerate().map(amiss).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()).then(b.0.cmp(&a.0)));
+    worst.filter(|(_, by)| by.abs() > MISSES)
+}
+
+/// Where nonbasic variables change sides on the way along a row of the inverse.
+fn breaks(rows: &Rows, basis: &[Basic], at: &[At], prices: &[f64], row: &[f64], sign: f64) -> BinaryHeap<Break> {
+    let mut alpha = vec![0.0; at.len()];
+    let mut reduced = rows.costs.clone();
+    for (k, weights) in rows.rows.iter().enumerate() {
+        let (along, price) = (sign * row[k], prices[k]);
+        for ((alpha, reduced), weight) in alpha.iter_mut().zip(&mut reduced).zip(weights) {
+            *alpha += along * weight;
+            *reduced -= price * weight;
+        }
+    }
+    let columns = alpha.iter().zip(&reduced).zip(at).enumerate().filter_map(|(j, ((alpha, reduced), at))| {
+        let towards = match at {
+            At::Lower => *alpha < -NOTHING,
+            At::Upper => *alpha > NOTHING,
+            At::Basis => false,
+        };
+        // Rounding may have put a reduced cost on the wrong side of zero.
+        towards.then(|| Break { step: (-reduced / alpha).max(0.0), slope: alpha.abs(), which: Basic::Column(j) })
+    });
+    let surplus = (0..rows.need.len()).filter(|k| !basis.contains(&Basic::Surplus(*k))).filter_map(|k| {
+        let alpha = -sign * row[k];
+        (alpha < -NOTHING).then(|| Break { step: (-prices[k] / alpha).max(0.0), slope: alpha.abs(), which: Basic::Surplus(k) })
+    });
+    columns.chain(surplus).collect::<Vec<_>>().into()
+}
+
+/// The inverse of a basis, by Gauss and Jordan; `None` when rounding has made it singular.
+fn inverse(rows: &Rows, basis: &[Basic]) -> Option<Vec<Vec<f64>>> {
+    let k = basis.len();
+    let mut left: Vec<Vec<f64>> = (0..k)
+        .map(|r| {
+            let entry = |basic: &Basic| match basic {
+                Basic::Column(j) => rows.rows[r][*j],
+                Basic::Surplus(s) => {
+                    if *s == r {
+                        -1.0
+                    } else {
+                        0.0
+                    }
+                }
+            };
+            basis.iter().map(entry).collect()
+        })
+        .collect();
+    let mut right: Vec<Vec<f64>> = (0..k).map(|r| (0..k).map(|c| if r == c { 1.0 } else { 0.0 }).collect()).collect();
+    for c in 0..k {
+        let pivot = (c..k).max_by(|a, b| left[*a][c].abs().total_cmp(&left[*b][c].abs()))?;
+        if left[pivot][c].abs() < NOTHING {
+            return None;
+        }
+        left.swap(c, pivot);
+        right.swap(c, pivot);
+        let by = left[c][c];
+        left[c].iter_mut().chain(&mut right[c]).for_each(|x| *x /= by);
+        for r in (0..k).filter(|r| *r != c) {
+            let by = left[r][c];
+            if by != 0.0 {
+                for i in 0..k {
+                    left[r][i] -= by * left[c][i];
+                    right[r][i] -= by * right[c][i];
+                }
+            }
+        }
+    }
+    Some(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use good_lp::{Expression, Solution, SolverModel, Variable, constraint, microlp, variable, variables};
+    use proptest::prelude::*;
+
+    /// The same by another solver.
+    fn by_simplex(rows: &Rows) -> Option<f64> {
+        let mut vars = variables!();
+        let x: Vec<Variable> = rows.costs.iter().map(|_| vars.add(variable().min(0.0).max(1.0))).collect();
+        let sum = |weights: &[f64]| -> Expression { x.iter().zip(weights).map(|(x, w)| *w * *x).sum() };
+        let mut model = vars.minimise(sum(&rows.costs)).using(microlp);
+        for (row, need) in rows.rows.iter().zip(&rows.need) {
+            model = model.with(constraint!(sum(row) >= *need));
+        }
+        let solution = model.solve().ok()?;
+        Some(x.iter().zip(&rows.costs).map(|(x, cost)| solution.value(*x) * cost).sum())
+    }
+
+    fn cases() -> impl Strategy<Value = Rows> {
+        (1usize..40, 1usize..6, any::<bool>()).prop_flat_map(|(n, k, churn)| {
+            let share = prop_oneof![Just(0.0), 0.0f64..0.3, Just(1.0)];
+            let rows = prop::collection::vec(prop::collection::vec(share, n), k);
+            let last = prop::collection::vec(prop::sample::select(vec![-1.0, 1.0]), n);
+            (rows, prop::collection::vec(0.0f64..20.0, n), last, -3.0f64..3.0).prop_map(
+                move |(mut rows, costs, last, need_of_last)| {
+                    let mut need = vec![1.0; rows.len()];
+                    if churn {
+                        rows.push(last);
+                        need.push(need_of_last);
+                    }
+                    Rows { rows, need, costs }
+                },
+            )
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn finds_what_another_solver_finds(rows in cases()) {
+            let (found, other) = (solve(&rows), by_simplex(&rows));
+            prop_assert_eq!(found.is_some(), other.is_some());
+            if let (Some(found), Some(other)) = (found, other) {
+                prop_assert!((found.bound - other).abs() <= 1e-6 * (1.0 + other), "{} and not {other}", found.bound);
+            }
+        }
+    }
+
+    #[test]
+    fn two_rows_together_bound_better_than_each_alone() {
+        // Half of the devices give only the first, half only the second; each row alone needs two, both together four.
+        let rows = vec![vec![0.5, 0.5, 0.5, 0.0, 0.0, 0.0], vec![0.0, 0.0, 0.0, 0.5, 0.5, 0.5]];
+        let found = solve(&Rows { rows, need: vec![1.0; 2], costs: vec![3.0; 6] }).unwrap();
+        assert!((found.bound - 12.0).abs() < 1e-6, "{}", found.bound);
+    }
+}
