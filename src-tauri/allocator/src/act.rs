@@ -8,6 +8,7 @@ use crate::{
     serve::Serving,
     signing,
     start::{Shared, now},
+    stopped::Stopped,
     world::{SeenContainer, SeenInstance, World},
 };
 use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
@@ -52,6 +53,7 @@ pub(crate) struct Actor {
     /// What containers lack of which not all fitted when they were planned last.
     lacks: HashMap<ContainerId, String>,
     pub(crate) serving: Serving,
+    pub(crate) stopped: Stopped,
     kept_asked: HashMap<(ContainerId, DeviceId), Instant>,
     /// When a device was last asked to end what nobody knows.
     strays: HashMap<DeviceId, Instant>,
@@ -70,6 +72,7 @@ impl Actor {
             rests: HashMap::new(),
             lacks: HashMap::new(),
             serving: Serving::default(),
+            stopped: Stopped::default(),
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
             routable: None,

@@ -30,6 +30,7 @@ mod service;
 mod session;
 mod signing;
 mod start;
+mod stopped;
 mod witnessing;
 mod world;
 

@@ -10,15 +10,12 @@ use crate::{
     start::now,
     world::{SeenInstance, World},
 };
-use fogbank_betanet::{
-    address::Period,
-    directory::{Directory, mix_id},
-};
+use fogbank_betanet::{address::Period, directory::Directory};
 use fogbank_model::{ContainerId, InstanceId, MixId, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, call, decode};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -82,17 +79,14 @@ impl Actor {
         let clock = Instant::now();
         let live: Vec<InstanceId> = world.containers.iter().flat_map(|c| &c.instances).map(|i| i.instance.id).collect();
         self.serving.leased.retain(|id, _| live.contains(id));
+        self.serving.described.retain(|id, _| kept.contains_key(id));
         self.serving.missing(kept, &directory, clock);
         self.take_back(world, kept, &directory, clock);
-        let mut told: Option<Vec<Life>> = None;
-        for container in &world.containers {
+        self.say_stopped(world, kept, &directory, clock);
+        for container in world.containers.iter().filter(|c| c.container.state.wants_instances()) {
             let id = container.container.id;
             let Some(kept) = kept.get(&id) else { continue };
-            if !container.container.state.wants_instances() {
-                let told = told.get_or_insert_with(|| self.connected(&directory, clock));
-                self.say_stopped(kept, container.signed_until, &directory, told, clock);
-                continue;
-            }
+            self.stopped.forget(id);
             let serving = container.instances.iter().any(|i| i.introduction_key.is_some() && i.instance.state.is_live());
             if !serving || directory.mixes.is_empty() {
                 continue;
@@ -156,41 +150,6 @@ impl Actor {
                 send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
             }
         }
-    }
-
-    /// The mixes of the directory that are connected now.
-    fn connected(&self, directory: &Directory, clock: Instant) -> Vec<Life> {
-        let members = self.shared.registry.snapshot(clock);
-        let here: HashSet<MixId> = members.here.values().filter_map(|m| Some(mix_id(&m.mix.as_ref()?.key))).collect();
-        directory.mixes.iter().filter(|m| here.contains(&m.id)).map(|m| (m.id, m.life)).collect()
-    }
-
-    /// Lets visitors of what was stopped or deleted know, so that they don't look for copies: by a descriptor that names no point. Mixes that
-    /// are not connected are told when they are: what they have else still names points.
-    fn say_stopped(
-        &mut self,
-        kept: &KeptContainer,
-        signed_until: UnixMs,
-        directory: &Directory,
-        connected: &[Life],
-        clock: Instant,
-    ) {
-        // What has no points was never described.
-        if kept.points.is_empty() || connected.is_empty() {
-            return;
-        }
-        let (period, salt) = (Period::at(now()), directory.shared_random);
-        let said = self.serving.described.get(&kept.container.id).is_some_and(|h| {
-            h.points.is_empty() && h.period == period && h.ring == connected && h.salt == salt && h.at.elapsed() < RENEW
-        });
-        if said {
-            return;
-        }
-        if let Ok(proof) = decode::<ServiceProof>(&kept.proof) {
-            self.describe(kept, &proof, &[], directory, clock);
-        }
-        let handed = Handed { points: Vec::new(), period, signed_until, ring: connected.to_vec(), salt, at: Instant::now() };
-        self.serving.described.insert(kept.container.id, handed);
     }
 
     /// Tells the points of everything that has ended and that they have not confirmed.

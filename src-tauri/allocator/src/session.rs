@@ -179,12 +179,7 @@ fn seen(connection: &Connection) -> Option<IpAddr> {
 /// A member's mix as it may be listed: its own, with keys for the coming hours, at addresses of one computer, which is where it was `seen`, and met at
 /// no other relay than the fog's. A relay of its own choosing would make everyone contact a host of its choosing.
 pub(crate) fn listable(shared: &Shared, mut mix: MixInfo, device: DeviceId, seen: Option<IpAddr>) -> Result<MixInfo, Refusal> {
-    let listed = of_one_computer(&mix.addrs, seen);
-    if let (true, Some(addr), Some(seen)) = (listed.is_empty(), mix.addrs.first(), seen) {
-        let why = format!("the mix says that it is reached at {addr}, and its device is seen at {seen}: let it listen there");
-        return Err(Refusal::new(RefusalKind::Invalid, why));
-    }
-    mix.addrs = listed;
+    mix.addrs = of_one_computer(&mix.addrs, seen);
     mix.relay = mix.relay.filter(|relay| shared.config.relay.as_ref() == Some(relay));
     check_mix(&mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
     Ok(mix)

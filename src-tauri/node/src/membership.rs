@@ -247,9 +247,8 @@ impl Part {
 
 /// Reports and answers until the connection breaks or the node's part is no longer the one that was `told` to the allocator.
 async fn run(connection: &Connection, config: &mut LinkConfig, mut told: Part, heartbeat: Duration) -> End {
-    let handler = config.handler.clone();
-    let answering = answer(connection.clone(), handler);
-    tokio::pin!(answering);
+    // A task of its own: it goes on while this node presents itself anew, until the connection closes.
+    let mut answering = tokio::spawn(answer(connection.clone(), config.handler.clone()));
     let mut measured = interval_at(Instant::now() + TELL_PROBES, TELL_PROBES);
     measured.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -266,7 +265,7 @@ async fn run(connection: &Connection, config: &mut LinkConfig, mut told: Part, h
             }
         };
         tokio::select! {
-            why = &mut answering => return End::Broken(why),
+            why = &mut answering => return End::Broken(why.unwrap_or_else(|error| format!("answering the allocator ended: {error}"))),
             ended = reporting => if let Some(why) = ended { return End::Broken(why) },
             changed = config.part.changed() => {
                 if changed.is_err() {

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod access;
+mod descriptors;
 mod identity;
 mod listening;
 
@@ -54,7 +55,7 @@ pub struct RelayOptions {
     pub public: Option<IpAddr>,
     /// Mbit/s that one connection may send.
     pub mbit_per_s: NonZeroU16,
-    /// Connections at once.
+    /// Connections at once; fewer where the system lets a process have fewer open.
     pub connections: usize,
 }
 
@@ -115,7 +116,8 @@ impl Relay {
         let tls = identity.server_config().map_err(RelayError::Identity)?;
         let listen_failed = |source| RelayError::Listen { addr: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen_failed)?;
-        let door = Arc::new(Door::new(hint.token_text(), options.connections));
+        let connections = descriptors::enough_for(options.connections);
+        let door = Arc::new(Door::new(hint.token_text(), connections));
         let acceptor = TlsAcceptor::from(Arc::new(tls.clone()));
         // iroh-relay listens by itself, too, and at a plain port, where it tells captive portals apart. Both are nobody's: who comes there has no
         // number, and is refused.
@@ -123,7 +125,7 @@ impl Relay {
         relay.tls = Some(TlsConfig::new((Ipv4Addr::LOCALHOST, 0), CertConfig::Manual { server_config: tls }));
         relay.access = door.clone();
         // Keys of endpoints that are kept decoded: each once, 56 bytes.
-        relay.key_cache_capacity = Some(options.connections);
+        relay.key_cache_capacity = Some(connections);
         let rate = NonZeroU32::from(options.mbit_per_s).saturating_mul(NonZeroU32::MIN.saturating_add(BYTES_PER_MBIT - 1));
         let mut limits = Limits::default();
         limits.client_rx = Some(ClientRateLimit::new(rate));
@@ -134,7 +136,7 @@ impl Relay {
         let started = Server::spawn(config).await;
         let start_failed = |source| RelayError::Start { addr: options.listen, source };
         let server = started.map_err(start_failed)?;
-        let strangers = Arc::new(Strangers::new(options.connections.div_ceil(INSIDE_A_STRANGER)));
+        let strangers = Arc::new(Strangers::new(connections.div_ceil(INSIDE_A_STRANGER)));
         let service = server.relay_service().expect("it was configured above").clone();
         door.serves(service.clone());
         let listening = Listening { door: door.clone(), strangers: strangers.clone(), service, tls: acceptor };

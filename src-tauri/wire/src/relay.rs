@@ -11,7 +11,7 @@
 use data_encoding::BASE32_NOPAD;
 use iroh::{
     Endpoint, EndpointAddr, RelayConfig, RelayMap, RelayMode, RelayUrl,
-    endpoint::{Builder, Incoming, IncomingAddr, NetReportConfig},
+    endpoint::{Builder, NetReportConfig},
     tls::CaTlsConfig,
 };
 use iroh_relay::RelayQuicConfig;
@@ -178,14 +178,10 @@ pub fn met_at(addr: EndpointAddr, relay: Option<&RelayHint>) -> EndpointAddr {
     }
 }
 
-/// Whether an incoming connection must come back with a token first, so that a spoofed address gets a small answer and no place.
-///
-/// An endpoint with a relay asks that only when it is crowded: a peer knocks by all ways at once, and the token that it gets by one is refused
-/// on the others, which ends its attempt. Who comes over the relay has proven its key to it and needs no token.
-pub(crate) fn must_come_back(endpoint: &Endpoint, incoming: &Incoming, crowded: bool) -> bool {
-    let by_address = matches!(incoming.remote_addr(), IncomingAddr::Ip(_));
-    let has_relay = || endpoint.addr().relay_urls().next().is_some();
-    by_address && !incoming.remote_addr_validated() && (crowded || !has_relay())
+/// Whether an endpoint can be met at a relay. It asks nobody to come back with a token unless it must: a peer knocks by all ways at once, and the token
+/// that it gets by one is refused on the others, which ends its attempt.
+pub(crate) fn has_relay(endpoint: &Endpoint) -> bool {
+    endpoint.addr().relay_urls().next().is_some()
 }
 
 /// Trusts the one certificate, and contacts nobody but the relay: no look for captive portals, which would go to a port that the relay

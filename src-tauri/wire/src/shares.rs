@@ -18,7 +18,7 @@ use std::{
 pub enum Group {
     /// The mixes that a fog lists.
     Fog(FogId),
-    /// The clients of one network: a /24, or a /48 of IPv6.
+    /// The clients of one network: a /24, or a /32 of IPv6, which is what a provider has: smaller parts cost next to nothing.
     Network(IpAddr),
     /// Clients that come over the fog's relay, which alone knows from where.
     Relayed,
@@ -38,7 +38,7 @@ impl Group {
         match from.map(|ip| ip.to_canonical()) {
             None => Self::Relayed,
             Some(IpAddr::V4(ip)) => Self::Network(Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into()),
-            Some(IpAddr::V6(ip)) => Self::Network(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80)).into()),
+            Some(IpAddr::V6(ip)) => Self::Network(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 96)).into()),
         }
     }
 }
@@ -220,8 +220,8 @@ mod tests {
         assert_eq!(of("192.0.2.1"), of("192.0.2.255"));
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.7"));
         assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
-        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:ffff::"));
-        assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:ffff::"));
+        assert_ne!(of("2001:db8:1::"), of("2001:db9:1::"));
         assert_ne!(of("192.0.2.1"), Group::of_client(None));
     }
 }

@@ -52,6 +52,8 @@ const PAUSE: Duration = Duration::from_millis(400);
 const TOO_FEW: Duration = Duration::from_secs(2);
 /// Looks at the leases that find none but copies that lied: a replacement registers within seconds, and a point may know of others.
 const LIARS_LOOKS: usize = 4;
+/// Looks that must find that it was stopped, each at mixes drawn anew.
+const STOPPED_LOOKS: usize = 2;
 /// Introductions in one opening at most: all of OPEN_WAIT at what one waits for an answer each, and as many quick refusals.
 const MAX_INTRODUCTIONS: usize = 14;
 
@@ -144,7 +146,7 @@ impl Reach {
         self.failed_instances.retain(|_, at| at.elapsed() < AVOID);
         self.failed_points.retain(|_, at| at.elapsed() < AVOID);
         let mut why = "no mix was reached".to_owned();
-        let (mut published, mut introductions, mut liars) = (false, 0, 0);
+        let (mut published, mut introductions, mut liars, mut stopped) = (false, 0, 0, 0);
         // Copies whose owners said no to a direct visit, just now.
         let mut closed: HashSet<InstanceId> = HashSet::new();
         let search = async {
@@ -161,8 +163,12 @@ impl Reach {
                 };
                 published = true;
                 if known.descriptor.introduction_points.is_empty() {
-                    // It may be started again, under a newer descriptor.
+                    // It may be started again, under a newer descriptor, and who answered may have kept an old one: others are asked too.
                     self.known = None;
+                    stopped += 1;
+                    if stopped < STOPPED_LOOKS {
+                        continue;
+                    }
                     return Err(ConnectError::Stopped);
                 }
                 if self.direct && !known.direct {

@@ -2,8 +2,8 @@
 //!
 //! Two mixes of one network are not used beside each other ([`crate::paths`]), so an address that a mix claims keeps others away from it. Whoever listed
 //! eight, in the networks of honest mixes, would shut those out beside his own, and come to be all of a client's guards. So a mix has one address of each
-//! family that counts for networks, and in the family in which the fog's allocator sees its device no other than that. What is left: where it
-//! is seen in one family, the other is its own word, and a mix behind a router says no network at all.
+//! family that counts for networks, and in the family in which the fog's allocator sees its device that one. What is left: where it
+//! is seen in one family, or over the fog's relay in none, the rest is its own word, and a mix behind a router says no network at all.
 
 use super::{MAX_MIX_ADDRS, MixEntry};
 use std::net::{IpAddr, SocketAddr};
@@ -29,13 +29,19 @@ pub fn is_local(ip: IpAddr) -> bool {
 }
 
 /// The addresses under which a mix is listed, of those that it says: of global ones the first of each family, and in the family in which its device
-/// was `seen` from outside only that one; then local ones, as many as may be.
+/// was `seen` from outside that one, at the port that it says; then local ones, as many as may be.
 pub fn of_one_computer(said: &[SocketAddr], seen: Option<IpAddr>) -> Vec<SocketAddr> {
     let seen = seen.map(|ip| ip.to_canonical()).filter(|ip| !is_local(*ip));
     let (local, global): (Vec<SocketAddr>, Vec<SocketAddr>) = said.iter().partition(|addr| is_local(addr.ip()));
-    let may = |ip: IpAddr| seen.is_none_or(|seen| seen.is_ipv4() != ip.is_ipv4() || seen == ip);
-    let first = |v4: bool| global.iter().find(|a| a.ip().to_canonical().is_ipv4() == v4 && may(a.ip().to_canonical()));
-    [first(true), first(false)].into_iter().flatten().chain(&local).take(MAX_MIX_ADDRS).copied().collect()
+    let first = |v4: bool| {
+        let seen = seen.filter(|seen| seen.is_ipv4() == v4);
+        let mut of_family = global.iter().filter(|addr| addr.ip().to_canonical().is_ipv4() == v4);
+        let first = of_family.clone().next()?;
+        let there = of_family.find(|addr| seen == Some(addr.ip().to_canonical()));
+        // Where it has several lines it is met at the one that leads to the fog.
+        Some(there.copied().unwrap_or_else(|| SocketAddr::new(seen.unwrap_or(first.ip()), first.port())))
+    };
+    [first(true), first(false)].into_iter().flatten().chain(local).take(MAX_MIX_ADDRS).collect()
 }
 
 fn same_network(a: IpAddr, b: IpAddr) -> bool {
@@ -103,7 +109,13 @@ mod tests {
         assert_eq!(seen("20.2.0.1"), addrs(&["20.2.0.1:1", "[2a00:1::1]:1", "10.0.0.1:1", "127.0.0.1:1"]));
         assert_eq!(seen("::ffff:20.3.0.1"), addrs(&["[::ffff:20.3.0.1]:1", "[2a00:1::1]:1", "10.0.0.1:1", "127.0.0.1:1"]));
         assert_eq!(seen("2a00:2::1"), addrs(&["20.1.0.1:1", "[2a00:2::1]:1", "10.0.0.1:1", "127.0.0.1:1"]));
-        assert_eq!(seen("20.9.0.1"), addrs(&["[2a00:1::1]:1", "10.0.0.1:1", "127.0.0.1:1"]), "where it is seen it says no other");
+        assert_eq!(
+            seen("20.9.0.1"),
+            addrs(&["20.9.0.1:1", "[2a00:1::1]:1", "10.0.0.1:1", "127.0.0.1:1"]),
+            "where it is seen, not where it says"
+        );
+        let hidden = addrs(&["10.0.0.1:1"]);
+        assert_eq!(of_one_computer(&hidden, Some("20.9.0.1".parse().unwrap())), hidden, "who is behind a router says no more");
         assert_eq!(seen("10.0.0.9"), of_one_computer(&many, None), "seen from within a network: that says nothing");
         let flood = addrs(&["10.0.0.1:1"; 20]);
         assert_eq!(of_one_computer(&flood, None).len(), MAX_MIX_ADDRS);

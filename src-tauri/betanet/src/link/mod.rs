@@ -23,8 +23,16 @@ use iroh::{
         BindError, Connection, ConnectionError, IdleTimeout, MtuDiscoveryConfig, QuicTransportConfig, RecvStream, VarInt, presets,
     },
 };
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep_until, timeout},
+};
 
 /// Every frame: a kind, and a packet or what is padded to the same length.
 pub const LINK_FRAME_BYTES: usize = 1 + PACKET_BYTES;
@@ -144,12 +152,25 @@ async fn send_whole(connection: &Connection, frame: Frame) -> Result<(), Connect
 }
 
 /// Takes a peer's frames, each as it is complete, until the connection ends. `take` must not wait: it counts and drops what it has no
-/// room for. Its work counts as the task's.
-pub(crate) async fn receive(connection: &Connection, take: impl Fn(Frame) + Send + Sync + 'static) -> ConnectionError {
+/// room for. Its work counts as the task's. It may say until when nothing more is taken: meanwhile QUIC's windows hold the sender back.
+pub(crate) async fn receive(
+    connection: &Connection,
+    take: impl Fn(Frame) -> Option<Instant> + Send + Sync + 'static,
+) -> ConnectionError {
     let take = Arc::new(take);
     let slots = Arc::new(Semaphore::new(MAX_STREAMS as usize));
+    let deaf = Arc::new(Mutex::new(None));
+    let hold = |until: Option<Instant>| {
+        if until.is_some() {
+            *deaf.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        }
+    };
     let mut turn = 0;
     loop {
+        let until = deaf.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(until) = until {
+            sleep_until(until.into()).await;
+        }
         let stream = match connection.accept_uni().await {
             Ok(stream) => stream,
             Err(error) => return error,
@@ -157,7 +178,7 @@ pub(crate) async fn receive(connection: &Connection, take: impl Fn(Frame) + Send
         let mut reading = Box::pin(read(stream));
         // Most frames are there whole when their stream is: they cost neither a task nor a timer.
         if let Some(frame) = reading.as_mut().now_or_never() {
-            taken(frame, &*take);
+            hold(taken(frame, &*take));
             turn = (turn + 1) % TURN;
             if turn == 0 {
                 tokio::task::yield_now().await;
@@ -165,22 +186,26 @@ pub(crate) async fn receive(connection: &Connection, take: impl Fn(Frame) + Send
             continue;
         }
         let Ok(slot) = slots.clone().acquire_owned().await else { return ConnectionError::LocallyClosed };
-        let take = take.clone();
+        let (take, deaf) = (take.clone(), deaf.clone());
         tokio::spawn(async move {
             let _slot = slot;
             match timeout(FRAME_DEADLINE, reading).await {
-                Ok(frame) => taken(frame, &*take),
+                Ok(frame) => {
+                    if let Some(until) = taken(frame, &*take) {
+                        *deaf.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                    }
+                }
                 Err(_) => tracing::debug!("a peer dribbled a frame"),
             }
         });
     }
 }
 
-fn taken(frame: Option<Frame>, take: &impl Fn(Frame)) {
-    match frame {
-        Some(frame) => take(frame),
-        None => tracing::debug!("a peer sent a frame that is none"),
+fn taken(frame: Option<Frame>, take: &impl Fn(Frame) -> Option<Instant>) -> Option<Instant> {
+    if frame.is_none() {
+        tracing::debug!("a peer sent a frame that is none");
     }
+    take(frame?)
 }
 
 async fn read(mut stream: RecvStream) -> Option<Frame> {

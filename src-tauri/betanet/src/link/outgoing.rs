@@ -6,7 +6,11 @@ use iroh::{
     Endpoint,
     endpoint::{Connection, VarInt},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -44,8 +48,8 @@ pub enum Way {
     Relay,
 }
 
-/// What to do with frames that come back on a link.
-pub type Take = Arc<dyn Fn(Frame) + Send + Sync>;
+/// What to do with frames that come back on a link; says until when nothing more is taken, if it is too much.
+pub type Take = Arc<dyn Fn(Frame) -> Option<Instant> + Send + Sync>;
 
 /// A link to one peer, kept up until it is dropped.
 #[derive(Debug)]

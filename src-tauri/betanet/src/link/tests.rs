@@ -71,6 +71,7 @@ async fn what_is_sent_is_taken_whole_and_a_half_frame_holds_nobody_up() {
     let task = tokio::spawn(async move {
         receive(&receiving, move |frame| {
             let _ = taken.send(frame);
+            None
         })
         .await
     });
@@ -97,6 +98,7 @@ async fn what_is_sent_is_taken_whole_and_a_half_frame_holds_nobody_up() {
     let task2 = tokio::spawn(async move {
         receive(&accepted, move |frame| {
             let _ = taken.send(frame);
+            None
         })
         .await
     });

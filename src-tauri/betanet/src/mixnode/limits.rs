@@ -16,6 +16,10 @@ const MOST_OF_A_PEER: u32 = 10_000;
 /// Shares are counted anew this often; within it, a peer may take its share at once.
 const WINDOW: Duration = Duration::from_secs(1);
 
+/// Frames of a peer that are refused in a window before it is not listened to for the rest of it: half of what a link has under way, which comes at
+/// once where a line stood still.
+const MOST_REFUSED: u32 = 32;
+
 /// Shares hold until for so many windows no more was wanted than there is: else who floods each second second would find all of it free.
 const CALM: u32 = 10;
 
@@ -89,7 +93,7 @@ pub(super) struct Intake {
     shares: Option<Shares>,
     /// Windows since then.
     calm: u32,
-    /// What each peer wanted in the last window and has not had in this one, while there was room for all.
+    /// What each peer had in the last window and has not had in this one, while there was room for all; of one group half of the room at most.
     claims: HashMap<Peer, u32>,
     /// All of it.
     claimed: u32,
@@ -164,6 +168,13 @@ impl Intake {
         within
     }
 
+    /// Until when a peer is not listened to, that was refused just now: it sends far more than its share, and would fill the owner's line with what
+    /// nobody takes.
+    pub(super) fn deaf(&self, peer: Peer, group: Group) -> Option<Instant> {
+        let wish = self.groups.get(&group)?.peers.get(&peer)?;
+        (wish.wanted.saturating_sub(wish.taken) > MOST_REFUSED).then(|| self.began + WINDOW)
+    }
+
     /// A new window begins.
     fn turn(&mut self, room: Option<u32>, now: Instant) {
         let shares = room.and_then(|room| Shares::by(room, &self.groups));
@@ -176,8 +187,12 @@ impl Intake {
         let past = now.duration_since(self.began) < 2 * WINDOW && !contended && room.is_some();
         self.claims.clear();
         if past {
-            let wishes = self.groups.values().flat_map(|group| &group.peers);
-            self.claims.extend(wishes.map(|(peer, wish)| (*peer, wish.wanted)));
+            let half = room.unwrap_or(u32::MAX) / 2;
+            for Wishes { all, peers } in self.groups.values() {
+                let part = |taken: u32| u64::from(taken) * u64::from(half.min(all.taken)) / u64::from(all.taken.max(1));
+                // No more than was taken.
+                self.claims.extend(peers.iter().map(|(peer, wish)| (*peer, part(wish.taken) as u32)));
+            }
         }
         self.claimed = self.claims.values().sum();
         self.groups.clear();
@@ -305,9 +320,23 @@ mod tests {
             (0..count).filter(|_| intake.take([peer; 16], network(peer), start + WINDOW * second)).count()
         };
         assert_eq!(take(0, 1, 90), 90);
-        assert_eq!((take(1, 2, 50), take(2, 2, 90)), (10, 90));
+        assert_eq!((take(1, 2, 90), take(2, 2, 90)), (50, 90), "half at most is kept for one");
         assert_eq!(take(3, 2, 100), 100, "what one had itself keeps it from nothing");
         assert_eq!(take(9, 3, 100), 100, "what was long ago is nobody's");
+    }
+
+    /// Shares are still in force from a second ago; who has had its share claims no more.
+    #[test]
+    fn who_may_not_have_more_keeps_nothing_from_others() {
+        let start = Instant::now();
+        let mut intake = Intake::new(Rate::of_packets_s(100), start);
+        let mut take = |second: u32, peer: u8, count: u32| {
+            (0..count).filter(|_| intake.take([peer; 16], network(peer), start + WINDOW * second)).count()
+        };
+        take(0, 1, 100);
+        take(0, 2, 50);
+        assert_eq!(take(1, 1, 100), 50);
+        assert_eq!((take(2, 2, 50), take(2, 1, 100)), (50, 50));
     }
 
     #[test]

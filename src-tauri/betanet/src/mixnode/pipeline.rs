@@ -60,6 +60,12 @@ impl Holds for OutLink {
     }
 }
 
+/// A frame was over the rate.
+pub(super) struct OverRate {
+    /// Until when its sender is not listened to.
+    pub(super) deaf: Option<Instant>,
+}
+
 /// Everything that the stages share.
 pub(super) struct Pipeline {
     pub(super) id: MixId,
@@ -114,25 +120,31 @@ impl Pipeline {
         })
     }
 
-    /// Takes a peer's packet from the wire and does what it asks; drops it when it is over the rate, or when there is no place for it.
-    pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], group: Group, bytes: Vec<u8>, now: Instant) {
-        if self.stopped.load(Relaxed) || !self.within_rate(peer, group, now) {
-            return;
+    /// Takes a peer's packet from the wire and does what it asks; drops it when there is no place for it. As [`Self::within_rate`].
+    pub(super) fn take(self: &Arc<Self>, peer: [u8; 16], group: Group, bytes: Vec<u8>, now: Instant) -> Result<(), OverRate> {
+        if self.stopped.load(Relaxed) {
+            return Ok(());
         }
+        self.within_rate(peer, group, now)?;
         count(&self.counters.received);
         match self.places.take() {
             Some(place) => self.unwrap(group, bytes, place),
             None => count(&self.counters.dropped_full),
         }
+        Ok(())
     }
 
-    /// Whether one more frame of a peer is within what the owner lends.
-    pub(super) fn within_rate(&self, peer: [u8; 16], group: Group, now: Instant) -> bool {
-        let within = lock(&self.intake).take(peer, group, now);
-        if !within {
-            count(&self.counters.dropped_rate);
+    /// Counts one more frame of a peer for what the owner lends.
+    ///
+    /// # Errors
+    /// When it is more than that.
+    pub(super) fn within_rate(&self, peer: [u8; 16], group: Group, now: Instant) -> Result<(), OverRate> {
+        let mut intake = lock(&self.intake);
+        if intake.take(peer, group, now) {
+            return Ok(());
         }
-        within
+        count(&self.counters.dropped_rate);
+        Err(OverRate { deaf: intake.deaf(peer, group) })
     }
 
     /// Peers that are connected and no mixes of the directory.

@@ -21,7 +21,10 @@ use iroh::endpoint::Connection;
 use std::{
     collections::HashMap,
     future::{pending, ready},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -33,8 +36,8 @@ use tokio::{
 const CLIENT_QUEUE: usize = 256;
 /// Orders of a peer that are not yet followed; one that gives more is not heard.
 const ORDERS: usize = 4;
-/// Frames without content that a peer may send within [`DUMMIES_IN`]: twice what constant rate takes, as a line that stood still brings all at once.
-/// One that sends more only fills the owner's line.
+/// Frames without content that a peer of constant rate may send within [`DUMMIES_IN`]: twice what that takes, as a line that stood still brings all at
+/// once. One that sends more only fills the owner's line; those of others count for the rate.
 const MOST_DUMMIES: u128 = 2 * DUMMIES_IN.as_millis() / CONSTANT_SLOT.as_millis();
 const DUMMIES_IN: Duration = Duration::from_secs(10);
 /// A client of constant rate that sends nothing for so long is gone or has changed its mind: it sends one frame each 41 ms.
@@ -84,35 +87,45 @@ impl Drop for Seat {
 pub(super) async fn serve(connection: Connection, mut seat: Seat) {
     let (tag, group, pipeline, heard) = (seat.tag, seat.group, seat.pipeline.clone(), seat.heard.clone());
     let (orders, follow) = mpsc::channel(ORDERS);
+    let in_slots = Arc::new(AtomicBool::new(false));
     let taking = {
         let (pipeline, heard, queue) = (pipeline.clone(), heard.clone(), seat.queue.clone());
+        let in_slots = in_slots.clone();
         let dummies = Mutex::new(Dummies { since: Instant::now(), count: 0 });
         receive(&connection, move |frame| {
             let now = Instant::now();
             *lock(&heard) = now;
             count(&pipeline.counters.frames);
-            match frame {
+            let over = match frame {
                 Frame::Packet(bytes) => pipeline.take(tag, group, bytes, now),
-                Frame::Dummy => {
-                    let too_many = lock(&dummies).one_more(now) > MOST_DUMMIES;
-                    if too_many {
+                Frame::Dummy if in_slots.load(Relaxed) => {
+                    if lock(&dummies).one_more(now) > MOST_DUMMIES {
                         let _ = orders.try_send(Order::Leave);
                     }
+                    Ok(())
                 }
-                _ if !pipeline.within_rate(tag, group, now) => {}
-                Frame::Want { fog, .. } => drop(orders.try_send(Order::Want(fog))),
-                Frame::Shape(on) => drop(orders.try_send(Order::Shape(on))),
-                Frame::Have { .. } | Frame::Part(_) if pipeline.is_listed(MixId(tag)) => {
-                    pipeline.gossip(MixId(tag), frame, &queue);
+                // Pieces come because they were asked for, and what is asked for is bounded.
+                Frame::Part(_) => {
+                    if pipeline.is_listed(MixId(tag)) {
+                        pipeline.gossip(MixId(tag), frame, &queue);
+                    }
+                    Ok(())
                 }
-                _ => {}
-            }
+                frame => pipeline.within_rate(tag, group, now).map(|()| match frame {
+                    Frame::Want { fog, .. } => drop(orders.try_send(Order::Want(fog))),
+                    Frame::Shape(on) => drop(orders.try_send(Order::Shape(on))),
+                    Frame::Have { .. } if pipeline.is_listed(MixId(tag)) => pipeline.gossip(MixId(tag), frame, &queue),
+                    _ => {}
+                }),
+            };
+            over.err().and_then(|over| over.deaf)
         })
     };
     let bringing = Bringing {
         connection: &connection,
         pipeline: &pipeline,
         heard,
+        in_slots,
         transfer: None,
         given: Given::default(),
         announced: HashMap::new(),
@@ -146,6 +159,8 @@ struct Bringing<'a> {
     connection: &'a Connection,
     pipeline: &'a Arc<Pipeline>,
     heard: Arc<Mutex<Instant>>,
+    /// Whether the peer has a place among those of constant rate, and so sends frames without content.
+    in_slots: Arc<AtomicBool>,
     transfer: Option<Transfer>,
     given: Given,
     /// Which directory of each fog the peer was told of last. Of those only that are kept.
@@ -161,6 +176,7 @@ impl Bringing<'_> {
         let mut announce = false;
         loop {
             let slot = shaped.as_ref().map(|(rate, _)| rate.next());
+            self.in_slots.store(slot.is_some(), Relaxed);
             let idle_frames = slot.is_none() && (announce || self.transfer.is_some());
             let frame = tokio::select! {
                 biased;

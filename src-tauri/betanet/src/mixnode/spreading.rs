@@ -144,17 +144,20 @@ impl Pipeline {
     }
 
     /// What another mix sends back on a link of ours.
-    pub(super) fn takes(mix: &Arc<Self>, from: MixId) -> impl Fn(Frame) + Send + Sync + 'static {
+    pub(super) fn takes(mix: &Arc<Self>, from: MixId) -> impl Fn(Frame) -> Option<Instant> + Send + Sync + 'static {
         let mix = Arc::downgrade(mix);
         let (giving, given) = (Arc::new(AtomicBool::new(false)), Mutex::new(Given::default()));
         move |frame| {
-            let Some(mix) = mix.upgrade() else { return };
+            let mix = mix.upgrade()?;
             count(&mix.counters.frames);
-            let Some(fog) = mix.listed_by(from) else { return };
-            if !mix.within_rate(from.0, Group::Fog(fog), Instant::now()) {
-                return;
+            let fog = mix.listed_by(from)?;
+            // Pieces come because they were asked for, and what is asked for is bounded.
+            if !matches!(frame, Frame::Part(_))
+                && let Err(over) = mix.within_rate(from.0, Group::Fog(fog), Instant::now())
+            {
+                return over.deaf;
             }
-            let Some(queue) = mix.link_to(from) else { return };
+            let queue = mix.link_to(from)?;
             match frame {
                 Frame::Have { .. } | Frame::Part(_) => mix.gossip(from, frame, &queue),
                 Frame::Want { fog, .. } if !giving.swap(true, Relaxed) => {
@@ -162,7 +165,7 @@ impl Pipeline {
                     let transfer = known.and_then(|known| lock(&given).give(&known, &fog, Instant::now()));
                     let Some(transfer) = transfer else {
                         giving.store(false, Relaxed);
-                        return;
+                        return None;
                     };
                     let (giving, pipeline) = (giving.clone(), mix.clone());
                     mix.runtime.spawn(async move {
@@ -177,6 +180,7 @@ impl Pipeline {
                 }
                 _ => {}
             }
+            None
         }
     }
 }

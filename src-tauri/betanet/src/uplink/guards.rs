@@ -143,6 +143,7 @@ impl GuardLinks {
                     if let Some(shared) = weak.upgrade() {
                         shared.take(from, frame);
                     }
+                    None
                 };
                 let relay = entry.relay.clone();
                 let link = Link::open(endpoint.clone(), entry.key, entry.addrs.clone(), relay, Some(Arc::new(take)));
@@ -262,7 +263,10 @@ async fn ask_until_known(shared: &Arc<Shared>, bootstrap: &[([u8; 32], Vec<Socke
 async fn ask_for_directory(shared: &Arc<Shared>, key: [u8; 32], addrs: &[SocketAddr]) -> bool {
     let Ok(endpoint) = bind(SecretKey::generate(), SocketAddr::new(shared.links.bind, 0), None).await else { return false };
     let (bring, mut frames) = mpsc::channel(BOOTSTRAP_FRAMES);
-    let take = Arc::new(move |frame| drop(bring.try_send(frame)));
+    let take = Arc::new(move |frame| {
+        let _ = bring.try_send(frame);
+        None
+    });
     let link = Link::open(endpoint.clone(), key, addrs.to_vec(), None, Some(take));
     let (from, mut gossip) = (mix_id(&key), Gossip::default());
     let fetching = async {
