@@ -23,7 +23,8 @@ export function fit(world: World, asked: Amounts, copies: number): FitDto {
     const [a, f] = [`${asked[d]} ${UNITS[d]}`, `${free[d]} ${UNITS[d]}`];
     return `${NAMES[d]}: ${a} asked, ${f} free, ${Math.round((asked[d] - free[d]) * 100) / 100} ${UNITS[d]} short`;
   });
-  if (missing.length === 0) missing.push(`devices: ${copies} copies asked, ${suitable} ${suitable === 1 ? 'device' : 'devices'} could take one`);
+  if (missing.length === 0)
+    missing.push(`devices: ${copies} copies asked, ${suitable} ${suitable === 1 ? 'device' : 'devices'} could take one`);
   if (devices.length < copies) {
     return {
       ...answer,
