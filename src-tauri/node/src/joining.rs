@@ -79,9 +79,23 @@ impl Inner {
                 sleep(PRACTICE_LOOK).await;
             }
         };
-        timeout(PRACTICE_WAIT, ready).await.unwrap_or_else(|_| {
-            let what = format!("the practice fog has started, but is not ready after {} seconds", PRACTICE_WAIT.as_secs());
-            Err(answers::failed(what, "This computer may be busy: try again in a minute. The node’s log says what hinders it."))
+        if let Ok(ready) = timeout(PRACTICE_WAIT, ready).await {
+            return ready;
+        }
+        let what = format!("the practice fog has started, but is not ready after {} seconds", PRACTICE_WAIT.as_secs());
+        // Its devices are this computer; what keeps one from lending is for its owner to know.
+        let own = self.ground.identity.device_id();
+        let hinders = match self.ask(&NodeRequest::Devices).await {
+            Ok(NodeReply::Devices(devices)) => {
+                devices.into_iter().filter(|d| d.id != own).map(|d| d.why).find(|why| !why.is_empty())
+            }
+            _ => None,
+        };
+        Err(match hinders {
+            Some(why) => answers::failed(format!("{what}: {why}"), "Its devices lend only what this computer can spare."),
+            None => {
+                answers::failed(what, "This computer may be busy: try again in a minute. The node’s log says what hinders it.")
+            }
         })
     }
 
