@@ -52,8 +52,9 @@ async fn frames_that_are_no_packets_count_for_the_owners_rate_and_month() {
     let net = Net::start_with(1, MIX_LOOP_MEAN, Rate::of_packets_s(20)).await;
     let (_endpoint, greedy) = connect(&net, 1 << 16, 64).await;
     greet(&greedy, Purpose::Mix).await.unwrap();
-    for _ in 0..100 {
-        say(&greedy, &[WANT]).await.expect("who wants much is not sent away");
+    // Emptiness too, of who has no slots.
+    for number in 0..100 {
+        say(&greedy, &[if number % 2 == 0 { WANT } else { DUMMY }]).await.expect("who wants much is not sent away");
     }
     let counters = || net.mixes[0].1.counters();
     let counted = async {
@@ -84,7 +85,10 @@ async fn who_sends_nothing_but_emptiness_has_to_go_and_who_does_so_in_its_slots_
             }
         }
     };
-    let flood = async { while say(&greedy, &[DUMMY]).await.is_some() {} };
+    let flood = async {
+        say(&greedy, &[SHAPE, 1]).await.unwrap();
+        while say(&greedy, &[DUMMY]).await.is_some() {}
+    };
     let (flooded, ()) = tokio::join!(timeout(Duration::from_secs(20), flood), slots);
     flooded.expect("its connection ends");
 }
