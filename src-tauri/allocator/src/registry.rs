@@ -1,10 +1,11 @@
 //! Who is connected, and what each member last said. Lives in memory only: after a restart members come back and say it again.
 
+use fogbank_betanet::directory::mix_id;
 use fogbank_model::{DeviceId, MixId, OwnerId};
 use fogbank_wire::{MixInfo, Report, Roles};
 use iroh::endpoint::Connection;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -106,6 +107,11 @@ impl Registry {
         self.lock().here.get(&device).cloned()
     }
 
+    /// The mixes whose devices are connected. Looked at each round, so nothing else is copied for it.
+    pub(crate) fn mixes_here(&self) -> HashSet<MixId> {
+        self.lock().here.values().filter_map(|m| Some(mix_id(&m.mix.as_ref()?.key))).collect()
+    }
+
     /// Everything as it is now, and forgets those who are long gone.
     pub(crate) fn snapshot(&self, now: Instant) -> Inner {
         let mut inner = self.lock();
@@ -124,6 +130,6 @@ impl Inner {
 
     /// Where a mix's device is connected.
     pub(crate) fn by_mix(&self, id: MixId) -> Option<&Member> {
-        self.here.values().find(|m| m.mix.as_ref().is_some_and(|mix| fogbank_betanet::directory::mix_id(&mix.key) == id))
+        self.here.values().find(|m| m.mix.as_ref().is_some_and(|mix| mix_id(&mix.key) == id))
     }
 }

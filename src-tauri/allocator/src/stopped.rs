@@ -10,10 +10,7 @@ use crate::{
     start::now,
     world::World,
 };
-use fogbank_betanet::{
-    address::Period,
-    directory::{Directory, mix_id},
-};
+use fogbank_betanet::{address::Period, directory::Directory};
 use fogbank_model::{ContainerId, MixId};
 use fogbank_store::KeptContainer;
 use fogbank_wire::{DeviceRequest, ServiceProof, decode};
@@ -63,8 +60,8 @@ impl Actor {
         if ended.is_empty() {
             return;
         }
-        let members = self.shared.registry.snapshot(clock);
-        let here: HashSet<MixId> = members.here.values().filter_map(|m| Some(mix_id(&m.mix.as_ref()?.key))).collect();
+        let here = self.shared.registry.mixes_here();
+        let mut members = None;
         let life = |id: &MixId| directory.mix(*id).filter(|_| here.contains(id)).map(|mix| (mix.id, mix.life));
         let (period, salt, serial) = (Period::at(now()), directory.shared_random, directory.serial);
         let mut left = MOST_IN_A_ROUND;
@@ -92,6 +89,7 @@ impl Actor {
             let before = mixes.clone();
             for (bytes, keepers) in descriptors {
                 for life in keepers.iter().filter_map(life).filter(|life| !before.contains(life)) {
+                    let members = members.get_or_insert_with(|| self.shared.registry.snapshot(clock));
                     if let Some(member) = members.by_mix(life.0) {
                         send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
                         mixes.insert(life);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod fogs;
 mod members;
 
 use fogbank_betanet::{
@@ -13,6 +14,7 @@ use fogbank_betanet::{
 };
 use fogbank_model::{ContainerId, ContainerSpec, ContainerState, InstanceId, InstanceState};
 use fogbank_wire::{ContainerDetail, ContainerRequest, DeviceRequest, NodeReply, NodeRequest, RefusalKind, ServiceProof, call};
+use fogs::Fog;
 use iroh::{
     Endpoint,
     endpoint::{Connection, VarInt},
@@ -38,7 +40,7 @@ async fn signed_until(connection: &Connection) -> fogbank_model::UnixMs {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_signs_further_and_nobody_else() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let (owner, stranger) = (Member::new(false), Member::new(false));
     let (_own, connection) = owner.connect(&fog).await;
     report(&connection, Vec::new()).await;
@@ -72,7 +74,7 @@ async fn the_owner_signs_further_and_nobody_else() {
 /// Mixes of one network are not used beside each other: one that claims many networks would keep others away from its side.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_is_listed_in_one_network_however_many_it_claims() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let mut mix = Member::new(true);
     mix.addrs = ["20.1.0.1:1", "20.2.0.1:1", "[2a00:1::1]:1", "[2a00:2::1]:1", "127.0.0.1:1"].map(|a| a.parse().unwrap()).into();
     let (_end, connection) = mix.connect(&fog).await;
@@ -90,7 +92,7 @@ async fn a_mix_is_listed_in_one_network_however_many_it_claims() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_that_was_away_hears_of_a_revocation_when_it_is_back() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let (mut point, mut other, mut host) = (Member::new(true), Member::new(true), Member::new(false));
     let (_point_end, at_point) = point.connect(&fog).await;
     let (_other_end, _at_other) = other.connect(&fog).await;
@@ -149,7 +151,7 @@ async fn serving(fog: &Fog, host: &mut Member) -> (Endpoint, Connection, Instanc
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_instance_is_not_lost_for_want_of_a_report() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let mut host = Member::new(false);
     let (_end, at_host) = host.connect(&fog).await;
     report(&at_host, Vec::new()).await;
@@ -168,7 +170,7 @@ async fn a_new_instance_is_not_lost_for_want_of_a_report() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_reserves_and_does_not_start_is_asked_ever_less_often() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let mut host = Member::new(false);
     host.starts.store(false, Relaxed);
     let (_end, at_host) = host.connect(&fog).await;
@@ -187,7 +189,7 @@ async fn one_that_reserves_and_does_not_start_is_asked_ever_less_often() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_is_unready_hears_of_new_points() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let (first, second, mut host) = (Member::new(true), Member::new(true), Member::new(false));
     let (_first_end, at_first) = first.connect(&fog).await;
     let (_host_end, at_host, instance) = serving(&fog, &mut host).await;
@@ -203,7 +205,7 @@ async fn an_instance_that_is_unready_hears_of_new_points() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_was_away_when_a_container_was_deleted_lets_its_content_go_later() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let (mut host, mut holder) = (Member::new(false), Member::new(false));
     let (_end, at_host, instance) = serving(&fog, &mut host).await;
     let (_held, at_holder) = holder.connect(&fog).await;
@@ -246,7 +248,7 @@ async fn stands(connection: &Connection, id: ContainerId, what: &str, so: impl F
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_copy_that_fits_starts_though_there_is_no_room_for_the_other() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let (mut stays, mut leaves) = (Member::new(false), Member::new(false));
     let (_end, at_stays) = stays.connect(&fog).await;
     let (_other_end, at_leaves) = leaves.connect(&fog).await;
@@ -284,7 +286,7 @@ async fn the_copy_that_fits_starts_though_there_is_no_room_for_the_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn visitors_of_what_was_stopped_or_deleted_are_told_so() {
-    let fog = Fog::start().await;
+    let fog = Fog::alone().await;
     let (mut mix, mut host) = (Member::new(true), Member::new(false));
     let (mut _mix_end, mut at_mix) = mix.connect(&fog).await;
     while mixes(&fog, &at_mix).await.is_empty() {

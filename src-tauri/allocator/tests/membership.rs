@@ -44,16 +44,6 @@ impl Device {
     }
 }
 
-async fn a_fog() -> (tempfile::TempDir, Fog) {
-    let folder = tempfile::tempdir().unwrap();
-    let fog = Fog::start(folder.path(), &SecretKey::generate()).await;
-    (folder, fog)
-}
-
-async fn invite(fog: &Fog, roles: Roles) -> [u8; 16] {
-    fog.allocator.invite_bootstrap(roles, DurationMs::from_s(600), Vec::new()).await.unwrap().secret
-}
-
 /// One that was an invite. It is forgotten when the next one is made, and not known then.
 async fn expired(fog: &Fog, roles: Roles) -> [u8; 16] {
     let ticket = fog.allocator.invite_bootstrap(roles, DurationMs(1), Vec::new()).await.unwrap();
@@ -63,13 +53,13 @@ async fn expired(fog: &Fog, roles: Roles) -> [u8; 16] {
 
 #[tokio::test]
 async fn who_left_comes_back_by_a_new_invite_only_and_with_no_more_than_it_gives() {
-    let (_folder, fog) = a_fog().await;
+    let fog = Fog::alone().await;
     let device = Device::new().await;
-    assert_eq!(device.may(&fog, Coming::Joins(invite(&fog, Roles::ALL).await)).await, Ok(Roles::ALL));
+    assert_eq!(device.may(&fog, Coming::Joins(fog.invite(Roles::ALL).await)).await, Ok(Roles::ALL));
     // It lost its connection, or was off: its key is enough.
     let (connection, granted) = device.comes(&fog, Coming::Back).await.unwrap();
     assert_eq!(granted, Roles::ALL);
-    let (further, old) = (invite(&fog, Roles::ALL).await, expired(&fog, Roles::ALL).await);
+    let (further, old) = (fog.invite(Roles::ALL).await, expired(&fog, Roles::ALL).await);
     assert!(matches!(call(&connection, &NodeRequest::Leave).await, Ok(NodeReply::Done)));
     let after = call(&connection, &NodeRequest::Devices).await;
     assert!(!matches!(after, Ok(NodeReply::Devices(_))), "{after:?}");
@@ -82,7 +72,7 @@ async fn who_left_comes_back_by_a_new_invite_only_and_with_no_more_than_it_gives
     ] {
         assert_eq!(device.may(&fog, comes).await, Err(why), "{comes:?}");
     }
-    assert_eq!(device.may(&fog, Coming::Joins(invite(&fog, PUBLISHES).await)).await, Ok(PUBLISHES));
+    assert_eq!(device.may(&fog, Coming::Joins(fog.invite(PUBLISHES).await)).await, Ok(PUBLISHES));
     assert_eq!(device.may(&fog, Coming::Back).await, Ok(PUBLISHES));
     timeout(SOON, connection.closed()).await.expect("the connection on which it left ends");
     fog.end().await;
@@ -91,33 +81,33 @@ async fn who_left_comes_back_by_a_new_invite_only_and_with_no_more_than_it_gives
 /// The allocator was away when it left, and holds it for a member.
 #[tokio::test]
 async fn who_joins_anew_has_what_the_invite_gives_whatever_it_was() {
-    let (_folder, fog) = a_fog().await;
+    let fog = Fog::alone().await;
     let device = Device::new().await;
-    device.may(&fog, Coming::Joins(invite(&fog, Roles::ALL).await)).await.unwrap();
+    device.may(&fog, Coming::Joins(fog.invite(Roles::ALL).await)).await.unwrap();
     let old = expired(&fog, Roles::ALL).await;
     assert_eq!(device.may(&fog, Coming::Joins(old)).await, Err(RefusalKind::Expired));
-    assert_eq!(device.may(&fog, Coming::Joins(invite(&fog, LENDS).await)).await, Ok(LENDS));
+    assert_eq!(device.may(&fog, Coming::Joins(fog.invite(LENDS).await)).await, Ok(LENDS));
     assert_eq!(device.may(&fog, Coming::Back).await, Ok(LENDS));
     fog.end().await;
 }
 
 #[tokio::test]
 async fn a_further_invite_adds_and_an_old_one_does_not() {
-    let (_folder, fog) = a_fog().await;
+    let fog = Fog::alone().await;
     let device = Device::new().await;
-    device.may(&fog, Coming::Joins(invite(&fog, LENDS).await)).await.unwrap();
+    device.may(&fog, Coming::Joins(fog.invite(LENDS).await)).await.unwrap();
     assert_eq!(device.may(&fog, Coming::Adds(expired(&fog, Roles::ALL).await)).await, Ok(LENDS));
-    assert_eq!(device.may(&fog, Coming::Adds(invite(&fog, PUBLISHES).await)).await, Ok(LENDS.and(PUBLISHES)));
+    assert_eq!(device.may(&fog, Coming::Adds(fog.invite(PUBLISHES).await)).await, Ok(LENDS.and(PUBLISHES)));
     assert_eq!(device.may(&fog, Coming::Back).await, Ok(LENDS.and(PUBLISHES)));
     fog.end().await;
 }
 
 #[tokio::test]
 async fn nobody_sees_who_left_among_the_devices() {
-    let (_folder, fog) = a_fog().await;
+    let fog = Fog::alone().await;
     let (one, other) = (Device::new().await, Device::new().await);
-    let (administrator, _) = one.comes(&fog, Coming::Joins(invite(&fog, Roles::ALL).await)).await.unwrap();
-    let (leaver, _) = other.comes(&fog, Coming::Joins(invite(&fog, LENDS).await)).await.unwrap();
+    let (administrator, _) = one.comes(&fog, Coming::Joins(fog.invite(Roles::ALL).await)).await.unwrap();
+    let (leaver, _) = other.comes(&fog, Coming::Joins(fog.invite(LENDS).await)).await.unwrap();
     let devices = async || match call(&administrator, &NodeRequest::Devices).await {
         Ok(NodeReply::Devices(devices)) => devices.len(),
         other => panic!("{other:?}"),

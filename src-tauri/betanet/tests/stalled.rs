@@ -34,6 +34,7 @@ async fn connect(net: &Net, bytes: u32, streams: u32) -> (Endpoint, Connection) 
     (endpoint, connection)
 }
 
+const PACKET: u8 = 1;
 const WANT: u8 = 4;
 const SHAPE: u8 = 6;
 const DUMMY: u8 = 8;
@@ -64,6 +65,23 @@ async fn frames_that_are_no_packets_count_for_the_owners_rate_and_month() {
     };
     timeout(Duration::from_secs(20), counted).await.unwrap_or_else(|_| panic!("{:?}", counters()));
     assert!(counters().dropped_rate > 0, "{:?}", counters());
+}
+
+/// What is refused came over the owner's line all the same, so there must not be much of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_far_more_than_is_taken_is_held_back_and_does_not_use_up_the_owners_month() {
+    const RATE: u32 = 20;
+    const SECONDS: u64 = 4;
+    let net = Net::start_with(1, MIX_LOOP_MEAN, Rate::of_packets_s(RATE)).await;
+    let (_endpoint, greedy) = connect(&net, 1 << 16, 64).await;
+    greet(&greedy, Purpose::Mix).await.unwrap();
+    let flood = async { while say(&greedy, &[PACKET]).await.is_some() {} };
+    assert!(timeout(Duration::from_secs(SECONDS), flood).await.is_err(), "it is not sent away");
+    let counters = net.mixes[0].1.counters();
+    // What is taken and refused of each window before it is not listened to, and what was being read just then.
+    let most = (SECONDS + 2) * u64::from(RATE + 33 + 64);
+    assert!(counters.frames <= most, "at most {most}: {counters:?}");
+    assert!(counters.dropped_rate > 0, "{counters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

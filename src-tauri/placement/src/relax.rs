@@ -2,8 +2,8 @@
 //!
 //! There are few rows (seven at most) and many columns. So a basis is a matrix of seven by seven, inverted anew at each step, and a step looks at
 //! each column once. All begins at x = 0 and prices 0, which is dual feasible since no cost is negative. Each step raises the dual along one
-//! direction to its highest point, past all columns whose reduced cost changes its sign on the way (those go from one bound to the other), so that
-//! steps are about as many as rows times three, however many columns there are.
+//! direction to its highest point, past all columns whose reduced cost changes its sign on the way (those go from one bound to the other), so
+//! that few are needed however many columns there are.
 //!
 //! Whatever rounding does, the bound is one: it is [`Relaxed::bound`], which is `L(λ) = Σ_k b_k·λ_k + Σ_d min(0, cost_d − Σ_k λ_k·a_kd)`, at most the
 //! cost of every choice that holds the rows for any λ ≥ 0 (weak duality).
@@ -11,7 +11,8 @@
 use crate::problem::Rows;
 use std::{cmp::Ordering, collections::BinaryHeap};
 
-/// Steps at most: many times what was seen (a thousand random fogs took 24 at most). What is found by then is a bound all the same.
+/// Steps at most: many times what was seen (21 among 400 devices in the tests, 14 among 100,000 in the benchmark). What is found by then is a bound
+/// all the same.
 const STEPS: usize = 500;
 /// A basic variable may miss its bounds by this much: well above what inverting seven by seven loses, well below what a device gives.
 const MISSES: f64 = 1e-9;

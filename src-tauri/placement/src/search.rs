@@ -14,7 +14,7 @@ use crate::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::collections::HashSet;
 
-/// Devices searched at most, beyond which a further one was worth nothing in any case seen. More where they do not cover the request.
+/// Devices searched at most, so that a step costs the same however many there are. More where they do not cover the request.
 const CORE: usize = 400;
 /// The steps of [`prove`], and decisions in each before it is given up.
 const PARTS_OF_THE_WAY: [f64; 4] = [0.25, 0.5, 0.75, 1.0];

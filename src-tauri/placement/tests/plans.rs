@@ -4,7 +4,7 @@
 
 mod cases;
 
-use cases::{cost_of, policies, snapshot};
+use cases::{cost_of, large, policies, snapshot};
 use fogbank_model::{Dimension, Resources};
 use fogbank_placement::{BatteryShare, DeviceSnapshot, Outcome, Plan, Policy, Snapshot, Solver, capacity, part, plan};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -170,6 +170,28 @@ proptest! {
         s.request.minimum = more;
         check(&s, &policy)?;
     }
+}
+
+/// Fogs that are too large to be looked through, as the cases above are not: what is found holds, is near the bound, and effort makes it cheaper.
+#[test]
+fn what_can_not_be_looked_through_is_searched() {
+    let (mut searched, mut cheaper) = (0, 0);
+    for seed in 0..6 {
+        let s = large(seed, 400);
+        let planned = |effort| match plan(&s, &Policy { effort, ..Policy::default() }) {
+            Outcome::Placed(plan) => plan,
+            Outcome::Infeasible(why) => panic!("seed {seed}: {why}"),
+        };
+        let (quick, usual) = (planned(0), planned(Policy::default().effort));
+        for plan in [&quick, &usual] {
+            let devices = chosen(&s, plan);
+            assert!(is_feasible(&s, None, &devices) && (plan.cost - cost_of(&devices)).abs() < ROUNDING, "seed {seed}");
+        }
+        assert!(usual.cost <= quick.cost && usual.gap < 0.05, "seed {seed}: {usual}");
+        searched += usize::from(usual.solver == Solver::Dual);
+        cheaper += usize::from(usual.cost < quick.cost);
+    }
+    assert!(searched >= 4 && cheaper >= 2, "{searched} were searched, {cheaper} became cheaper");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub, reason = "tests; not each of them uses all")]
 
 use fogbank_allocator::{Allocator, AllocatorConfig, PeerView};
-use fogbank_model::FogId;
-use fogbank_wire::{ALPN, CallError, Group, PeerAddress, Purpose, Strangers, greet, receive_hello};
+use fogbank_model::{DurationMs, FogId};
+use fogbank_wire::{ALPN, CallError, Group, PeerAddress, Purpose, Roles, Strangers, greet, receive_hello};
 use iroh::{
     Endpoint, EndpointAddr, RelayMode, SecretKey,
     endpoint::{Connection, presets},
 };
 use std::{net::SocketAddr, path::Path, time::Duration};
+use tempfile::TempDir;
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
@@ -28,9 +29,18 @@ pub(crate) struct Fog {
     pub(crate) allocator: Allocator,
     pub(crate) endpoint: Endpoint,
     accepting: JoinHandle<()>,
+    /// Its own, when it has one.
+    folder: Option<TempDir>,
 }
 
 impl Fog {
+    /// One in a folder of its own.
+    pub(crate) async fn alone() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let fog = Self::start(folder.path(), &SecretKey::generate()).await;
+        Self { folder: Some(folder), ..fog }
+    }
+
     pub(crate) async fn start(folder: &Path, key: &SecretKey) -> Self {
         let store = folder.join(format!("{}.sqlite", FogId(*key.public().as_bytes()).short()));
         let allocator = Allocator::start(AllocatorConfig::new(store, key.clone(), "Test".to_owned(), true)).await.unwrap();
@@ -51,7 +61,12 @@ impl Fog {
                 });
             }
         });
-        Self { allocator, endpoint, accepting }
+        Self { allocator, endpoint, accepting, folder: None }
+    }
+
+    /// The secret of an invite that gives these roles.
+    pub(crate) async fn invite(&self, roles: Roles) -> [u8; 16] {
+        self.allocator.invite_bootstrap(roles, DurationMs::from_s(600), Vec::new()).await.unwrap().secret
     }
 
     pub(crate) fn id(&self) -> FogId {

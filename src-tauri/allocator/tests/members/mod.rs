@@ -1,21 +1,17 @@
-//! A fog's allocator over real control connections, and members that do as the test says.
+//! Members of a fog that do as the test says.
 
-use fogbank_allocator::{Allocator, AllocatorConfig};
+use crate::fogs::{Fog, connection, endpoint};
 use fogbank_betanet::{
     directory::{Directory, MixEntry, clock},
     epoch,
     seal::SiteSeal,
 };
-use fogbank_model::{BundleId, ContainerSpec, DeviceId, DurationMs, FogId, Image, InstanceId, InstanceState, Level, Resources};
+use fogbank_model::{BundleId, ContainerSpec, DeviceId, FogId, Image, InstanceId, InstanceState, Level, Resources};
 use fogbank_wire::{
-    ALPN, Coming, DeviceReply, DeviceRequest, Enrol, Group, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest,
-    Offer, OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles, Strangers, call, greet, read_frame,
-    receive_hello, write_frame,
+    Coming, DeviceReply, DeviceRequest, Enrol, InstanceReport, MAX_FRAME_BYTES, MixInfo, NodeReply, NodeRequest, Offer,
+    OwnerCertificate, PacketKeys, Power, Purpose, Refusal, RefusalKind, Report, Roles, call, greet, read_frame, write_frame,
 };
-use iroh::{
-    Endpoint, EndpointAddr, RelayMode, SecretKey,
-    endpoint::{Connection, presets},
-};
+use iroh::{Endpoint, SecretKey, endpoint::Connection};
 use std::{
     net::SocketAddr,
     sync::{
@@ -30,51 +26,6 @@ pub(crate) const BUNDLE: BundleId = BundleId([1; 32]);
 /// Of no bundle: nothing is served here.
 pub(crate) const SEAL: SiteSeal = SiteSeal { root: [1; 32], revision: 1 };
 pub(crate) const SOON: Duration = Duration::from_secs(15);
-
-pub(crate) async fn endpoint(key: &SecretKey) -> Endpoint {
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let builder = Endpoint::builder(presets::Minimal).secret_key(key.clone()).alpns(vec![ALPN.to_vec()]);
-    let builder = builder.relay_mode(RelayMode::Disabled).clear_address_lookup().clear_ip_transports();
-    builder.bind_addr(any).unwrap().bind().await.unwrap()
-}
-
-/// A fog with nobody in it.
-pub(crate) struct Fog {
-    pub(crate) allocator: Allocator,
-    pub(crate) endpoint: Endpoint,
-    _folder: tempfile::TempDir,
-}
-
-impl Fog {
-    pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = SecretKey::generate();
-        let config = AllocatorConfig::new(folder.path().join("fog.sqlite"), key.clone(), "Test".to_owned(), true);
-        let allocator = Allocator::start(config).await.unwrap();
-        let endpoint = endpoint(&key).await;
-        let (door, greeting) = (endpoint.clone(), allocator.clone());
-        tokio::spawn(async move {
-            while let Some(incoming) = door.accept().await {
-                let allocator = greeting.clone();
-                tokio::spawn(async move {
-                    let Ok(connection) = incoming.accept().unwrap().await else { return };
-                    if let Ok((Purpose::Control(enrol), reply)) = receive_hello(&connection).await {
-                        allocator.accept(connection, *enrol, reply, Strangers::new(1).begin(Group::Relayed).unwrap()).await;
-                    }
-                });
-            }
-        });
-        Self { allocator, endpoint, _folder: folder }
-    }
-
-    pub(crate) async fn invite(&self) -> [u8; 16] {
-        self.allocator
-            .invite_bootstrap(Roles { admin: false, ..Roles::ALL }, DurationMs::from_s(600), Vec::new())
-            .await
-            .unwrap()
-            .secret
-    }
-}
 
 /// One member; it says yes to what it is asked, and tells the test.
 pub(crate) struct Member {
@@ -107,8 +58,7 @@ impl Member {
     pub(crate) async fn connect(&self, fog: &Fog) -> (Endpoint, Connection) {
         let device = DeviceId(*self.key.public().as_bytes());
         let own = endpoint(&self.key).await;
-        let to = fog.endpoint.bound_sockets().into_iter().fold(EndpointAddr::new(fog.endpoint.id()), EndpointAddr::with_ip_addr);
-        let connection = own.connect(to, ALPN).await.unwrap();
+        let connection = connection(&own, fog).await;
         let mix = self.mix_info();
         let roles = Roles { agent: mix.is_none(), mixnode: mix.is_some(), publisher: true, admin: false };
         let enrol = Enrol {
@@ -117,7 +67,7 @@ impl Member {
             roles,
             mix,
             addrs: own.bound_sockets(),
-            comes: Coming::Joins(fog.invite().await),
+            comes: Coming::Joins(fog.invite(Roles { admin: false, ..Roles::ALL }).await),
         };
         greet(&connection, Purpose::Control(Box::new(enrol))).await.unwrap();
         let (answering, tell) = (connection.clone(), self.tell.clone());

@@ -3,6 +3,7 @@
 use fogbank_model::{DeviceId, OwnerId, Resources};
 use fogbank_placement::{BatteryShare, DeviceSnapshot, Policy, Request, Snapshot};
 use proptest::prelude::*;
+use rand::{SeedableRng as _, rngs::StdRng};
 use std::collections::HashSet;
 
 fn resources(most: u64) -> impl Strategy<Value = Resources> {
@@ -44,6 +45,30 @@ pub(crate) fn snapshot(most: u8) -> impl Strategy<Value = Snapshot> {
         },
     );
     (devices, request).prop_map(|(devices, request)| Snapshot { devices, request })
+}
+
+/// A fog of so many devices, each of another owner and worth another amount, and a request worth some fifteen of them.
+pub(crate) fn large(seed: u64, devices: u16) -> Snapshot {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let device = |n: u16| {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        DeviceSnapshot {
+            id: DeviceId(id),
+            owner: OwnerId(id),
+            free: Resources::from_fn(|_| rng.random_range(100..1_000)),
+            capacity: Resources::LIMIT,
+            availability: 0.9,
+            battery: None,
+            reliability: rng.random_range(0.1..1.0),
+            surcharge: 0.0,
+            hosts: false,
+            suitable: true,
+        }
+    };
+    let devices = (0..devices).map(device).collect();
+    let (requirements, minimum) = (Resources::from_fn(|_| 9_000), Resources::from_fn(|_| 1));
+    Snapshot { devices, request: Request { requirements, minimum, instances: 1, availability_target: None } }
 }
 
 /// With and without a cap on changes, by either solver.
