@@ -112,9 +112,21 @@ async fn below_four_mixes_nothing_is_opened() {
     assert_eq!(greeting(&mut stream).await, 1);
     drop(stream);
 
-    let gone = net.mixes[3].0.id;
+    assert!(visitor.is_open(container.onion(), ""));
+    // A guard, in whose place a link to another one has to be made; looked at in the very moment, while that is made.
+    let gone = uplink.guard_views()[0].mix;
+    let moment = {
+        let (uplink, visitor, onion) = (uplink.clone(), visitor.clone(), container.onion().clone());
+        std::thread::spawn(move || {
+            while uplink.directory().borrow().as_ref().is_none_or(|known| known.usable(&[]).is_ok()) {
+                std::thread::yield_now();
+            }
+            visitor.is_open(&onion, "")
+        })
+    };
     net.end_mix(gone).await;
     uplink.status().wait_for(|s| matches!(s, UplinkStatus::Waiting { usable: 3, needed: 4, .. })).await.unwrap();
+    assert!(!moment.join().unwrap(), "what was kept of it is shown no more, from that moment on");
     let sent = uplink.counters().packets_out;
     let began = Instant::now();
     let refused = visitor.connect(container.onion(), "new").await;

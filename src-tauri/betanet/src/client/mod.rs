@@ -21,7 +21,7 @@ use crate::{
     address::{AccessKey, Address, AddressError},
     seal::SiteSeal,
     tunnel::{Stream, Tunnel},
-    uplink::{Uplink, UplinkStatus},
+    uplink::Uplink,
 };
 use fogbank_model::{FogId, InstanceId, Onion};
 use reach::Reach;
@@ -288,8 +288,7 @@ impl Visitor {
 
     /// Whether a tunnel to the address stands now and may be used: what was kept of a site is shown only while the site itself could be.
     pub fn is_open(&self, onion: &Onion, isolation: &str) -> bool {
-        let ready = matches!(*self.uplink.status().borrow(), UplinkStatus::Ready { .. });
-        ready && self.sites(|sites| sites.get(&self.visited(onion, isolation)).is_some_and(Site::open))
+        self.uplink.is_ready() && self.sites(|sites| sites.get(&self.visited(onion, isolation)).is_some_and(Site::open))
     }
 
     /// The addresses that are open or were lately, for display.

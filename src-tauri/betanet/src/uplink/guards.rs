@@ -213,7 +213,8 @@ async fn align(shared: &Arc<Shared>, directory: &Directory) {
     }
 }
 
-fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
+/// Whether addresses can be opened now.
+pub(super) fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
     let Some(directory) = directory else { return UplinkStatus::Starting };
     if !directory.fresh(shared.clock.now()) {
         return UplinkStatus::Waiting { reason: STALE.to_owned(), usable: 0, needed: Directory::NEEDED };

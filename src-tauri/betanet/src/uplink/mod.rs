@@ -265,6 +265,12 @@ impl Uplink {
         self.shared.status.subscribe()
     }
 
+    /// Whether addresses can be opened at this moment. [`Self::status`] says so to those who wait for it, a little later: links are made first.
+    pub fn is_ready(&self) -> bool {
+        let directory = self.shared.directory.borrow().clone();
+        matches!(guards::judge(&self.shared, directory.as_deref()), UplinkStatus::Ready { .. })
+    }
+
     /// The directory in use, now and as it changes.
     pub fn directory(&self) -> watch::Receiver<Option<Arc<Directory>>> {
         self.shared.directory.subscribe()
