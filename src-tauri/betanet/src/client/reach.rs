@@ -240,7 +240,7 @@ impl Reach {
     }
 
     /// Waits until there are mixes enough; not long where too few are listed. Fail closed.
-    async fn ready(&self, deadline: Instant) -> Result<Arc<Directory>, ConnectError> {
+    pub(super) async fn ready(&self, deadline: Instant) -> Result<Arc<Directory>, ConnectError> {
         let mut status = self.uplink.status();
         let too_few = |s: &UplinkStatus| matches!(s, UplinkStatus::Waiting { usable, needed, .. } if usable < needed);
         let is_ready = |s: &UplinkStatus| matches!(s, UplinkStatus::Ready { .. });

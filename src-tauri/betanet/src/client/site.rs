@@ -180,6 +180,10 @@ impl Task {
 
     /// The tunnel for new streams: the current one, or a fresh one when that is leaving or dead.
     async fn tunnel(&mut self, deadline: Instant) -> Result<Current, ConnectError> {
+        if self.current.is_some() && !self.reach.uplink.is_ready() {
+            // It may stand, but nothing may be sent now; what was kept of it would be shown by the one who asks.
+            self.reach.ready(deadline).await?;
+        }
         self.retire();
         if let Some(current) = &self.current {
             return Ok(current.clone());

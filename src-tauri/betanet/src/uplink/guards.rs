@@ -188,12 +188,7 @@ pub(super) async fn tend(shared: Arc<Shared>, bootstrap: Vec<([u8; 32], Vec<Sock
         if let Some(directory) = &directory {
             align(&shared, directory).await;
         }
-        let status = judge(&shared, directory.as_deref());
-        shared.status.send_if_modified(|known| {
-            let changed = *known != status;
-            *known = status;
-            changed
-        });
+        shared.tell_status();
     }
 }
 

@@ -265,7 +265,7 @@ impl Uplink {
         self.shared.status.subscribe()
     }
 
-    /// Whether addresses can be opened at this moment. [`Self::status`] says so to those who wait for it, a little later: links are made first.
+    /// Whether addresses can be opened at this moment, for those who do not wait for it by [`Self::status`].
     pub fn is_ready(&self) -> bool {
         let directory = self.shared.directory.borrow().clone();
         matches!(guards::judge(&self.shared, directory.as_deref()), UplinkStatus::Ready { .. })
@@ -484,6 +484,19 @@ impl Shared {
             }
             *known = Some(fresh);
             true
+        });
+        // Not only once the links to other guards have been made: until then it would be thought that there are mixes enough.
+        self.tell_status();
+    }
+
+    /// Tells those who wait for it whether addresses can be opened now.
+    fn tell_status(&self) {
+        let directory = self.directory.borrow().clone();
+        let status = guards::judge(self, directory.as_deref());
+        self.status.send_if_modified(|known| {
+            let changed = *known != status;
+            *known = status;
+            changed
         });
     }
 }
