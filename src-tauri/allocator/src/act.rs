@@ -9,9 +9,9 @@ use crate::{
     signing,
     start::{Shared, now},
     stopped::Stopped,
-    world::{SeenContainer, SeenInstance, World},
+    world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, UnixMs};
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call};
@@ -39,6 +39,8 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Devices that are asked to keep a copy get this long before they are asked again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
+/// What is due of how devices have behaved is kept this often.
+const KEEP_BOOK: Duration = Duration::from_secs(60);
 /// Unknown instances and bundles are ended on one device this often.
 const STRAYS_AGAIN: Duration = Duration::from_secs(5);
 /// A device answers within moments: what it is asked begins work and does not wait for it.
@@ -61,6 +63,8 @@ pub(crate) struct Actor {
     routable: Option<UnixMs>,
     /// When this round began.
     round: Instant,
+    /// When how devices have behaved was kept last.
+    kept_book: Instant,
     /// Devices that did not answer: not asked again for a while, so that one mute device does not hold all others up.
     mute: Mutex<HashMap<DeviceId, Instant>>,
 }
@@ -77,6 +81,7 @@ impl Actor {
             strays: HashMap::new(),
             routable: None,
             round: Instant::now(),
+            kept_book: Instant::now(),
             mute: Mutex::default(),
         }
     }
@@ -119,6 +124,13 @@ impl Actor {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
             container.lacks = self.lacks.get(&container.container.id).cloned();
         }
+        if clock.duration_since(self.kept_book) >= KEEP_BOOK {
+            self.kept_book = clock;
+            let (devices, containers) =
+                (world.devices.iter().map(|d| d.id).collect(), world.containers.iter().map(|c| c.container.id).collect());
+            self.shared.book().retain(&devices, &containers);
+            self.shared.keep_book(false).await?;
+        }
         let kept: HashMap<ContainerId, KeptContainer> =
             self.shared.store.containers().await?.into_iter().map(|k| (k.container.id, k)).collect();
         for action in decide(&world) {
@@ -156,6 +168,10 @@ impl Actor {
                 store.move_container(container, to, &reason, now()).await?;
                 tracing::info!(container = container.short(), to = to.name(), reason, "a container moved");
                 self.shared.wake.notify_one();
+                Ok(())
+            }
+            Action::Failed { container, device } => {
+                self.shared.book().failed(container, device, rand::random(), now());
                 Ok(())
             }
             Action::Explain { container, reason } => store.set_reason(container, &reason).await,
@@ -215,7 +231,7 @@ impl Actor {
                 Some(plan)
             }
             Outcome::Infeasible(why) => {
-                self.lacks.insert(id, why.to_string());
+                self.lacks.insert(id, lacks(&why, world, seen));
                 part(&snapshot, policy)
             }
         };
@@ -267,6 +283,7 @@ impl Actor {
             if let Err(refusal) = self.ask(i.instance.device, request).await {
                 let name = world.device(i.instance.device).map_or_else(String::new, |d| d.name.clone());
                 tracing::info!(device = name, %refusal, "a device refused a reservation");
+                self.shared.book().refused(i.instance.device, rand::random(), now());
                 for other in &reserved {
                     let _ = self.ask(other.instance.device, DeviceRequest::Release(other.instance.id)).await;
                     let reason = format!("{name} refused: {refusal}");
@@ -289,12 +306,14 @@ impl Actor {
             let Some(assignment) = self.assignment(world, kept, i) else { continue };
             match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
                 Ok(()) => {
+                    self.shared.book().committed(i.instance.device, now());
                     self.shared
                         .store
                         .move_instance(i.instance.id, InstanceState::Fetching, "fetching the content", now())
                         .await?;
                 }
                 Err(refusal) => {
+                    self.shared.book().failed(id, i.instance.device, rand::random(), now());
                     let reason = format!("the device would not start it: {refusal}");
                     self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, now()).await?;
                     all_start = false;
@@ -432,6 +451,16 @@ async fn taken(member: &Member, bytes: &[u8]) -> Result<bool, CallError> {
             tracing::debug!(%refusal, device = member.device.short(), "a device does not take a directory");
             Ok(false)
         }
+    }
+}
+
+/// What a container lacks, for people, and which devices are left out for what they did.
+fn lacks(why: &Infeasible, world: &World, container: &SeenContainer) -> String {
+    let left_out = |d: &&SeenDevice| d.open && (d.expected.aside.is_some() || container.apart.contains(&d.id));
+    match world.devices.iter().filter(left_out).count() {
+        0 => why.to_string(),
+        1 => format!("{why} (1 device failed lately and is tried again later)"),
+        more => format!("{why} ({more} devices failed lately and are tried again later)"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What members may ask, and the answers.
 
 use crate::{
-    availability::guess,
     decide::SIGNATURES_ENDED,
     look::look,
     place::snapshot_of,
@@ -289,7 +288,9 @@ async fn devices(shared: &Shared) -> Result<NodeReply, Refusal> {
         lent: if d.open { d.lent } else { Resources::ZERO },
         free: if d.open { d.lent.minus(&d.held) } else { Resources::ZERO },
         power: d.power,
-        availability: guess(d.power),
+        availability: d.expected.availability,
+        reliability: d.expected.reliability,
+        aside: d.expected.aside,
         instances: live(d.id).collect(),
         why: d.why.clone(),
     });

@@ -37,6 +37,8 @@ pub(crate) enum Action {
     MoveContainer { container: ContainerId, to: ContainerState, reason: String },
     /// A container's reason changes.
     Explain { container: ContainerId, reason: String },
+    /// A container did not come up on a device: others are tried first.
+    Failed { container: ContainerId, device: DeviceId },
     /// Find places for a container: what it needs beyond the instances that stay.
     Place { container: ContainerId },
     /// Hold reservations on their devices, then start them; if one refuses, none is started.
@@ -98,10 +100,13 @@ fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
             Some(d) if forgot(d, i) && d.open => format!("{} was restarted", d.name),
             // Its own words: its owner stopped lending, or it was restarted and lends no more.
             Some(d) if forgot(d, i) => format!("{} ended it: {}", d.name, d.why),
-            Some(d) if overdue(world, container, instance) => match instance.state {
-                InstanceState::Fetching => format!("{} did not fetch the content in time", d.name),
-                _ => format!("visitors could not find it at {} for {} minutes", d.name, FOUND.0 / 60_000),
-            },
+            Some(d) if overdue(world, container, instance) => {
+                actions.push(Action::Failed { container: container.container.id, device: d.id });
+                match instance.state {
+                    InstanceState::Fetching => format!("{} did not fetch the content in time", d.name),
+                    _ => format!("visitors could not find it at {} for {} minutes", d.name, FOUND.0 / 60_000),
+                }
+            }
             Some(_) => {
                 if instance.state == InstanceState::Reserved && i.expires < world.now {
                     let reason = "the reservation ended before it was used".to_owned();

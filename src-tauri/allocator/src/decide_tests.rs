@@ -1,7 +1,7 @@
 //! Decisions on small worlds.
 
 use super::*;
-use crate::place::snapshot_for;
+use crate::{conduct::Expected, place::snapshot_for};
 use fogbank_model::{BundleId, Container, ContainerSpec, Image, Instance, Level, OwnerId, Resources, UnixMs};
 use fogbank_placement::{Outcome, Policy, plan};
 use fogbank_wire::Roles;
@@ -22,6 +22,7 @@ fn device(n: u8) -> SeenDevice {
         held: Resources::ZERO,
         power: None,
         why: String::new(),
+        expected: Expected { availability: 0.9, reliability: 0.8, aside: None },
         bundles: vec![BundleId([1; 32])],
         listed: Some(Vec::new()),
     }
@@ -73,6 +74,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         deleting: false,
         instances,
         rests: false,
+        apart: Vec::new(),
         lacks: None,
         signed_until: UnixMs(i64::MAX),
     };

@@ -12,8 +12,8 @@
 mod act;
 mod answering;
 mod api;
-mod availability;
 mod charter;
+mod conduct;
 mod decide;
 mod dialling;
 mod directory;

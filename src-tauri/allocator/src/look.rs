@@ -1,7 +1,7 @@
 //! Looking at the fog: who is connected and what is kept, as plain values for [`decide`](crate::decide::decide).
 
 use crate::{
-    availability::runs_low,
+    conduct::Standing,
     registry::PROBE,
     roles::from_bits,
     session::is_member,
@@ -9,13 +9,24 @@ use crate::{
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
 use fogbank_betanet::renewal;
-use fogbank_model::{DurationMs, UnixMs};
+use fogbank_model::{DeviceId, DurationMs, InstanceState, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
-use fogbank_wire::{ServiceProof, decode};
-use std::time::{Duration, Instant};
+use fogbank_wire::{Power, ServiceProof, decode};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 /// What ended is shown for an hour.
 const SHOWN: DurationMs = DurationMs::from_s(3600);
+
+/// Below this charge a device that does not charge is drained.
+const LOW_BATTERY: f32 = 0.2;
+
+/// Whether a device should be left because its battery runs low.
+fn runs_low(power: Power) -> bool {
+    matches!(power, Power::Battery { share, charging: false } if share < LOW_BATTERY)
+}
 
 /// Whether a member that is not connected is lost. One that has not come back since the allocator started is given time; one that was here and
 /// went (`away` since) is not.
@@ -36,35 +47,60 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     // After the store: what a report brought into it is then in the report that is seen.
     let clock = Instant::now();
     let members = shared.registry.snapshot(clock);
-    let devices = devices.into_iter().map(|kept| {
-        let here = members.here.get(&kept.id);
-        let gone = members.gone.get(&kept.id);
-        let lost = here.is_none() && (!is_member(&kept) || lost(gone.map(|g| clock.duration_since(g.since)), shared.settling()));
-        let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
-        let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
-        let draining = report.and_then(|(r, _)| {
-            let battery = runs_low(r.power).then(|| "its battery runs low".to_owned());
-            r.drain.clone().or(battery)
-        });
-        SeenDevice {
-            id: kept.id,
-            owner: kept.owner,
-            name: kept.name,
-            granted: from_bits(kept.granted),
-            connected: here.is_some(),
-            lost,
-            open: here.is_some_and(|m| m.roles.agent) && report.is_some_and(|(r, _)| r.offer.open),
-            draining,
-            lent: kept.lent,
-            held: kept.held,
-            power: report.map(|(r, _)| r.power),
-            why: report.map_or_else(|| "has not reported".to_owned(), |(r, _)| r.offer.why.clone()),
-            // Only who was let in to host is believed to hold what others look for.
-            bundles: report.filter(|_| here.is_some_and(|m| m.roles.agent)).map(|(r, _)| r.bundles.clone()).unwrap_or_default(),
-            listed: fresh.map(|(r, _)| r.instances.iter().map(|i| i.instance).collect()),
-        }
-    });
+    let now = now();
+    let hosts: HashSet<DeviceId> =
+        instances.iter().map(|i| &i.instance).filter(|i| i.state.is_live()).map(|i| i.device).collect();
+    let mut book = shared.book();
+    for i in instances.iter().map(|i| &i.instance).filter(|i| i.state == InstanceState::Ready) {
+        book.ready(i.container, i.device, i.since);
+    }
+    let devices: Vec<SeenDevice> = devices
+        .into_iter()
+        .map(|kept| {
+            let here = members.here.get(&kept.id);
+            let gone = members.gone.get(&kept.id);
+            let lost =
+                here.is_none() && (!is_member(&kept) || lost(gone.map(|g| clock.duration_since(g.since)), shared.settling()));
+            let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
+            let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
+            let draining = report.and_then(|(r, _)| {
+                let battery = runs_low(r.power).then(|| "its battery runs low".to_owned());
+                r.drain.clone().or(battery)
+            });
+            let open = here.is_some_and(|m| m.roles.agent) && report.is_some_and(|(r, _)| r.offer.open);
+            let standing = match (here, report) {
+                _ if lost => Standing::Vanished,
+                (Some(_), Some(_)) if open && draining.is_none() => Standing::There,
+                (Some(_), Some(_)) => Standing::Left,
+                _ => Standing::Unknown,
+            };
+            let power = report.map(|(r, _)| r.power);
+            book.see(kept.id, standing, hosts.contains(&kept.id), now);
+            SeenDevice {
+                expected: book.expected(kept.id, power, now),
+                id: kept.id,
+                owner: kept.owner,
+                name: kept.name,
+                granted: from_bits(kept.granted),
+                connected: here.is_some(),
+                lost,
+                open,
+                draining,
+                lent: kept.lent,
+                held: kept.held,
+                power,
+                why: report.map_or_else(|| "has not reported".to_owned(), |(r, _)| r.offer.why.clone()),
+                // Only who was let in to host is believed to hold what others look for.
+                bundles: report
+                    .filter(|_| here.is_some_and(|m| m.roles.agent))
+                    .map(|(r, _)| r.bundles.clone())
+                    .unwrap_or_default(),
+                listed: fresh.map(|(r, _)| r.instances.iter().map(|i| i.instance).collect()),
+            }
+        })
+        .collect();
     let containers = containers.into_iter().map(|kept| SeenContainer {
+        apart: book.apart(kept.container.id, now),
         publisher: kept.publisher,
         deleting: kept.deleting,
         rests: false,
@@ -77,10 +113,9 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             .collect(),
         container: kept.container,
     });
-    let now = now();
     let before = i64::try_from(shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let began = now.plus(DurationMs(before.saturating_neg()));
-    Ok(World { now, began, routable: None, devices: devices.collect(), containers: containers.collect() })
+    Ok(World { now, began, routable: None, containers: containers.collect(), devices })
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! From what is seen to the planner's snapshot.
 
-use crate::{
-    availability::guess,
-    world::{SeenContainer, SeenDevice, World},
-};
+use crate::world::{SeenContainer, SeenDevice, World};
 use fogbank_model::{ContainerSpec, DeviceId, InstanceState, Resources};
 use fogbank_placement::{BatteryShare, DeviceSnapshot, Request, Snapshot};
 use fogbank_wire::Power;
@@ -14,7 +11,7 @@ pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot
     let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
     let mut covered = Resources::ZERO;
     let mut staying = 0u8;
-    let mut taken: Vec<DeviceId> = Vec::new();
+    let mut taken: Vec<DeviceId> = container.apart.clone();
     for i in container.instances.iter().filter(|i| i.instance.state.is_live()) {
         taken.push(i.instance.device);
         if i.instance.state.counts() && !leaving(i.instance.device) {
@@ -64,12 +61,11 @@ fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
         owner: d.owner,
         free: d.lent.minus(&d.held),
         capacity: d.lent,
-        availability: guess(d.power),
+        availability: d.expected.availability,
         battery,
-        // Everybody counts as reliable until histories are kept, but for what happened to the container in the last hour.
-        reliability: 1.0,
+        reliability: d.expected.reliability,
         surcharge: 0.0,
         hosts: false,
-        suitable: free && d.connected && d.open && d.draining.is_none(),
+        suitable: free && d.connected && d.open && d.draining.is_none() && d.expected.aside.is_none(),
     }
 }

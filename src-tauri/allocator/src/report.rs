@@ -25,6 +25,7 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
     let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
     shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
     let instances = shared.store.instances(now()).await.map_err(failed)?;
+    let stays = report.offer.open && report.drain.is_none();
     for said in &report.instances {
         let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance && i.instance.device == member.device) else {
             continue;
@@ -33,6 +34,11 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
             && let Some(key) = &said.introduction_key
         {
             shared.store.set_introduction_key(said.instance, key).await.map_err(failed)?;
+        }
+        let coming = matches!(kept.instance.state, InstanceState::Fetching | InstanceState::Starting);
+        if stays && coming && said.state == InstanceState::Ended {
+            // Nobody asked for that.
+            shared.book().failed(kept.instance.container, member.device, rand::random(), now());
         }
         for to in steps(kept.instance.state, said.state) {
             match shared.store.move_instance(said.instance, to, &said.reason, now()).await {

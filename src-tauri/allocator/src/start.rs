@@ -2,6 +2,7 @@
 
 use crate::{
     act::Actor,
+    conduct::Book,
     dialling,
     directory::{Signed, Signer},
     federation::{self, AskPeerError, Federation, PeerView},
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     pub(crate) config: AllocatorConfig,
     pub(crate) store: Store,
     pub(crate) registry: Registry,
+    book: Mutex<Book>,
     pub(crate) signer: Mutex<Signer>,
     /// What this allocator's parts in draws are made of.
     pub(crate) secret: [u8; 32],
@@ -124,6 +126,21 @@ impl Shared {
 
     pub(crate) fn directory(&self) -> Option<Signed> {
         self.signer().current()
+    }
+
+    /// How devices have behaved.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is due of how devices have behaved; `all` when the allocator ends.
+    pub(crate) async fn keep_book(&self, all: bool) -> Result<(), StoreError> {
+        let due = self.book().due(all, now());
+        if !due.is_empty() {
+            self.store.keep_conducts(&due).await?;
+            self.book().kept(&due, now());
+        }
+        Ok(())
     }
 
     pub(crate) fn signer(&self) -> MutexGuard<'_, Signer> {
@@ -169,11 +186,13 @@ impl Allocator {
         let history = history.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default();
         let drawn = store.meta(DRAWN).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
         let needed = store.meta(NEEDED).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
+        let conducts = store.conducts().await.map_err(StartError::Store)?;
         let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, drawn, history);
         let shared = Arc::new(Shared {
             config,
             store,
             registry: Registry::default(),
+            book: Mutex::new(Book::load(conducts, now())),
             signer: Mutex::new(signer),
             secret: shared_random,
             signing: Signing::default(),
@@ -313,6 +332,9 @@ impl Allocator {
         let acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(acting) = acting {
             let _ = acting.await;
+            if let Err(error) = self.shared.keep_book(true).await {
+                tracing::warn!(%error, "how devices have behaved could not be kept");
+            }
         }
         for member in self.shared.registry.snapshot(Instant::now()).here.into_values() {
             member.connection.close(iroh::endpoint::VarInt::from_u32(0), b"the allocator ends");

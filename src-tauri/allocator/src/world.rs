@@ -1,5 +1,6 @@
 //! What the allocator sees: plain values for [`decide`](crate::decide::decide).
 
+use crate::conduct::Expected;
 use fogbank_model::{BundleId, Container, DeviceId, Instance, OwnerId, Resources};
 use fogbank_wire::{Power, Roles};
 
@@ -22,6 +23,8 @@ pub(crate) struct SeenDevice {
     pub(crate) held: Resources,
     pub(crate) power: Option<Power>,
     pub(crate) why: String,
+    /// What its past lets expect of it.
+    pub(crate) expected: Expected,
     /// Bundles that it holds whole for others.
     pub(crate) bundles: Vec<BundleId>,
     /// Instances that it listed in its last report; `None` before its first one since it connected.
@@ -47,6 +50,8 @@ pub(crate) struct SeenContainer {
     pub(crate) signed_until: fogbank_model::UnixMs,
     /// Not planned again before this moment (backing off after a refusal).
     pub(crate) rests: bool,
+    /// Devices on which it did not come up lately: others are tried first, and these again later.
+    pub(crate) apart: Vec<DeviceId>,
     /// What it lacks, when not all that it wants fitted the last time that places were sought.
     pub(crate) lacks: Option<String>,
 }

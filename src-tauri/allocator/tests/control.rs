@@ -12,8 +12,10 @@ use fogbank_betanet::{
     proof::ContainerIdentity,
     renewal,
 };
-use fogbank_model::{ContainerId, ContainerSpec, ContainerState, InstanceId, InstanceState};
-use fogbank_wire::{ContainerDetail, ContainerRequest, DeviceRequest, NodeReply, NodeRequest, RefusalKind, ServiceProof, call};
+use fogbank_model::{ContainerId, ContainerSpec, ContainerState, DeviceId, InstanceId, InstanceState};
+use fogbank_wire::{
+    ContainerDetail, ContainerRequest, DeviceRequest, NodeReply, NodeRequest, RefusalKind, Roles, ServiceProof, call,
+};
 use fogs::Fog;
 use iroh::{
     Endpoint,
@@ -182,9 +184,56 @@ async fn one_that_reserves_and_does_not_start_is_asked_ever_less_often() {
     while let Ok(request) = host.asked.try_recv() {
         asked += usize::from(matches!(request, DeviceRequest::Confirm(_)));
     }
-    // Pauses of half a second, one, two and four, each a quarter less at least.
-    assert!((2..=4).contains(&asked), "{asked}");
+    // Pauses of one second, two and four, each by a quarter shorter or longer.
+    assert!((2..=3).contains(&asked), "{asked}");
     fog.allocator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_offers_and_refuses_holds_nobody_up_and_is_set_aside_until_it_says_yes() {
+    let fog = Fog::alone().await;
+    let (mut willing, mut refuses) = (Member::new(false), Member::new(false));
+    let (_end, at_willing) = willing.connect(&fog).await;
+    let (_other_end, at_refuses) = refuses.connect(&fog).await;
+    refuses.yes.store(false, Relaxed);
+    report(&at_willing, Vec::new()).await;
+    report(&at_refuses, Vec::new()).await;
+    let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
+    let id = ContainerId([7; 16]);
+    let two = ContainerSpec { instances: 2, ..spec() };
+    create_of(&at_willing, id, two, identity.pre_sign_sealed(clock(), 4, &SEAL, &mut rand::rng()).unwrap()).await;
+    let confirmed = |r| if let DeviceRequest::Confirm(assignment) = r { Some(assignment.instance) } else { None };
+    let first = willing.asked(confirmed).await;
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_willing, told(first, step)).await;
+    }
+    // Pauses of one second, two, four and eight, each by a quarter shorter or longer.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let asked = std::iter::from_fn(|| refuses.asked.try_recv().ok());
+    let asked = asked.filter(|r| matches!(r, DeviceRequest::Reserve { .. })).count();
+    assert!((2..=4).contains(&asked), "{asked}");
+    let device = DeviceId(*refuses.key.public().as_bytes());
+    let (failures, reliability) = conduct(&fog, device).await;
+    assert!(failures.is_some_and(|failures| usize::from(failures) == asked) && reliability < 0.8, "{failures:?} {reliability}");
+    stands(&at_willing, id, "it is said that a device was left out", |d| d.container.reason.contains("1 device failed lately"))
+        .await;
+    refuses.yes.store(true, Relaxed);
+    let second = refuses.asked(confirmed).await;
+    for step in [InstanceState::Fetching, InstanceState::Starting, InstanceState::Ready] {
+        report(&at_refuses, told(second, step)).await;
+    }
+    stands(&at_willing, id, "both copies serve", |detail| detail.container.reason == "every copy serves").await;
+    assert_eq!(conduct(&fog, device).await.0, None);
+    fog.allocator.shutdown().await;
+}
+
+/// How often in a row a device has failed, while it is set aside, and its reliability.
+async fn conduct(fog: &Fog, device: DeviceId) -> (Option<u8>, f64) {
+    let (_end, connection) = Member::new(false).connect_as(fog, Roles::ALL).await;
+    let reply = call(&connection, &NodeRequest::Devices).await.unwrap();
+    let NodeReply::Devices(list) = reply else { panic!("{reply:?}") };
+    let seen = list.iter().find(|d| d.id == device).unwrap();
+    (seen.aside.map(|(failures, _)| failures), seen.reliability)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

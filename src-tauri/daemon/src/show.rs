@@ -27,7 +27,15 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
         ControlReply::Container(detail) => show_container(&mut out, detail),
         ControlReply::Devices(list) => list.iter().try_for_each(|d| {
             let link = if d.connected { "connected" } else { "away" };
-            writeln!(out, "{}  {:<9} lends {}  {} instances  {}", d.name, link, amounts(&d.lent), d.instances, d.why)
+            let (stays, reliable) = (d.availability * 100.0, d.reliability * 100.0);
+            writeln!(
+                out,
+                "{}  {link:<9} lends {}  {} instances  stays an hour: {stays:.0} %  reliable: {reliable:.0} %  {}",
+                d.name,
+                amounts(&d.lent),
+                d.instances,
+                d.why
+            )
         }),
         ControlReply::Network(network) => show_network(&mut out, network),
         ControlReply::Federation(federation) => show_federation(&mut out, federation),

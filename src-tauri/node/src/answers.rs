@@ -9,7 +9,7 @@ use fogbank_betanet::{
     client::Trust,
     link::Way,
 };
-use fogbank_model::{Dimension, Image, Infeasible, Level, Resources};
+use fogbank_model::{Dimension, Image, Infeasible, Level, Resources, UnixMs};
 use fogbank_wire::{
     CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
 };
@@ -160,9 +160,19 @@ pub(crate) fn device(d: DeviceView) -> DeviceDto {
         lent: amounts(&d.lent),
         free: amounts(&d.free),
         availability: d.availability,
+        reliability: d.reliability,
         instances: u32::try_from(d.instances.len()).unwrap_or(u32::MAX),
-        why: d.why,
+        why: match d.aside {
+            Some((failures, until)) => format!("{}; {}", set_aside(failures, until, fogbank_betanet::clock::system()), d.why),
+            None => d.why,
+        },
     }
+}
+
+/// That a device is left alone for a while, for people.
+fn set_aside(failures: u8, until: UnixMs, now: UnixMs) -> String {
+    let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
+    format!("set aside for {} s: it refused {times} what it offers", until.since(now).0.max(0) / 1_000)
 }
 
 pub(crate) fn fit(c: &Capacity) -> FitDto {

@@ -293,6 +293,7 @@ impl Inner {
             mixes: count(directory.map_or(0, |d| d.mixes.len())),
             privacy,
             visits,
+            own_mix: self.ground.own_mix().to_string(),
             relay,
             mix_counters: parts.relay.map(|r| r.mixnode.counters().by_name()).unwrap_or_default(),
             visit_counters: counters(visiting.map(|v| &v.uplink)),

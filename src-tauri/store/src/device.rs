@@ -230,4 +230,34 @@ impl Store {
         .map(drop)
         .map_err(StoreError::database)
     }
+
+    /// What is kept of how devices have behaved.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn conducts(&self) -> Result<Vec<(DeviceId, Vec<u8>)>, StoreError> {
+        let rows = sqlx::query!(r#"SELECT id, conduct AS "conduct!" FROM devices WHERE conduct IS NOT NULL"#)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(StoreError::database)?;
+        rows.into_iter().map(|row| Ok((DeviceId(id(row.id, "a device id")?), row.conduct))).collect()
+    }
+
+    /// Keeps how these devices have behaved, all or none. Of one that is no member nothing is kept.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_conducts(&self, conducts: &[(DeviceId, Vec<u8>)]) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::database)?;
+        for (device, conduct) in conducts {
+            let (id, conduct) = (device.0.as_slice(), conduct.as_slice());
+            sqlx::query!("UPDATE devices SET conduct = ? WHERE id = ?", conduct, id)
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database)?;
+        }
+        tx.commit().await.map_err(StoreError::database)?;
+        self.kill.committed(1);
+        Ok(())
+    }
 }

@@ -53,6 +53,21 @@ fn reservation() -> Reservation {
 }
 
 #[tokio::test]
+async fn conduct_is_kept_of_members_and_outlives_new_grants() {
+    let (folder, store) = store().await;
+    assert!(store.conducts().await.unwrap().is_empty());
+    let (known, unknown) = (DeviceId([1; 32]), DeviceId([2; 32]));
+    store.keep_conducts(&[(known, vec![1]), (unknown, vec![2])]).await.unwrap();
+    store.keep_conducts(&[(known, vec![3, 4])]).await.unwrap();
+    store.put_device(known, OwnerId([1; 32]), "renamed", RoleBits(3), NOW).await.unwrap();
+    store.close().await;
+    let store = Store::open(&folder.path().join("fog.sqlite")).await.unwrap();
+    assert_eq!(store.conducts().await.unwrap(), [(known, vec![3, 4])]);
+    store.end_device(known).await.unwrap();
+    assert!(store.conducts().await.unwrap().is_empty(), "who is forgotten leaves nothing");
+}
+
+#[tokio::test]
 async fn a_container_is_created_once_and_survives_a_restart() {
     let (folder, store) = store().await;
     store.create(&container(1)).await.unwrap();

@@ -72,8 +72,12 @@ pub struct DeviceView {
     pub free: Resources,
     /// Its power.
     pub power: Option<Power>,
-    /// Probability in [0,1] that it stays.
+    /// Probability in [0,1] that it stays for the next hour when it is there, by its own past.
     pub availability: f64,
+    /// Share in (0,1) of what it took on that it kept.
+    pub reliability: f64,
+    /// How often in a row it has refused what it offers, and until when it is left alone for that.
+    pub aside: Option<(u8, UnixMs)>,
     /// Live instances on it with their states.
     pub instances: Vec<(ContainerId, InstanceState)>,
     /// Why it lends or does not, for people.

@@ -320,9 +320,13 @@ lent: Amounts,
  */
 free: Amounts, 
 /**
- * Probability in [0,1] that it stays.
+ * Probability in [0,1] that it stays for the next hour when it is there, by its own past.
  */
 availability: number, 
+/**
+ * Share in (0,1) of what it took on that it kept.
+ */
+reliability: number, 
 /**
  * Live instances on it.
  */
@@ -622,6 +626,10 @@ privacy: PrivacyDto | null,
  * Addresses that are open or being opened from here.
  */
 visits: Array<VisitDto>, 
+/**
+ * This node's mix, as others' lists of peers name it; it need not relay.
+ */
+own_mix: string, 
 /**
  * What this node's mix may take, and has taken this month.
  */

@@ -248,6 +248,7 @@ function network(world: World) {
     mixes: world.devices.length,
     privacy: world.fog ? privacy(world) : null,
     visits: world.visits,
+    own_mix: 'e41c77d09a',
     relay: world.relay,
     mix_counters: mix_counters as Record<string, number>,
     visit_counters: { sent: 1204, received: 1187, garbled: 0 },

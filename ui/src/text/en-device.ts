@@ -159,7 +159,8 @@ export const devices = {
   free: 'Free of lent',
   freeOf: (free: string, lent: string) => `${free} of ${lent}`,
   stays: 'Stays',
-  staysHint: 'Estimated probability that it stays',
+  staysHint: 'How likely it stays for the next hour, by its own past, and how much of what it took on it has kept',
+  reliable: (share: string) => `${share} reliable`,
   copies: 'Copies',
   why: 'Why',
 };

@@ -56,6 +56,11 @@ impl Member {
     }
 
     pub(crate) async fn connect(&self, fog: &Fog) -> (Endpoint, Connection) {
+        self.connect_as(fog, Roles { admin: false, ..Roles::ALL }).await
+    }
+
+    /// With what an invite gives.
+    pub(crate) async fn connect_as(&self, fog: &Fog, granted: Roles) -> (Endpoint, Connection) {
         let device = DeviceId(*self.key.public().as_bytes());
         let own = endpoint(&self.key).await;
         let connection = connection(&own, fog).await;
@@ -67,7 +72,7 @@ impl Member {
             roles,
             mix,
             addrs: own.bound_sockets(),
-            comes: Coming::Joins(fog.invite(Roles { admin: false, ..Roles::ALL }).await),
+            comes: Coming::Joins(fog.invite(granted).await),
         };
         greet(&connection, Purpose::Control(Box::new(enrol))).await.unwrap();
         let (answering, tell) = (connection.clone(), self.tell.clone());

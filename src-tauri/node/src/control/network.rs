@@ -20,6 +20,8 @@ pub struct NetworkDto {
     pub privacy: Option<PrivacyDto>,
     /// Addresses that are open or being opened from here.
     pub visits: Vec<VisitDto>,
+    /// This node's mix, as others' lists of peers name it; it need not relay.
+    pub own_mix: String,
     /// What this node's mix may take, and has taken this month.
     pub relay: RelayDto,
     /// Counters of this node's mix, by name; empty when it does not relay.

@@ -477,8 +477,10 @@ pub struct DeviceDto {
     pub lent: Amounts,
     /// What of it is free.
     pub free: Amounts,
-    /// Probability in [0,1] that it stays.
+    /// Probability in [0,1] that it stays for the next hour when it is there, by its own past.
     pub availability: f64,
+    /// Share in (0,1) of what it took on that it kept.
+    pub reliability: f64,
     /// Live instances on it.
     pub instances: u32,
     /// Why it lends or does not, for people.

@@ -18,7 +18,15 @@ const NOTICE: Duration = Duration::from_secs(30);
 pub(crate) async fn fail_closed(fog: &mut Fog, online: &Online, began: Instant) -> Result<()> {
     let visitor = fog.visitor.as_ref().context("no visitor")?;
     let count = fog.devices.len();
-    for device in fog.devices.iter().skip(NEEDED - 1) {
+    // One of the visitor's guards goes on: from whom else should it hear that the others do not?
+    let guards: Vec<String> = visitor.network().await?.peers.into_iter().map(|peer| peer.mix).collect();
+    let mut kept = None;
+    for (at, device) in fog.devices.iter().enumerate() {
+        kept = kept.or(guards.contains(&device.network().await?.own_mix).then_some(at));
+    }
+    let kept = kept.context("none of the devices is a guard of the visitor")?;
+    let others = fog.devices.iter().enumerate().filter(|(at, _)| *at != kept);
+    for (_, device) in others.skip(NEEDED - 2) {
         device.ask(ControlRequest::Relay { on: false }).await?;
     }
     say(began, format_args!("stopped {} of {count} mixes", count - (NEEDED - 1)));

@@ -59,6 +59,7 @@ function device(name: string, k: number): DeviceDto {
     lent: away ? { cpu_cores: 0, memory_mb: 0, storage_mb: 0, bandwidth_mbps: 0 } : lent,
     free: away ? { cpu_cores: 0, memory_mb: 0, storage_mb: 0, bandwidth_mbps: 0 } : { ...lent },
     availability: away ? 0.31 : 0.99 - 0.035 * k,
+    reliability: 0.98 - 0.02 * k,
     instances: 0,
     why: away ? 'not connected since 14 minutes' : 'idle and plugged in',
   };
