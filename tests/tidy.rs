@@ -13,23 +13,24 @@ use std::{
 const MAX_LINES: usize = 500;
 
 /// Which of our crates a crate may build on. Never the other way; nothing below the shell knows Tauri.
-const HOUSE: [(&str, &[&str]); 18] = [
+const HOUSE: [(&str, &[&str]); 19] = [
     ("fogbank-model", &[]),
     ("fogbank-sphinx", &[]),
     ("fogbank-placement", &["model"]),
+    ("fogbank-rehearsal", &["model", "placement"]),
     ("fogbank-wire", &["model"]),
     ("fogbank-store", &["model"]),
     ("fogbank-betanet", &["model", "wire", "sphinx"]),
     ("fogbank-site", &[]),
     ("fogbank-proxy", &["model", "betanet", "site"]),
-    ("fogbank-allocator", &["model", "placement", "wire", "store", "betanet"]),
+    ("fogbank-allocator", &["model", "placement", "rehearsal", "wire", "store", "betanet"]),
     ("fogbank-agent", &["model", "wire", "betanet", "site"]),
     ("fogbank-node", &["model", "wire", "store", "betanet", "allocator", "agent", "proxy"]),
     ("fogbank-relay", &["wire"]),
     ("fogbank-daemon", &["model", "node", "relay"]),
     ("fogbank", &["node"]),
     ("fogbank-harness", &["node"]),
-    ("fogbank-bench", &["model", "placement", "sphinx", "wire", "betanet", "node", "harness"]),
+    ("fogbank-bench", &["model", "placement", "rehearsal", "sphinx", "wire", "betanet", "node", "harness"]),
     ("fogbank-fuzz", &["model", "sphinx", "wire", "betanet", "site", "proxy"]),
     ("fogbank-privacy", &["model", "sphinx", "wire", "betanet"]),
 ];

@@ -17,6 +17,7 @@ fn publish(folder: &Path, requirements: Amounts, instances: u8) -> ControlReques
         name: "refused".to_owned(),
         requirements,
         instances,
+        availability: None,
         level: LevelDto::Fast,
         private: false,
         direct: false,

@@ -31,6 +31,7 @@ fn assignment(instance: u8, container: u8) -> Assignment {
             image: Image::Site { bundle: BundleId([1; 32]), bytes: 1_000, files: 1 },
             requirements: SOME,
             instances: 1,
+            availability: None,
             level: Level::Fast,
         },
         sources: Vec::new(),

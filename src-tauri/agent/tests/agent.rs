@@ -187,6 +187,7 @@ impl Scene {
                 image: Image::Site { bundle, bytes, files: 10 },
                 requirements: SOME,
                 instances: 1,
+                availability: None,
                 level: Level::Fast,
             },
             sources: vec![self.publisher.source()],

@@ -100,6 +100,7 @@ async fn a_folder_is_opened_by_its_address() {
             image: Image::Site { bundle: bundle.id, bytes: bundle.bytes, files: bundle.files },
             requirements: SOME,
             instances: 1,
+            availability: None,
             level: Level::Fast,
         },
         sources: vec![publisher.source()],

@@ -11,7 +11,9 @@ use crate::{
     stopped::Stopped,
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
-use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, UnixMs};
+use fogbank_model::{
+    ContainerId, ContainerState, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, Resources, UnixMs,
+};
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call};
@@ -32,7 +34,7 @@ const RESERVATION: DurationMs = DurationMs::from_s(30);
 const PERMIT: DurationMs = DurationMs::from_s(6 * 3600);
 /// A drained instance ends by then even with streams open.
 const DRAIN: DurationMs = DurationMs::from_s(90);
-/// First pause after a refusal; doubled up to [`LONGEST_REST`].
+/// First pause when there is no room; doubled up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_millis(500);
 /// A fog that is full is asked again at least this often.
 const LONGEST_REST: Duration = Duration::from_secs(10);
@@ -232,11 +234,19 @@ impl Actor {
             }
             Outcome::Infeasible(why) => {
                 self.lacks.insert(id, lacks(&why, world, seen));
-                part(&snapshot, policy)
+                // Where only the hour's outlook is too bad, all further devices together would not mend it.
+                let more_likely_only = snapshot.request.instances == 0 && snapshot.request.requirements == Resources::ZERO;
+                if more_likely_only { None } else { part(&snapshot, policy) }
             }
         };
         let Some(plan) = plan else {
             self.rest(id);
+            // Whoever was set aside is tried again as soon as that is over.
+            let over = world.devices.iter().filter(|d| d.open).filter_map(|d| Some(d.expected.aside?.1.since(world.now))).min();
+            let over = over.and_then(|over| u64::try_from(over.0).ok()).map(Duration::from_millis);
+            if let Some((until, _)) = self.rests.get_mut(&id) {
+                *until = over.map_or(*until, |over| (*until).min(Instant::now() + over));
+            }
             return Ok(());
         };
         let store = &self.shared.store;
@@ -289,7 +299,7 @@ impl Actor {
                     let reason = format!("{name} refused: {refusal}");
                     self.shared.store.move_instance(other.instance.id, InstanceState::Ended, &reason, now()).await?;
                 }
-                self.rest(id);
+                // That device is set aside, so others are sought at once.
                 self.shared.wake.notify_one();
                 return Ok(());
             }
@@ -301,7 +311,6 @@ impl Actor {
             };
             self.shared.store.move_container(id, ContainerState::Starting, &reason, now()).await?;
         }
-        let mut all_start = true;
         for i in &reserved {
             let Some(assignment) = self.assignment(world, kept, i) else { continue };
             match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
@@ -316,15 +325,10 @@ impl Actor {
                     self.shared.book().failed(id, i.instance.device, rand::random(), now());
                     let reason = format!("the device would not start it: {refusal}");
                     self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, now()).await?;
-                    all_start = false;
                 }
             }
         }
-        if all_start {
-            self.rests.remove(&id);
-        } else {
-            self.rest(id);
-        }
+        self.rests.remove(&id);
         self.shared.wake.notify_one();
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::{
     look::look,
     place::snapshot_of,
     registry::Member,
+    rehearsing,
     report::take_report,
     roles::from_bits,
     session::{leave, listable},
@@ -12,7 +13,7 @@ use crate::{
     world::{SeenContainer, World},
 };
 use fogbank_betanet::renewal;
-use fogbank_model::{Container, ContainerId, ContainerState, Image, InstanceState, MixId, Resources};
+use fogbank_model::{Container, ContainerId, ContainerState, Image, MixId, Resources};
 use fogbank_placement::capacity as room;
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
@@ -38,6 +39,10 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
             None => NodeReply::Refused(Refusal::new(RefusalKind::NotFound, "there is no directory yet")),
         }),
         NodeRequest::Ask(spec) => capacity(shared, &spec).await,
+        NodeRequest::Rehearse(spec) => match publisher(member) {
+            Ok(()) => rehearsing::outlook(shared, &spec).await,
+            Err(refusal) => Err(refusal),
+        },
         NodeRequest::Create(request) => create(shared, member, *request).await,
         NodeRequest::Containers => list(shared, member).await,
         NodeRequest::Container(id) => detail(shared, member, id).await,
@@ -129,10 +134,16 @@ async fn capacity(shared: &Shared, spec: &fogbank_model::ContainerSpec) -> Resul
     })))
 }
 
-async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> Result<NodeReply, Refusal> {
-    if !member.roles.publisher {
-        return Err(Refusal::new(RefusalKind::NotGranted, "this needs an invite that lets you publish"));
+fn publisher(member: &Member) -> Result<(), Refusal> {
+    if member.roles.publisher {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalKind::NotGranted, "this needs an invite that lets you publish"))
     }
+}
+
+async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> Result<NodeReply, Refusal> {
+    publisher(member)?;
     let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
     request.spec.check().map_err(|e| invalid(e.to_string()))?;
     fogbank_betanet::proof::check(&request.proof, now())
@@ -190,15 +201,17 @@ async fn list(shared: &Shared, member: &Member) -> Result<NodeReply, Refusal> {
 
 fn summary(seen: &SeenContainer) -> ContainerSummary {
     let c = &seen.container;
-    let ready = seen.instances.iter().filter(|i| i.instance.state == InstanceState::Ready).count();
+    // Those that were added for the sake of availability are wanted, too.
+    let added = || seen.instances.iter().filter(|i| i.instance.state.counts()).count();
+    let wanted = c.spec.availability.map_or(0, |_| added()).max(seen.wanted());
     ContainerSummary {
         id: c.id,
         name: c.spec.name.to_string(),
         onion: c.onion.clone(),
         state: c.state,
         reason: c.reason.clone(),
-        ready: u32::try_from(ready).unwrap_or(u32::MAX),
-        wanted: c.spec.instances.into(),
+        ready: u32::try_from(seen.ready().count()).unwrap_or(u32::MAX),
+        wanted: u32::try_from(wanted).unwrap_or(u32::MAX),
         created: c.created,
         signed_until: seen.signed_until,
     }
@@ -222,6 +235,7 @@ async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
         instances,
         history,
         holders,
+        availability: world.availability(seen.ready()),
         placement: kept.placement,
     })))
 }

@@ -15,6 +15,10 @@ pub(crate) const HOLDERS: usize = 2;
 pub(crate) const SIGNATURES_ENDED: &str = "what its publisher signed ahead has ended: open Fogbank on the publisher's device, \
     which signs anew, and start the container again";
 
+/// A copy that was added so that one stays is one too many when the others are all gone this much less often than they may be: what devices are
+/// expected to do changes by the hour, and copies should not come and go with it.
+const SURPLUS: f64 = 0.5;
+
 /// Instances and bundles that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds
 /// nobody up.
 const STRAYS: usize = 8;
@@ -186,7 +190,9 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
         actions.push(Action::Start { container: c.id, instances: reserved });
     }
     let uncovered = container.uncovered(stays.iter().copied()) != Resources::ZERO;
-    let short = stays.len() < wanted || (uncovered && stays.len() < ContainerSpec::MAX_INSTANCES.into());
+    let likely_gone = !world.lasts(c.spec.availability, 1.0, stays.iter().copied());
+    let room_for_more = stays.len() < ContainerSpec::MAX_INSTANCES.into();
+    let short = stays.len() < wanted || ((uncovered || likely_gone) && room_for_more);
     if short && !container.rests {
         actions.push(Action::Place { container: c.id });
     }
@@ -205,7 +211,9 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     let mut kept = stays.clone();
     for i in stays.iter().rev().filter(|i| i.instance.state == InstanceState::Ready && ready >= wanted) {
         let others = || kept.iter().copied().filter(|other| other.instance.id != i.instance.id);
-        if kept.len() > wanted && container.uncovered(others()) == container.uncovered(kept.iter().copied()) {
+        let needed = container.uncovered(others()) != container.uncovered(kept.iter().copied())
+            || !world.lasts(c.spec.availability, SURPLUS, others());
+        if kept.len() > wanted && !needed {
             kept = others().collect();
             actions.push(Action::Drain { instance: i.instance.id, reason: "one copy too many".to_owned() });
         }

@@ -22,7 +22,7 @@ fn device(n: u8) -> SeenDevice {
         held: Resources::ZERO,
         power: None,
         why: String::new(),
-        expected: Expected { availability: 0.9, reliability: 0.8, aside: None },
+        expected: Expected { availability: 0.9, reliability: 0.8, goes_soon: false, aside: None },
         bundles: vec![BundleId([1; 32])],
         listed: Some(Vec::new()),
     }
@@ -51,6 +51,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         image: Image::Site { bundle: BundleId([1; 32]), bytes: 1, files: 1 },
         requirements: Resources::ZERO,
         instances: 2,
+        availability: None,
         level: Level::Fast,
     };
     let container = Container {
@@ -328,4 +329,25 @@ fn copies_that_give_less_than_was_asked_for_get_company_and_none_of_them_is_too_
     assert!(asked(two(), 21).contains(&place) && !asked(two(), 20).contains(&place));
     let three = || world(ContainerState::Running, vec![given(1, 10), given(2, 10), given(3, 10)]);
     assert_eq!((drained(&asked(three(), 21)), drained(&asked(three(), 20))), (0, 1));
+}
+
+/// Devices of these tests stay for the next hour with a probability of 0.9.
+#[test]
+fn as_many_copies_run_as_the_availability_takes_and_they_do_not_come_and_go_with_the_hour() {
+    let place = Action::Place { container: ContainerId([1; 16]) };
+    let asked = |copies: u8, availability| {
+        let mut w = world(ContainerState::Running, (1..=copies).map(|n| instance(n, InstanceState::Ready)).collect());
+        w.containers[0].container.spec.instances = 1;
+        w.containers[0].container.spec.availability = Some(availability);
+        let actions = decide(&w);
+        let drained = actions.iter().filter(|a| matches!(a, Action::Drain { .. })).count();
+        (actions.contains(&place), drained, snapshot_for(&w, &w.containers[0]).request.availability_target)
+    };
+    assert_eq!(asked(1, 0.9), (false, 0, None));
+    let (more, _, left) = asked(1, 0.99);
+    assert!(more && (left.unwrap() - 0.9).abs() < 1e-9, "one more as good as the first: {left:?}");
+    assert_eq!(asked(2, 0.99), (false, 0, None));
+    // The third goes where the other two are gone half as often as they may be; where they are gone just as often, it stays.
+    assert_eq!((asked(3, 0.98).1, asked(3, 0.99).1), (1, 0));
+    assert_eq!(asked(3, 0.5).1, 2);
 }

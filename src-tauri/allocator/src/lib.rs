@@ -22,6 +22,7 @@ mod look;
 mod mixes;
 mod place;
 mod registry;
+mod rehearsing;
 mod report;
 mod revoking;
 mod roles;

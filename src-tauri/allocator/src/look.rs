@@ -76,8 +76,11 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             };
             let power = report.map(|(r, _)| r.power);
             book.see(kept.id, standing, hosts.contains(&kept.id), now);
+            let expected = book.expected(kept.id, power, now);
+            // Its copies move while it is still there. That it takes nothing new meanwhile is not its doing, so it is no departure.
+            let draining = draining.or_else(|| expected.goes_soon.then(|| "it usually goes at this hour".to_owned()));
             SeenDevice {
-                expected: book.expected(kept.id, power, now),
+                expected,
                 id: kept.id,
                 owner: kept.owner,
                 name: kept.name,

@@ -10,20 +10,23 @@ pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot
     let spec = &container.container.spec;
     let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
     let mut covered = Resources::ZERO;
-    let mut staying = 0u8;
+    let mut staying = Vec::new();
     let mut taken: Vec<DeviceId> = container.apart.clone();
     for i in container.instances.iter().filter(|i| i.instance.state.is_live()) {
         taken.push(i.instance.device);
         if i.instance.state.counts() && !leaving(i.instance.device) {
             covered = covered.plus(&i.instance.given);
-            staying = staying.saturating_add(1);
+            staying.push(i);
         }
     }
     let request = Request {
         requirements: spec.requirements.minus(&covered),
         minimum: spec.minimum(),
-        instances: spec.instances.saturating_sub(staying),
-        availability_target: None,
+        instances: spec.instances.saturating_sub(u8::try_from(staying.len()).unwrap_or(u8::MAX)),
+        availability_target: spec
+            .availability
+            .filter(|_| !world.lasts(spec.availability, 1.0, staying.iter().copied()))
+            .map(|asked| left_of(asked, world.availability(staying.iter().copied()))),
     };
     let mut snapshot = snapshot(world, request, &taken);
     // Where it was lost lately it may be lost again: another device is tried first.
@@ -35,13 +38,18 @@ pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot
     snapshot
 }
 
+/// The availability that further instances must have so that all together have what is asked for, when those that stay have less.
+fn left_of(asked: f64, staying: f64) -> f64 {
+    1.0 - (1.0 - asked) / (1.0 - staying)
+}
+
 /// The fog as the planner sees it for a request of someone who has nothing yet.
 pub(crate) fn snapshot_of(world: &World, spec: &ContainerSpec) -> Snapshot {
     let request = Request {
         requirements: spec.requirements,
         minimum: spec.minimum(),
         instances: spec.instances,
-        availability_target: None,
+        availability_target: spec.availability,
     };
     snapshot(world, request, &[])
 }
@@ -51,7 +59,8 @@ fn snapshot(world: &World, request: Request, taken: &[DeviceId]) -> Snapshot {
     Snapshot { devices, request }
 }
 
-fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
+/// A device as the planner sees it; `free`: it has no instance of the container yet.
+pub(crate) fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
     let battery = match d.power {
         Some(Power::Battery { share, charging }) => Some(BatteryShare { share: f64::from(share), charging }),
         Some(Power::Mains) | None => None,

@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     book: Mutex<Book>,
+    /// Held while a container is rehearsed.
+    pub(crate) rehearsing: tokio::sync::Mutex<()>,
     pub(crate) signer: Mutex<Signer>,
     /// What this allocator's parts in draws are made of.
     pub(crate) secret: [u8; 32],
@@ -193,6 +195,7 @@ impl Allocator {
             store,
             registry: Registry::default(),
             book: Mutex::new(Book::load(conducts, now())),
+            rehearsing: tokio::sync::Mutex::default(),
             signer: Mutex::new(signer),
             secret: shared_random,
             signing: Signing::default(),

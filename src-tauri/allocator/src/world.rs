@@ -1,7 +1,7 @@
 //! What the allocator sees: plain values for [`decide`](crate::decide::decide).
 
 use crate::conduct::Expected;
-use fogbank_model::{BundleId, Container, DeviceId, Instance, OwnerId, Resources};
+use fogbank_model::{BundleId, Container, DeviceId, Instance, InstanceState, OwnerId, Resources};
 use fogbank_wire::{Power, Roles};
 
 /// A member as seen now.
@@ -73,6 +73,24 @@ impl World {
         self.devices.iter().find(|d| d.id == id)
     }
 
+    /// Probability that at least one of the devices of these instances stays over the next hour.
+    pub(crate) fn availability<'a>(&self, instances: impl IntoIterator<Item = &'a SeenInstance>) -> f64 {
+        let goes = |i: &SeenInstance| self.device(i.instance.device).map_or(1.0, |d| 1.0 - d.expected.availability);
+        1.0 - instances.into_iter().map(goes).product::<f64>()
+    }
+
+    /// Whether at least one of these instances' devices stays as likely as asked for: all are gone no oftener than `share` of how often they may be.
+    pub(crate) fn lasts<'a>(
+        &self,
+        asked: Option<f64>,
+        share: f64,
+        instances: impl IntoIterator<Item = &'a SeenInstance>,
+    ) -> bool {
+        // A product of probabilities is not exact to the last digit.
+        const EXACT: f64 = 1.0 + 1e-6;
+        asked.is_none_or(|asked| 1.0 - self.availability(instances) <= share * (1.0 - asked) * EXACT)
+    }
+
     /// Devices other than the publisher's that are here and hold a bundle whole.
     pub(crate) fn holders(&self, container: &SeenContainer) -> usize {
         let bundle = container.bundle();
@@ -84,6 +102,11 @@ impl SeenContainer {
     pub(crate) fn bundle(&self) -> BundleId {
         let fogbank_model::Image::Site { bundle, .. } = self.container.spec.image;
         bundle
+    }
+
+    /// Those that serve.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &SeenInstance> {
+        self.instances.iter().filter(|i| i.instance.state == InstanceState::Ready)
     }
 
     /// What instances of it lack of what was asked for.

@@ -109,6 +109,14 @@ pub(crate) enum Command {
     },
     /// Would this fit now?
     Fit(Needs),
+    /// What would its address be like over a week of this fog, with one, two and three copies? By how the fog's devices came and went before.
+    Rehearse {
+        /// The folder, if there is one.
+        folder: Option<PathBuf>,
+        /// What it needs.
+        #[command(flatten)]
+        needs: Needs,
+    },
     /// Put a folder online.
     Publish {
         /// The folder; it needs an index.html.
@@ -238,6 +246,10 @@ pub(crate) struct Needs {
     /// Copies at least.
     #[arg(long, default_value_t = 2)]
     copies: u8,
+    /// With this probability, in percent, at least one copy's device stays over the next hour; more copies are made where that takes more
+    /// (for example 99.9).
+    #[arg(long, value_name = "PERCENT", value_parser = amount, allow_negative_numbers = true)]
+    availability: Option<f64>,
 }
 
 /// On or off.
@@ -298,7 +310,16 @@ impl Command {
             Self::Resume => ControlRequest::Pause { on: false },
             Self::Drain { undo } => ControlRequest::Drain { on: !undo },
             Self::Check { folder } => ControlRequest::Folder { path: whole(folder)? },
-            Self::Fit(needs) => ControlRequest::Fit { requirements: needs.amounts(0), instances: needs.copies, bytes: 0 },
+            Self::Fit(needs) => ControlRequest::Fit {
+                requirements: needs.amounts(0),
+                instances: needs.copies,
+                availability: needs.availability(),
+                bytes: 0,
+            },
+            Self::Rehearse { folder, needs } => {
+                let bytes = folder.as_deref().map_or(0, folder_bytes);
+                ControlRequest::Rehearse { requirements: needs.amounts(bytes), instances: needs.copies, bytes }
+            }
             Self::Publish { folder, name, needs, level, private, direct } => {
                 let path = whole(folder)?;
                 let folder = PathBuf::from(&path);
@@ -307,6 +328,7 @@ impl Command {
                     name: name.clone().unwrap_or_else(own_name),
                     requirements: needs.amounts(folder_bytes(&folder)),
                     instances: needs.copies,
+                    availability: needs.availability(),
                     level: level.dto(),
                     private: *private,
                     direct: *direct,
@@ -328,6 +350,10 @@ impl Command {
 }
 
 impl Needs {
+    fn availability(&self) -> Option<f64> {
+        self.availability.map(|percent| percent / 100.0)
+    }
+
     fn amounts(&self, folder_bytes: u64) -> Amounts {
         let folder_mb = folder_bytes as f64 / 1e6;
         let storage_mb =

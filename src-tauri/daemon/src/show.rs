@@ -2,7 +2,7 @@
 
 use fogbank_node::control::{
     AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, FederationDto, GradeDto, LevelDto, LevelPrivacyDto,
-    NetworkDto, PrivacyDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto, WitnessesDto,
+    NetworkDto, PrivacyDto, RehearsedDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto, WitnessesDto,
 };
 use std::{fmt::Write, time::SystemTime};
 
@@ -17,6 +17,7 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
         ControlReply::Ticket(ticket) => writeln!(out, "{ticket}"),
         ControlReply::Folder(f) => writeln!(out, "“{}” can be put online: {} files, {} bytes", f.name, f.files, f.bytes),
         ControlReply::Fit(fit) => writeln!(out, "{}", fit.words),
+        ControlReply::Rehearsed(rehearsed) => show_rehearsed(&mut out, rehearsed),
         ControlReply::Created { id, onion } => writeln!(out, "container {id}\naddress   {onion}"),
         ControlReply::Progress(None) => writeln!(out, "nothing is on its way"),
         ControlReply::Progress(Some(p)) => writeln!(out, "{}: {} of {} bytes", p.step, p.done_bytes, p.total_bytes),
@@ -104,6 +105,8 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
         writeln!(out, "DIRECT    visitors who ask for it come without mixes: they and the host see each other's address")?;
     }
     writeln!(out, "needs     {}; {} files, {} bytes", amounts(&detail.requirements), detail.files, detail.bytes)?;
+    let wanted = detail.availability.map(|share| format!(", {} % asked for", percent(share))).unwrap_or_default();
+    writeln!(out, "stays     {} % over the next hour{wanted}", percent(detail.expected_availability))?;
     writeln!(out, "held by   {}", holders(detail.holders))?;
     writeln!(out, "placement {}", detail.placement)?;
     let began_ms = detail.history.first().map_or(0, |step| step.at_ms);
@@ -113,6 +116,34 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
     }
     for i in &detail.instances {
         writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
+    }
+    Ok(())
+}
+
+/// In percent, as exactly as it differs from certainty.
+fn percent(share: f64) -> String {
+    let digits = (0..=3).find(|digits| 1.0 - share > 0.1f64.powi(digits + 2)).unwrap_or(3);
+    format!("{:.*}", usize::try_from(digits).unwrap_or(0), share * 100.0)
+}
+
+fn show_rehearsed(out: &mut String, rehearsed: &RehearsedDto) -> std::fmt::Result {
+    let (devices, days) = (rehearsed.devices, rehearsed.watched_days);
+    writeln!(
+        out,
+        "a week of this fog, rehearsed: {devices} devices, each watched for {days:.1} days so far; what is not known is taken as usual"
+    )?;
+    for o in &rehearsed.outlooks {
+        let copies = if o.copies == 1 { "copy  " } else { "copies" };
+        writeln!(
+            out,
+            "{:>3} {copies}  there {} % of the time (± {:.3}), {:.3} % of requests fail, {:.1} copies lost a day, longest outage {:.0} s",
+            o.copies,
+            percent(o.availability),
+            o.within * 100.0,
+            o.failed * 100.0,
+            o.losses_a_day,
+            o.longest_outage_s
+        )?;
     }
     Ok(())
 }

@@ -67,18 +67,28 @@ pub struct ContainerSpec {
     pub requirements: Resources,
     /// Copies at least, 1–[`Self::MAX_INSTANCES`].
     pub instances: u8,
+    /// Probability in (0, [`Self::MOST_AVAILABILITY`]] with which at least one of the devices that run it is to stay over the next hour; more copies than
+    /// [`Self::instances`] are placed where that takes more. `None` asks for the copies alone.
+    #[serde(default)]
+    pub availability: Option<f64>,
     /// Delay on the way.
     pub level: Level,
 }
 
 /// A specification that can't be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpecError {
     /// No copies, or more than the limit.
     #[error("{given} copies: from 1 to {} can be asked for", ContainerSpec::MAX_INSTANCES)]
     Instances {
         /// What was given.
         given: u8,
+    },
+    /// A probability that is none, or more than can be told.
+    #[error("an availability of {given}: above 0 and up to {} can be asked for", ContainerSpec::MOST_AVAILABILITY)]
+    Availability {
+        /// What was given.
+        given: f64,
     },
     /// A zero or oversized requirement.
     #[error("requirements must be positive and within what a device can have")]
@@ -88,6 +98,9 @@ pub enum SpecError {
 impl ContainerSpec {
     /// Copies at most: leases of all of them fit one reply of an introduction point.
     pub const MAX_INSTANCES: u8 = 32;
+
+    /// Availability at most: how often devices go is known from weeks, which says nothing of rarer things.
+    pub const MOST_AVAILABILITY: f64 = 0.999_99;
 
     /// What one copy needs at least.
     pub fn minimum(&self) -> Resources {
@@ -101,6 +114,10 @@ impl ContainerSpec {
     pub fn check(&self) -> Result<(), SpecError> {
         if self.instances == 0 || self.instances > Self::MAX_INSTANCES {
             return Err(SpecError::Instances { given: self.instances });
+        }
+        // What is no number is none of these.
+        if let Some(given) = self.availability.filter(|share| !(*share > 0.0 && *share <= Self::MOST_AVAILABILITY)) {
+            return Err(SpecError::Availability { given });
         }
         let positive = crate::Dimension::ALL.into_iter().all(|d| self.requirements.get(d) > 0);
         if !positive || !Resources::LIMIT.covers(&self.requirements) {

@@ -1,8 +1,8 @@
 //! From what allocators and devices say to what people are shown.
 
 use crate::control::{
-    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto, RoleDto,
-    StepDto, TrustDto,
+    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto,
+    OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto,
 };
 use fogbank_betanet::{
     address::{AccessKey, FogLink},
@@ -11,7 +11,8 @@ use fogbank_betanet::{
 };
 use fogbank_model::{Dimension, Image, Infeasible, Level, Resources, UnixMs};
 use fogbank_wire::{
-    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Refusal, RefusalKind, Roles,
+    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Outlook, Refusal, RefusalKind, Rehearsed,
+    Roles,
 };
 
 pub(crate) fn amounts(r: &Resources) -> Amounts {
@@ -137,6 +138,8 @@ pub(crate) fn detail(d: &ContainerDetail, link: &FogLink, published: Option<&Pub
         },
         link: link.to_string(),
         requirements: amounts(&c.spec.requirements),
+        availability: c.spec.availability,
+        expected_availability: d.availability,
         level: level_dto(c.spec.level),
         bytes,
         files,
@@ -173,6 +176,18 @@ pub(crate) fn device(d: DeviceView) -> DeviceDto {
 fn set_aside(failures: u8, until: UnixMs, now: UnixMs) -> String {
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
     format!("set aside for {} s: it refused {times} what it offers", until.since(now).0.max(0) / 1_000)
+}
+
+pub(crate) fn rehearsed(r: &Rehearsed) -> RehearsedDto {
+    let outlook = |o: &Outlook| OutlookDto {
+        copies: o.copies,
+        availability: o.availability,
+        within: o.within,
+        failed: o.failed,
+        losses_a_day: o.losses_a_day,
+        longest_outage_s: o.longest_outage.0 as f64 / 1e3,
+    };
+    RehearsedDto { devices: r.devices, watched_days: r.watched_h / 24.0, outlooks: r.outlooks.iter().map(outlook).collect() }
 }
 
 pub(crate) fn fit(c: &Capacity) -> FitDto {

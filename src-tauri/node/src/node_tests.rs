@@ -45,6 +45,7 @@ fn publish(site: &Path, private: bool) -> Ask {
         name: "site".to_owned(),
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 1,
+        availability: None,
         level: LevelDto::Fast,
         private,
         direct: false,

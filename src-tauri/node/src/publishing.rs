@@ -33,6 +33,7 @@ pub(crate) struct Wish {
     pub(crate) name: String,
     pub(crate) requirements: Amounts,
     pub(crate) instances: u8,
+    pub(crate) availability: Option<f64>,
     pub(crate) level: LevelDto,
     /// Only for those who have the link's key.
     pub(crate) private: bool,
@@ -129,6 +130,7 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
         image,
         requirements,
         instances: wish.instances,
+        availability: wish.availability,
         level: answers::level(wish.level),
     };
     let guessed = spec(Image::Site { bundle: BundleId([0; 32]), bytes, files });

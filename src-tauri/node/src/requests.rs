@@ -100,18 +100,30 @@ impl Inner {
                 }
             }
             Ask::Folder { path } => publishing::folder(&path).await.map(ControlReply::Folder),
-            Ask::Fit { requirements, instances, bytes } => {
+            Ask::Fit { requirements, instances, availability, bytes } => {
                 let requirements = answers::requirements(&requirements)?;
                 let name: ContainerName = "fit".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
                 let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
-                let spec = ContainerSpec { name, image, requirements, instances, level: Level::default() };
+                let spec = ContainerSpec { name, image, requirements, instances, availability, level: Level::default() };
+                spec.check().map_err(|e| answers::invalid(e.to_string(), ""))?;
                 match self.ask(&NodeRequest::Ask(Box::new(spec))).await? {
                     NodeReply::Capacity(room) => Ok(ControlReply::Fit(answers::fit(&room))),
                     other => Err(unexpected(&other)),
                 }
             }
-            Ask::Publish { folder, name, requirements, instances, level, private, direct } => {
-                publishing::publish(self, Wish { folder, name, requirements, instances, level, private, direct }).await
+            Ask::Rehearse { requirements, instances, bytes } => {
+                let requirements = answers::requirements(&requirements)?;
+                let name: ContainerName = "rehearsed".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
+                let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
+                let spec = ContainerSpec { name, image, requirements, instances, availability: None, level: Level::default() };
+                match self.ask(&NodeRequest::Rehearse(Box::new(spec))).await? {
+                    NodeReply::Rehearsed(rehearsed) => Ok(ControlReply::Rehearsed(Box::new(answers::rehearsed(&rehearsed)))),
+                    other => Err(unexpected(&other)),
+                }
+            }
+            Ask::Publish { folder, name, requirements, instances, availability, level, private, direct } => {
+                publishing::publish(self, Wish { folder, name, requirements, instances, availability, level, private, direct })
+                    .await
             }
             Ask::Progress => Ok(ControlReply::Progress(self.progress.now())),
             Ask::Containers => match self.ask(&NodeRequest::Containers).await? {

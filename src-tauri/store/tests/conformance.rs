@@ -24,6 +24,7 @@ fn container(n: u8) -> KeptContainer {
                 image: Image::Site { bundle: BundleId([1; 32]), bytes: 1, files: 1 },
                 requirements: ONE,
                 instances: 1,
+                availability: None,
                 level: Level::Fast,
             },
             state: ContainerState::Pending,

@@ -3,7 +3,9 @@
 //! A node keeps one connection to its allocator. Each request is one bidirectional stream: a frame out, a frame back.
 //! Leases, descriptors, period records and directories are betanet's and travel here as bytes that it signs and checks.
 
-use crate::{BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, MixInfo, OwnerCertificate, Signed, Ticket};
+use crate::{
+    BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, MixInfo, OwnerCertificate, Rehearsed, Signed, Ticket,
+};
 use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, MixId, Onion, Resources,
     UnixMs,
@@ -276,6 +278,8 @@ pub enum NodeRequest {
     Directory,
     /// Would this fit? Answer: `Capacity`.
     Ask(Box<ContainerSpec>),
+    /// What would its address be like over a week, with one, two and three copies? For those who may publish. Answer: `Rehearsed`.
+    Rehearse(Box<ContainerSpec>),
     /// Create a container of mine. Answer: `Created` or `Infeasible`.
     Create(Box<ContainerRequest>),
     /// My containers (an administrator: all). Answer: `Containers`.
@@ -319,6 +323,8 @@ pub enum NodeReply {
     Directory(Vec<u8>),
     /// What fits.
     Capacity(Box<Capacity>),
+    /// What was rehearsed.
+    Rehearsed(Box<Rehearsed>),
     /// Created (or was already, by the same request).
     Created(ContainerId),
     /// It does not fit now; nothing was created.

@@ -2,7 +2,8 @@
 
 use crate::{Power, Roles};
 use fogbank_model::{
-    Container, ContainerId, ContainerState, DeviceId, Instance, InstanceState, Onion, OwnerId, Resources, Transition, UnixMs,
+    Container, ContainerId, ContainerState, DeviceId, DurationMs, Instance, InstanceState, Onion, OwnerId, Resources, Transition,
+    UnixMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +50,38 @@ pub struct ContainerDetail {
     pub history: Vec<Transition>,
     /// Devices other than the publisher's that hold the bundle whole.
     pub holders: u32,
+    /// Probability that at least one of the devices whose copies serve stays over the next hour.
+    pub availability: f64,
     /// Why the instances are where they are: cost, lower bound, binding constraint.
     pub placement: Option<String>,
+}
+
+/// What a container's address would be like over a week of this fog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rehearsed {
+    /// With so many copies each.
+    pub outlooks: Vec<Outlook>,
+    /// Devices that lend, or did.
+    pub devices: u32,
+    /// For how many hours each was watched on average, older ones weighing less.
+    pub watched_h: f64,
+}
+
+/// The same with one number of copies.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// So many.
+    pub copies: u8,
+    /// Share of the time in which at least one serves.
+    pub availability: f64,
+    /// How far that may be off: two standard errors.
+    pub within: f64,
+    /// Share of requests that no copy serves within the time that visitors wait.
+    pub failed: f64,
+    /// Copies lost a day.
+    pub losses_a_day: f64,
+    /// The longest time in which none served.
+    pub longest_outage: DurationMs,
 }
 
 /// A device in the list of a fog's devices.

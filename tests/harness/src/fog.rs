@@ -126,6 +126,7 @@ impl Fog {
             name: "Demo site".to_owned(),
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 300.0, bandwidth_mbps: 2.0 },
             instances: copies,
+            availability: None,
             level: LevelDto::Fast,
             private: false,
             direct: false,

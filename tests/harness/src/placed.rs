@@ -105,6 +105,7 @@ impl PlacedFog {
             name: "Placed site".to_owned(),
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 50.0, bandwidth_mbps: 2.0 },
             instances: 1,
+            availability: None,
             level,
             private: false,
             direct: false,

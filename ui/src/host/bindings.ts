@@ -43,6 +43,14 @@ link: string,
  */
 requirements: Amounts, 
 /**
+ * Probability with which at least one copy's device is to stay over the next hour, where that was asked for.
+ */
+availability: number | null, 
+/**
+ * The same as it is now, of the devices whose copies serve.
+ */
+expected_availability: number, 
+/**
  * Delay on the way.
  */
 level: LevelDto, 
@@ -141,7 +149,7 @@ export type ControlErrorKind = "invalid" | "infeasible" | "no_fog" | "allocator_
 /**
  * What comes back.
  */
-export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "created", "value": { 
+export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
 /**
  * Its id.
  */
@@ -226,6 +234,22 @@ requirements: Amounts,
  */
 instances: number, 
 /**
+ * Probability in (0,1) with which at least one copy's device is to stay over the next hour; absent: the copies alone are asked for.
+ */
+availability?: number, 
+/**
+ * Bytes of the folder, when known.
+ */
+bytes: number, } | { "ask": "rehearse", 
+/**
+ * R.
+ */
+requirements: Amounts, 
+/**
+ * Copies at least.
+ */
+instances: number, 
+/**
  * Bytes of the folder, when known.
  */
 bytes: number, } | { "ask": "publish", 
@@ -245,6 +269,10 @@ requirements: Amounts,
  * Copies at least.
  */
 instances: number, 
+/**
+ * Probability in (0,1) with which at least one copy's device is to stay over the next hour; absent: the copies alone are asked for.
+ */
+availability?: number, 
 /**
  * Delay on the way.
  */
@@ -664,6 +692,35 @@ host_peers: Array<PeerDto>,
 host_addrs: Array<string>, };
 
 /**
+ * The same with one number of copies.
+ */
+export type OutlookDto = { 
+/**
+ * So many.
+ */
+copies: number, 
+/**
+ * Share of the time in which at least one serves.
+ */
+availability: number, 
+/**
+ * How far that may be off: two standard errors.
+ */
+within: number, 
+/**
+ * Share of requests that no copy serves within the time that visitors wait.
+ */
+failed: number, 
+/**
+ * Copies lost a day, and replaced where there was room.
+ */
+losses_a_day: number, 
+/**
+ * The longest time in which none served, seconds.
+ */
+longest_outage_s: number, };
+
+/**
  * A guard, as seen from the side that uses it.
  */
 export type PeerDto = { 
@@ -729,6 +786,23 @@ done_bytes: number,
  * Bytes in all, when known.
  */
 total_bytes: number, };
+
+/**
+ * What a container's address would be like over a week of this fog, by how its devices came and went before.
+ */
+export type RehearsedDto = { 
+/**
+ * Devices that lend, or did.
+ */
+devices: number, 
+/**
+ * For how many days each was watched on average; what is not known yet is taken to be as usual.
+ */
+watched_days: number, 
+/**
+ * With so many copies each.
+ */
+outlooks: Array<OutlookDto>, };
 
 /**
  * The owner's limits on relaying, and how much of the month is used.

@@ -103,6 +103,9 @@ export const detail = {
   content: 'Content',
   contentOf: (files: number, size: string) => `${n(files, 'file', 'files')}, ${size}`,
   level: 'Delay on the way',
+  stays: 'Stays for an hour',
+  staysHint: 'How likely at least one of the devices that serve it stays for the next hour, by their own past',
+  staysOf: (now: string, asked: string) => `${now}, ${asked} asked for`,
   holders: 'Held whole by',
   holdersOf: (count: number) =>
     count === 0

@@ -12,6 +12,7 @@ mod tally;
 
 use aside::Aside;
 use fogbank_model::{ContainerId, DeviceId, DurationMs, UnixMs};
+use fogbank_rehearsal::{Churn, Now};
 use fogbank_wire::{Power, decode, encode};
 use presence::Presence;
 use reliability::{COMMITMENT, Deed, Reliability};
@@ -109,6 +110,8 @@ pub(crate) struct Expected {
     pub(crate) availability: f64,
     /// Share in (0,1) of what it took on that it kept.
     pub(crate) reliability: f64,
+    /// It is about to go, as it does at this hour of the week.
+    pub(crate) goes_soon: bool,
     /// Failures in a row, and until when it is left alone for them.
     pub(crate) aside: Option<(u8, UnixMs)>,
 }
@@ -200,13 +203,22 @@ impl Book {
         let Some(Entry { conduct, .. }) = self.devices.get_mut(&device) else {
             let new = Conduct::new(now);
             let availability = new.presence.stays(AHEAD, usual, now);
-            return Expected { availability, reliability: new.reliability.clone().score(now), aside: None };
+            return Expected { availability, reliability: new.reliability.clone().score(now), goes_soon: false, aside: None };
         };
         Expected {
             availability: conduct.presence.stays(AHEAD, usual, now),
             reliability: conduct.reliability.score(now),
+            goes_soon: conduct.presence.goes_soon(now),
             aside: conduct.aside.until(now),
         }
+    }
+
+    /// How a device comes and goes, where it stands now, and for how many hours it was watched, for rehearsals.
+    pub(crate) fn churn(&self, device: DeviceId, power: Option<Power>, now: UnixMs) -> (Churn, Now, f64) {
+        let new = Presence::new(now);
+        let presence = self.devices.get(&device).map_or(&new, |entry| &entry.conduct.presence);
+        let stands = presence.since().map_or(Now::Away, Now::There);
+        (Churn::Habit(Box::new(presence.habit(usual_stay(power)))), stands, presence.watched())
     }
 
     /// Devices on which a container is not to be tried just now.

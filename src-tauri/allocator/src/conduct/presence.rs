@@ -7,10 +7,10 @@
 
 use super::tally::{Faded, Rate};
 use fogbank_model::{DurationMs, UnixMs};
+use fogbank_rehearsal::{HOURS_OF_WEEK, Habit};
 use serde::{Deserialize, Serialize};
 
 const HOUR: DurationMs = DurationMs::from_s(3600);
-const HOURS_OF_WEEK: usize = 7 * 24;
 /// How long it has been there: up to five minutes, an hour, six hours, and longer.
 const AGES: [DurationMs; 3] = [DurationMs::from_s(5 * 60), HOUR, DurationMs::from_s(6 * 3600)];
 /// Four weeks ago weighs half: a term's timetable is learnt, and unlearnt in the holidays.
@@ -33,64 +33,112 @@ const LAST_MEANS: f64 = 3.0;
 const LONGEST_GAP: DurationMs = DurationMs::from_s(30);
 /// Being there is counted in pieces of at least this, at the hour in which each ends.
 const PIECE: DurationMs = DurationMs::from_s(10);
+/// A departure is foreseen for the hour in which it is after so long: time to bring up a copy elsewhere.
+const FORESIGHT: DurationMs = DurationMs::from_s(15 * 60);
+/// And only where it went in that hour of the week so often (a week ago counts for a little less than one) ...
+const USUAL_DEPARTURES: f64 = 2.5;
+/// ... and on so many of the days on which it was there until then.
+const USUALLY: f64 = 0.6;
+/// Before it is known, a device is away for so many hours at a time, as computers of a university are.
+const USUALLY_AWAY_H: f64 = 4.25;
 /// The coming time is looked at in steps of so long.
 const STEP: DurationMs = DurationMs::from_s(5 * 60);
 
 /// A device's being there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Presence {
-    /// By hour of the week, counted from a Thursday's midnight UTC.
+    /// Hours there and departures by hour of the week, counted from a Thursday's midnight UTC.
     week: Vec<Rate>,
+    /// Hours away and returns, likewise.
+    away: Vec<Rate>,
     ages: [Rate; AGES.len() + 1],
     faded: Faded,
     /// Since when it is there, if it is.
     since: Option<UnixMs>,
-    /// Up to when its being there is counted.
+    /// Up to when its being there, or away, is counted.
     counted: UnixMs,
 }
 
 impl Presence {
     pub(crate) fn new(now: UnixMs) -> Self {
         let week = vec![Rate::default(); HOURS_OF_WEEK];
-        Self { week, ages: Default::default(), faded: Faded::new(now), since: None, counted: now }
+        Self { away: week.clone(), week, ages: Default::default(), faded: Faded::new(now), since: None, counted: now }
     }
 
     /// Whether what was kept can be used.
     pub(super) fn is_sound(&self) -> bool {
-        self.week.len() == HOURS_OF_WEEK && self.week.iter().chain(&self.ages).all(Rate::is_sound)
+        let weeks = [&self.week, &self.away];
+        weeks.iter().all(|week| week.len() == HOURS_OF_WEEK)
+            && self.week.iter().chain(&self.away).chain(&self.ages).all(Rate::is_sound)
     }
 
     /// It is there now.
     pub(crate) fn there(&mut self, now: UnixMs) {
-        let Some(since) = self.since else {
-            (self.since, self.counted) = (Some(now), now);
-            return;
-        };
-        let passed = now.since(self.counted);
-        if (DurationMs(0)..PIECE).contains(&passed) {
-            return;
-        }
-        self.counted = now;
-        if (PIECE..=LONGEST_GAP).contains(&passed) {
-            self.fade(now);
-            let hours = passed.0 as f64 / HOUR.0 as f64;
-            self.at(now, since).for_each(|rate| rate.hours += hours);
+        match self.since {
+            Some(since) => self.count(now, |this, hours| this.at(now, since).for_each(|rate| rate.hours += hours)),
+            None => {
+                if self.looked_lately(now) {
+                    self.away_at(now).for_each(|rate| rate.events += 1.0);
+                }
+                (self.since, self.counted) = (Some(now), now);
+            }
         }
     }
 
     /// It is not there now. Whether it was seen to go: when it went while nobody looked, that is not counted.
     pub(crate) fn gone(&mut self, now: UnixMs) -> bool {
-        let Some(since) = self.since.take() else { return false };
-        let seen = (DurationMs(0)..=LONGEST_GAP).contains(&now.since(self.counted));
+        let Some(since) = self.since.take() else {
+            self.count(now, |this, hours| this.away_at(now).for_each(|rate| rate.hours += hours));
+            return false;
+        };
+        let seen = self.looked_lately(now);
         if seen {
             self.fade(now);
             self.at(now, since).for_each(|rate| rate.events += 1.0);
         }
+        self.counted = now;
         seen
+    }
+
+    fn looked_lately(&self, now: UnixMs) -> bool {
+        (DurationMs(0)..=LONGEST_GAP).contains(&now.since(self.counted))
+    }
+
+    /// Counts the time since it was counted last, in hours, when that is a piece and somebody looked.
+    fn count(&mut self, now: UnixMs, add: impl FnOnce(&mut Self, f64)) {
+        let passed = now.since(self.counted);
+        if (DurationMs(0)..PIECE).contains(&passed) {
+            return;
+        }
+        if self.looked_lately(now) {
+            self.fade(now);
+            add(self, passed.0 as f64 / HOUR.0 as f64);
+        }
+        self.counted = now;
     }
 
     pub(crate) fn is_there(&self) -> bool {
         self.since.is_some()
+    }
+
+    /// Since when, if it is.
+    pub(crate) fn since(&self) -> Option<UnixMs> {
+        self.since
+    }
+
+    /// Hours for which it was watched, older ones weighing less.
+    pub(crate) fn watched(&self) -> f64 {
+        self.week.iter().chain(&self.away).map(|rate| rate.hours).sum()
+    }
+
+    /// How it comes and goes, for rehearsals. `usual` as in [`Self::stays`].
+    pub(crate) fn habit(&self, usual: f64) -> Habit {
+        let whole = sum(&self.week).drawn_to(1.0 / usual, KIND_HOURS);
+        let back = sum(&self.away).drawn_to(1.0 / USUALLY_AWAY_H, KIND_HOURS);
+        let by_hour = |of: &[Rate], whole| of.iter().map(|hour| hour.drawn_to(whole, DEVICE_HOURS)).collect();
+        let ages = (0..self.ages.len())
+            .map(|class| (AGES.get(class).copied().unwrap_or_default(), self.age_factor(class, whole, usual)));
+        Habit { leaves: by_hour(&self.week, whole), returns: by_hour(&self.away, back), by_age: ages.collect() }
     }
 
     /// Probability that it stays for so long, if it is there now. `usual`: how many hours devices of its kind are there at a time.
@@ -112,6 +160,15 @@ impl Presence {
         (-departures).exp()
     }
 
+    /// Whether it is there and about to go, as it does at this hour of the week.
+    pub(crate) fn goes_soon(&self, now: UnixMs) -> bool {
+        let hour = hour_of_week(now.plus(FORESIGHT));
+        let at = |hour: usize| self.week.get(hour % HOURS_OF_WEEK).copied().unwrap_or_default();
+        let days = at(hour + HOURS_OF_WEEK - 1).hours.max(at(hour).hours);
+        let departures = at(hour).events;
+        self.is_there() && departures >= USUAL_DEPARTURES && departures >= USUALLY * days
+    }
+
     /// How much more often it goes at this age than at others.
     fn age_factor(&self, class: usize, whole: f64, usual: f64) -> f64 {
         let seen = self.ages.get(class).copied().unwrap_or_default();
@@ -123,11 +180,20 @@ impl Presence {
         self.week.get_mut(hour_of_week(now)).into_iter().chain(self.ages.get_mut(class(now.since(since))))
     }
 
+    fn away_at(&mut self, now: UnixMs) -> impl Iterator<Item = &mut Rate> {
+        self.away.get_mut(hour_of_week(now)).into_iter()
+    }
+
     fn fade(&mut self, now: UnixMs) {
         if let Some(by) = self.faded.by(HALF_LIFE, now) {
-            self.week.iter_mut().chain(&mut self.ages).for_each(|rate| rate.fade(by));
+            self.week.iter_mut().chain(&mut self.away).chain(&mut self.ages).for_each(|rate| rate.fade(by));
         }
     }
+}
+
+fn sum(of: &[Rate]) -> Rate {
+    let add = |sum: Rate, hour: &Rate| Rate { events: sum.events + hour.events, hours: sum.hours + hour.hours };
+    of.iter().fold(Rate::default(), add)
 }
 
 /// The same of its kind, of which each is there for so many hours on average.

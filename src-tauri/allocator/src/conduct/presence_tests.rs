@@ -52,6 +52,10 @@ fn the_hour_at_which_it_goes_is_learnt_and_forgotten() {
     at_ten.since = Some(BEGIN.plus(DurationMs(42 * DAY.0)).plus(hours(9.0)));
     assert!(stays(&at_ten, 42, 10.0) > 0.95, "{}", stays(&at_ten, 42, 10.0));
     assert!(stays(&at_ten, 42, 17.5) < 0.35, "{}", stays(&at_ten, 42, 17.5));
+    for (hour, soon) in [(10.0, false), (17.5, false), (17.8, true), (18.5, true), (19.0, false)] {
+        assert_eq!(at_ten.goes_soon(BEGIN.plus(DurationMs(42 * DAY.0)).plus(hours(hour))), soon, "{hour}");
+    }
+    assert!(!presence.goes_soon(BEGIN.plus(DurationMs(42 * DAY.0)).plus(hours(17.8))), "it is not there");
     // From then on it stays on for half a year.
     let mut later = presence;
     let mut now = BEGIN.plus(DurationMs(42 * DAY.0));
@@ -60,6 +64,7 @@ fn the_hour_at_which_it_goes_is_learnt_and_forgotten() {
         now = now.plus(LONGEST_GAP);
     }
     assert!(stays(&later, 222, 17.5) > 0.85, "{}", stays(&later, 222, 17.5));
+    assert!(!later.goes_soon(BEGIN.plus(DurationMs(222 * DAY.0)).plus(hours(17.8))));
 }
 
 #[test]
@@ -68,6 +73,7 @@ fn what_is_said_comes_true() {
     let mut rng = StdRng::seed_from_u64(1);
     let scale = USUAL / MEAN_OVER_SCALE;
     let mut said: [(f64, f64, u32); 4] = Default::default();
+    let mut foreseen = 0;
     for _ in 0..60 {
         let (mut presence, mut now) = (Presence::new(BEGIN), BEGIN);
         let learnt = BEGIN.plus(DurationMs(30 * DAY.0));
@@ -79,6 +85,7 @@ fn what_is_said_comes_true() {
                 presence.there(now);
                 if now >= learnt && now >= asked {
                     let of = &mut said[class(now.since(began))];
+                    foreseen += u32::from(presence.goes_soon(now));
                     *of = (of.0 + presence.stays(HOUR, USUAL, now), of.1 + f64::from(end.since(now) >= HOUR), of.2 + 1);
                     asked = now.plus(DurationMs(600_000));
                 }
@@ -93,6 +100,8 @@ fn what_is_said_comes_true() {
         let (said, came) = (said / f64::from(times), true_ / f64::from(times));
         assert!((said - came).abs() < 0.08, "of age {class} ({times} times): said {said:.3}, came true {came:.3}");
     }
+    let asked: u32 = said.iter().map(|of| of.2).sum();
+    assert!(f64::from(foreseen) < 0.01 * f64::from(asked), "of no habit {foreseen} of {asked}");
     let all = said.iter().fold((0.0, 0.0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2));
     let (said, came) = (all.0 / f64::from(all.2), all.1 / f64::from(all.2));
     assert!((said - came).abs() < 0.02, "said {said:.3}, came true {came:.3}");
@@ -111,6 +120,22 @@ fn a_gap_in_which_nobody_looked_counts_for_nothing() {
     stayed.there(later);
     assert_eq!(stayed.week, before.week);
     assert_eq!(stayed.since, before.since, "it was there all the while, or nobody knows better");
+}
+
+#[test]
+fn what_is_rehearsed_is_what_was_seen() {
+    // There from nine to six each day.
+    let mut presence = Presence::new(BEGIN);
+    watch(&mut presence, 28, |h| (9.0..18.0).contains(&(h % 24.0)));
+    let habit = presence.habit(USUAL);
+    let most = |of: &[f64]| (0..24).max_by(|a, b| of[*a].total_cmp(&of[*b])).unwrap();
+    assert_eq!((most(&habit.leaves), most(&habit.returns)), (18, 9));
+    assert!(habit.returns[9] > 20.0 * habit.returns[3] && habit.leaves[18] > 10.0 * habit.leaves[12]);
+    assert!((presence.watched() - 28.0 * 24.0).abs() < 0.35 * 28.0 * 24.0, "{}", presence.watched());
+    // Of one that nobody knows, what is usual: those that have just come go most.
+    let new = Presence::new(BEGIN).habit(USUAL);
+    assert!(new.by_age[0].1 > 5.0 * new.by_age[2].1 && new.by_age[3].1 < 1.0, "{:?}", new.by_age);
+    assert!((new.leaves[5] - 1.0 / USUAL).abs() < 1e-9 && (new.returns[5] - 1.0 / USUALLY_AWAY_H).abs() < 1e-9);
 }
 
 proptest! {

@@ -65,7 +65,7 @@ impl Member {
         let own = endpoint(&self.key).await;
         let connection = connection(&own, fog).await;
         let mix = self.mix_info();
-        let roles = Roles { agent: mix.is_none(), mixnode: mix.is_some(), publisher: true, admin: false };
+        let roles = Roles { agent: mix.is_none(), mixnode: mix.is_some(), publisher: granted.publisher, admin: false };
         let enrol = Enrol {
             certificate: OwnerCertificate::issue(&self.owner, device).unwrap(),
             name: "member".to_owned(),
@@ -141,6 +141,7 @@ pub(crate) fn spec() -> ContainerSpec {
         image: Image::Site { bundle: BUNDLE, bytes: 1, files: 1 },
         requirements: Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 10, bandwidth_kbps: 1_000 },
         instances: 1,
+        availability: None,
         level: Level::Fast,
     }
 }

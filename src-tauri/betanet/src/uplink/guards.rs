@@ -208,6 +208,19 @@ async fn align(shared: &Arc<Shared>, directory: &Directory) {
     }
 }
 
+impl Shared {
+    /// Tells those who wait for it whether addresses can be opened now.
+    pub(super) fn tell_status(&self) {
+        let directory = self.directory.borrow().clone();
+        let status = judge(self, directory.as_deref());
+        self.status.send_if_modified(|known| {
+            let changed = *known != status;
+            *known = status;
+            changed
+        });
+    }
+}
+
 /// Whether addresses can be opened now.
 pub(super) fn judge(shared: &Shared, directory: Option<&Directory>) -> UplinkStatus {
     let Some(directory) = directory else { return UplinkStatus::Starting };

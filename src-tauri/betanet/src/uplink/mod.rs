@@ -488,17 +488,6 @@ impl Shared {
         // Not only once the links to other guards have been made: until then it would be thought that there are mixes enough.
         self.tell_status();
     }
-
-    /// Tells those who wait for it whether addresses can be opened now.
-    fn tell_status(&self) {
-        let directory = self.directory.borrow().clone();
-        let status = guards::judge(self, directory.as_deref());
-        self.status.send_if_modified(|known| {
-            let changed = *known != status;
-            *known = status;
-            changed
-        });
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,17 +4,19 @@
 //! types by a call within the process when the window hosts the node. Times are milliseconds since 1970, amounts are in people's units.
 
 pub mod client;
+mod container;
 mod federation;
 mod network;
 pub mod server;
 mod types;
 
+pub use container::{ContainerDetailDto, ContainerDto, FitDto, InstanceDto, OutlookDto, RehearsedDto, StepDto};
 pub use federation::{FederatedFogDto, FederationDto, WitnessesDto};
 pub use network::{
     AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, RelayStateDto, TrustDto, ViewDto,
     VisitDto,
 };
 pub use types::{
-    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FitDto,
-    FogDto, FolderDto, InstanceDto, LendDto, LevelDto, ProgressDto, RoleDto, StatusDto, StepDto,
+    Amounts, ControlError, ControlErrorKind, ControlReply, ControlRequest, DeviceDto, FogDto, FolderDto, LendDto, LevelDto,
+    ProgressDto, RoleDto, StatusDto,
 };

@@ -1,6 +1,7 @@
 //! The messages of the control interface. The UI's bindings are generated from these types and checked for drift.
 
 use super::{
+    container::{ContainerDetailDto, ContainerDto, FitDto, InstanceDto, RehearsedDto},
     federation::FederationDto,
     network::{NetworkDto, RelayStateDto},
 };
@@ -89,6 +90,20 @@ pub enum ControlRequest {
         requirements: Amounts,
         /// Copies at least.
         instances: u8,
+        /// Probability in (0,1) with which at least one copy's device is to stay over the next hour; absent: the copies alone are asked for.
+        #[serde(default)]
+        #[ts(optional)]
+        availability: Option<f64>,
+        /// Bytes of the folder, when known.
+        #[ts(type = "number")]
+        bytes: u64,
+    },
+    /// What would its address be like over a week of this fog, with one, two and three copies? Takes some seconds. Answer: `rehearsed`.
+    Rehearse {
+        /// R.
+        requirements: Amounts,
+        /// Copies at least.
+        instances: u8,
         /// Bytes of the folder, when known.
         #[ts(type = "number")]
         bytes: u64,
@@ -103,6 +118,10 @@ pub enum ControlRequest {
         requirements: Amounts,
         /// Copies at least.
         instances: u8,
+        /// Probability in (0,1) with which at least one copy's device is to stay over the next hour; absent: the copies alone are asked for.
+        #[serde(default)]
+        #[ts(optional)]
+        availability: Option<f64>,
         /// Delay on the way.
         level: LevelDto,
         /// Only for those who have the link with its key.
@@ -187,6 +206,8 @@ pub enum ControlReply {
     Folder(FolderDto),
     /// Whether it fits.
     Fit(FitDto),
+    /// What was rehearsed.
+    Rehearsed(Box<RehearsedDto>),
     /// A container was created: its id and address.
     Created {
         /// Its id.
@@ -349,23 +370,6 @@ pub struct FolderDto {
     pub bytes: u64,
 }
 
-/// Whether something fits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct FitDto {
-    /// Whether it does.
-    pub fits: bool,
-    /// For people: "fits on 3 of 9 devices", or what is short and by how much.
-    pub words: String,
-    /// Free in all.
-    pub free: Amounts,
-    /// Devices that lend now.
-    pub devices: u32,
-    /// Of these, how many could take one copy.
-    pub suitable: u32,
-    /// The largest request that would fit.
-    pub largest: Option<Amounts>,
-}
-
 /// How far a folder on its way online is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct ProgressDto {
@@ -377,89 +381,6 @@ pub struct ProgressDto {
     /// Bytes in all, when known.
     #[ts(type = "number")]
     pub total_bytes: u64,
-}
-
-/// A line in the list of containers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct ContainerDto {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Its onion address.
-    pub onion: String,
-    /// Whether the address opens only with the key, which its link holds.
-    pub private: bool,
-    /// Whether it was published here as one that visitors may come to directly: host and visitor then see each other's address.
-    pub direct: bool,
-    /// State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
-    pub state: String,
-    /// Why, for people.
-    pub reason: String,
-    /// Instances that serve.
-    pub ready: u32,
-    /// Instances wanted.
-    pub wanted: u32,
-    /// When it was created.
-    #[ts(type = "number")]
-    pub created_ms: i64,
-}
-
-/// A container in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct ContainerDetailDto {
-    /// The line of the list.
-    pub container: ContainerDto,
-    /// The link to share: `fogbank://…`.
-    pub link: String,
-    /// R.
-    pub requirements: Amounts,
-    /// Delay on the way.
-    pub level: LevelDto,
-    /// Bytes of the site.
-    #[ts(type = "number")]
-    pub bytes: u64,
-    /// Files of the site.
-    pub files: u32,
-    /// Devices other than the publisher's that hold the content whole.
-    pub holders: u32,
-    /// Why the instances are where they are, for people.
-    pub placement: String,
-    /// States with times and reasons, oldest first.
-    pub history: Vec<StepDto>,
-    /// Instances, live ones first.
-    pub instances: Vec<InstanceDto>,
-}
-
-/// A step in a container's life.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct StepDto {
-    /// When.
-    #[ts(type = "number")]
-    pub at_ms: i64,
-    /// To which state.
-    pub state: String,
-    /// Why, for people.
-    pub reason: String,
-}
-
-/// An instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-pub struct InstanceDto {
-    /// Its id.
-    pub id: String,
-    /// Its container's id.
-    pub container: String,
-    /// Its device's id.
-    pub device: String,
-    /// Its device's name.
-    pub device_name: String,
-    /// State: reserved, fetching, starting, ready, unready, draining, ended or lost.
-    pub state: String,
-    /// Why, for people.
-    pub reason: String,
-    /// What it was given.
-    pub given: Amounts,
 }
 
 /// A device of the fog.

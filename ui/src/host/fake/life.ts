@@ -72,6 +72,8 @@ export function create(world: World, wish: Wish): ContainerDetailDto {
     },
     link: `fogbank://${onion}?via=k5xq3w7m2p@192.0.2.7:4810${wish.private ? '&key=qx7c2nveh5' : ''}`,
     requirements: wish.requirements,
+    availability: null,
+    expected_availability: 0.97,
     level: wish.level,
     bytes: wish.bytes,
     files: wish.files,

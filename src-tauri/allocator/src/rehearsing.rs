@@ -1,0 +1,77 @@
+//! Rehearsing a container before it is published: what its address would be like over a week of this fog, with one, two and three copies.
+
+use crate::{
+    look::look,
+    place::seen,
+    start::{Shared, now},
+};
+use fogbank_model::{ContainerSpec, DurationMs, Image, Resources};
+use fogbank_placement::Request;
+use fogbank_rehearsal::{Device, Rehearsal, rehearse};
+use fogbank_store::StoreError;
+use fogbank_wire::{NodeReply, Outlook, Refusal, RefusalKind, Rehearsed};
+
+/// A week, since habits are by its hours.
+const SPAN: DurationMs = DurationMs::from_s(7 * 24 * 3600);
+/// Devices that are rehearsed with at most, those that are there first: of a larger fog, what is missing is only more room.
+const MOST_DEVICES: usize = 1_000;
+/// Runs for few devices and for many: together they take a second or two.
+const RUNS: [u32; 2] = [64, 8];
+const FEW_DEVICES: usize = 100;
+/// A device that is gone without a word is known to be lost within 5 s; the next one starts, and registers, within as long.
+const NOTICE_AND_START: DurationMs = DurationMs::from_s(10);
+/// Content comes at a rate that a home line gives, bytes/ms.
+const FETCH_BYTES_MS: u64 = 1_000;
+
+/// Rehearses. One at a time: it takes a core for a while.
+pub(crate) async fn outlook(shared: &Shared, spec: &ContainerSpec) -> Result<NodeReply, Refusal> {
+    spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
+    let busy = || Refusal::new(RefusalKind::Busy, "another container is being rehearsed: try again in a moment");
+    let _turn = shared.rehearsing.try_lock().map_err(|_| busy())?;
+    let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
+    let world = look(shared).await.map_err(failed)?;
+    let begin = now();
+    let (mut devices, mut watched_h) = (Vec::new(), 0.0);
+    {
+        let book = shared.book();
+        let mut lenders: Vec<_> = world.devices.iter().filter(|d| d.granted.agent && d.lent != Resources::ZERO).collect();
+        lenders.sort_by_key(|d| (!d.open, d.id));
+        for device in lenders.into_iter().take(MOST_DEVICES) {
+            let (churn, stands, watched) = book.churn(device.id, device.power, begin);
+            let snapshot = fogbank_placement::DeviceSnapshot { suitable: true, ..seen(device, true) };
+            devices.push(Device { snapshot, churn, now: stands });
+            watched_h += watched;
+        }
+    }
+    let Image::Site { bytes, .. } = spec.image;
+    let fetch = DurationMs(i64::try_from(bytes / FETCH_BYTES_MS).unwrap_or(i64::MAX / 1_000));
+    let request = Request { requirements: spec.requirements, minimum: spec.minimum(), instances: 0, availability_target: None };
+    let count = devices.len();
+    let rehearsal = Rehearsal {
+        devices,
+        request,
+        policy: shared.config.policy.clone(),
+        repair: DurationMs(NOTICE_AND_START.0.saturating_add(fetch.0).min(SPAN.0)),
+        begin,
+        span: SPAN,
+        runs: RUNS[usize::from(count > FEW_DEVICES)],
+    };
+    let mut copies = vec![1, 2, 3];
+    copies.extend(Some(spec.instances).filter(|asked| !copies.contains(asked)));
+    let seed = rand::random();
+    let outlooks = tokio::task::spawn_blocking(move || rehearse(&rehearsal, &copies, seed)).await;
+    let outlooks = outlooks.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
+    let shown = |o: fogbank_rehearsal::Outlook| Outlook {
+        copies: o.copies,
+        availability: o.availability,
+        within: o.within,
+        failed: o.failed,
+        losses_a_day: o.losses_a_day,
+        longest_outage: o.longest_outage,
+    };
+    Ok(NodeReply::Rehearsed(Box::new(Rehearsed {
+        outlooks: outlooks.into_iter().map(shown).collect(),
+        devices: u32::try_from(count).unwrap_or(u32::MAX),
+        watched_h: watched_h / (count.max(1)) as f64,
+    })))
+}

@@ -1,0 +1,137 @@
+//! What the control interface says of containers: whether they fit, how they would fare, and how they are.
+
+use super::types::{Amounts, LevelDto};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Whether something fits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct FitDto {
+    /// Whether it does.
+    pub fits: bool,
+    /// For people: "fits on 3 of 9 devices", or what is short and by how much.
+    pub words: String,
+    /// Free in all.
+    pub free: Amounts,
+    /// Devices that lend now.
+    pub devices: u32,
+    /// Of these, how many could take one copy.
+    pub suitable: u32,
+    /// The largest request that would fit.
+    pub largest: Option<Amounts>,
+}
+
+/// What a container's address would be like over a week of this fog, by how its devices came and went before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct RehearsedDto {
+    /// Devices that lend, or did.
+    pub devices: u32,
+    /// For how many days each was watched on average; what is not known yet is taken to be as usual.
+    pub watched_days: f64,
+    /// With so many copies each.
+    pub outlooks: Vec<OutlookDto>,
+}
+
+/// The same with one number of copies.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS)]
+pub struct OutlookDto {
+    /// So many.
+    pub copies: u8,
+    /// Share of the time in which at least one serves.
+    pub availability: f64,
+    /// How far that may be off: two standard errors.
+    pub within: f64,
+    /// Share of requests that no copy serves within the time that visitors wait.
+    pub failed: f64,
+    /// Copies lost a day, and replaced where there was room.
+    pub losses_a_day: f64,
+    /// The longest time in which none served, seconds.
+    pub longest_outage_s: f64,
+}
+
+/// A line in the list of containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct ContainerDto {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its onion address.
+    pub onion: String,
+    /// Whether the address opens only with the key, which its link holds.
+    pub private: bool,
+    /// Whether it was published here as one that visitors may come to directly: host and visitor then see each other's address.
+    pub direct: bool,
+    /// State: pending, allocating, starting, running, migrating, stopping, stopped or failed.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Instances that serve.
+    pub ready: u32,
+    /// Instances wanted.
+    pub wanted: u32,
+    /// When it was created.
+    #[ts(type = "number")]
+    pub created_ms: i64,
+}
+
+/// A container in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct ContainerDetailDto {
+    /// The line of the list.
+    pub container: ContainerDto,
+    /// The link to share: `fogbank://…`.
+    pub link: String,
+    /// R.
+    pub requirements: Amounts,
+    /// Probability with which at least one copy's device is to stay over the next hour, where that was asked for.
+    pub availability: Option<f64>,
+    /// The same as it is now, of the devices whose copies serve.
+    pub expected_availability: f64,
+    /// Delay on the way.
+    pub level: LevelDto,
+    /// Bytes of the site.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// Files of the site.
+    pub files: u32,
+    /// Devices other than the publisher's that hold the content whole.
+    pub holders: u32,
+    /// Why the instances are where they are, for people.
+    pub placement: String,
+    /// States with times and reasons, oldest first.
+    pub history: Vec<StepDto>,
+    /// Instances, live ones first.
+    pub instances: Vec<InstanceDto>,
+}
+
+/// A step in a container's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct StepDto {
+    /// When.
+    #[ts(type = "number")]
+    pub at_ms: i64,
+    /// To which state.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct InstanceDto {
+    /// Its id.
+    pub id: String,
+    /// Its container's id.
+    pub container: String,
+    /// Its device's id.
+    pub device: String,
+    /// Its device's name.
+    pub device_name: String,
+    /// State: reserved, fetching, starting, ready, unready, draining, ended or lost.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+    /// What it was given.
+    pub given: Amounts,
+}
