@@ -7,8 +7,9 @@
 //! `Σ cost(d)·x_d + same_owner · Σ_owners max(0, copies there − 1)`.
 //! Given x, some y exists exactly when `Σ free(d)·x_d ≥ R`, so the search is over x alone and y is spread afterwards.
 //!
-//! Solvers: the linear relaxation says which devices are clearly in or out, and the rest is searched ([`Solver::Dual`]), which often proves the plan the
-//! optimum; where it does not and the case is small, branch and bound does. First fit decreasing is the last fallback.
+//! Solvers: the linear relaxation says which devices are clearly in or out, and the rest is searched ([`Solver::Dual`]) by branch and bound and around
+//! the best choice, within an effort that is counted in steps; it often proves the plan the optimum. Where it does not and the case is small, another
+//! solver is asked (good_lp). First fit decreasing is the last fallback.
 //!
 //! Invariants: a plan never gives more than a device has free, nor less than one copy needs; its cost is at least its lower bound; what is
 //! called the largest request that fits was planned and fits; numbers that devices send (NaN, negative, huge) can't break any of this.
@@ -18,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+mod branch;
 mod cost;
 mod exact;
 mod explain;
@@ -27,6 +29,7 @@ mod part;
 mod problem;
 mod relax;
 mod search;
+mod sift;
 mod spread;
 mod types;
 
