@@ -14,6 +14,8 @@
 //! Invariants: a plan never gives more than a device has free, nor less than one copy needs; its cost is at least its lower bound; what is
 //! called the largest request that fits was planned and fits; numbers that devices send (NaN, negative, huge) can't break any of this.
 //!
+//! [`explain`] says on demand why each device was chosen or passed over, and [`remedies`] what would make a request fit that does not.
+//!
 //! Deliberately absent, for when many containers are planned at once: the fragmentation term and affinity. Plans are for one container, on what
 //! the others left free.
 
@@ -22,20 +24,24 @@
 mod branch;
 mod cost;
 mod exact;
-mod explain;
 mod field;
 mod first_fit;
 mod part;
 mod problem;
+mod reasons;
 mod relax;
+mod remedy;
 mod search;
 mod sift;
 mod spread;
 mod types;
+mod verdict;
 
 pub use cost::Policy;
 pub use part::part;
+pub use remedy::{Remedy, remedies};
 pub use types::{BatteryShare, Binding, Capacity, DeviceSnapshot, Outcome, Plan, Request, Snapshot, Solver};
+pub use verdict::{Verdict, explain};
 
 use fogbank_model::Resources;
 use problem::Problem;
@@ -45,7 +51,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Outcome {
     let problem = Problem::new(snapshot, policy);
     match solve(&problem, policy) {
         Some(plan) => Outcome::Placed(plan),
-        None => Outcome::Infeasible(explain::infeasible(snapshot, &problem, policy)),
+        None => Outcome::Infeasible(reasons::infeasible(snapshot, &problem, policy)),
     }
 }
 
@@ -80,7 +86,7 @@ fn solve(problem: &Problem, policy: &Policy) -> Option<Plan> {
         cost,
         lower_bound,
         gap,
-        binding: explain::binding(problem, policy, &found.chosen),
+        binding: reasons::binding(problem, policy, &found.chosen),
         solver: found.solver,
     })
 }

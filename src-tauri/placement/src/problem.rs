@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 pub(crate) const PARTS: usize = 6;
 
 /// Availabilities are cut here (an hour's absence a year): no device is so sure that one copy is as good as ten.
-const MOST_AVAILABLE: f64 = 0.9999;
+pub(crate) const MOST_AVAILABLE: f64 = 0.9999;
 
 /// Targets are cut here, since no finite number of devices reaches 1; 1 − 10⁻¹² is about the last that `f64` tells well from it.
 const MOST_ASKED: f64 = 1.0 - 1e-12;
