@@ -16,11 +16,12 @@
 //!
 //! [`explain`] says on demand why each device was chosen or passed over, and [`remedies`] what would make a request fit that does not.
 //!
-//! Deliberately absent, for when many containers are planned at once: the fragmentation term and affinity. Plans are for one container, on what
-//! the others left free.
+//! [`plan_all`] places many containers at once on devices that they share, with affinity, anti-affinity and the fragmentation term; [`plan`] places one on
+//! what the others left free, without them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+mod batch;
 mod branch;
 mod cost;
 mod exact;
@@ -37,6 +38,7 @@ mod spread;
 mod types;
 mod verdict;
 
+pub use batch::{BatchPlan, Container, Fog, Placement, plan_all};
 pub use cost::Policy;
 pub use part::part;
 pub use remedy::{Remedy, remedies};
