@@ -3,9 +3,8 @@
 //! Whole numbers decide whether a row holds ([`Problem::holds`]); shares in floating point only say what to try next.
 
 use crate::{
-    problem::{PARTS, Problem, Sums},
+    problem::{PARTS, Problem, Row, Rows, Sums},
     relax::Relaxed,
-    search::Effort,
 };
 use fogbank_model::OwnerId;
 use std::collections::HashMap;
@@ -17,6 +16,9 @@ const LEAST_WORTH: f64 = 0.01;
 pub(crate) const CHEAPER: f64 = 1e-9;
 /// A share of a need that may be all of it, as far as floating point can tell.
 const ENOUGH: f64 = 1.0 - 1e-9;
+
+/// Exchanges of one for one at most: a limit on what they may take, above what was seen.
+const EXCHANGES: usize = 50;
 
 /// One device of the core.
 struct Item {
@@ -37,11 +39,7 @@ pub(crate) struct Field<'a> {
     fixed: Vec<usize>,
     /// With them alone.
     base: Standing,
-    /// Shares of the needs that these give.
-    base_shares: [f64; PARTS],
     needs: [bool; PARTS],
-    /// The relaxation's prices of the needs.
-    prices: [f64; PARTS],
     worth: [f64; PARTS],
     /// What a change of hosts costs.
     change: f64,
@@ -68,6 +66,10 @@ impl Standing {
     pub(crate) fn movable(&self) -> &[usize] {
         &self.movable
     }
+
+    pub(crate) fn has(&self, item: usize) -> bool {
+        self.is_in[item]
+    }
 }
 
 impl<'a> Field<'a> {
@@ -90,13 +92,11 @@ impl<'a> Field<'a> {
         let items: Vec<Item> = core.iter().map(item).collect();
         let (is_in, movable) = (vec![false; items.len()], Vec::new());
         let base = Standing { is_in, movable, sums: problem.sums(&fixed), owners, cost: problem.cost_of(&fixed) };
-        let (prices, change) = problem.worth(&relaxed.prices);
-        let mut worth = prices;
+        let (mut worth, change) = problem.worth(&relaxed.prices);
         let least = LEAST_WORTH * worth.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         worth.iter_mut().for_each(|w| *w += least);
-        let base_shares = problem.of(&fixed).fold([0.0; PARTS], |sum, c| add(sum, problem.shares(c)));
         let needs = problem.missing(&Sums::NONE).map(|missing| missing > 0.0);
-        Self { problem, items, fixed, base, base_shares, needs, prices, worth, change }
+        Self { problem, items, fixed, base, needs, worth, change }
     }
 
     /// The relaxation, with those that are split left out.
@@ -157,14 +157,11 @@ impl<'a> Field<'a> {
     }
 
     /// Adds what covers most of the missing for its cost, again and again; at each step the cheapest that would finish alone is noted, and the cheapest
-    /// of all these ends wins. `blur` changes what is taken for the cost. Whether every row but the churn row holds then.
-    pub(crate) fn complete(&self, standing: &mut Standing, effort: &mut Effort, blur: &mut dyn FnMut(f64) -> f64) -> bool {
+    /// of all these ends wins. Whether every row but the churn row holds then.
+    pub(crate) fn complete(&self, standing: &mut Standing) -> bool {
         let mut added: Vec<usize> = Vec::new();
         let mut end: Option<(f64, usize, usize)> = None;
         while !self.problem.is_covered_by(&standing.sums) {
-            if !effort.spend(self.items.len()) {
-                return false;
-            }
             let missing = self.problem.missing(&standing.sums);
             let mut next: Option<(f64, usize)> = None;
             for (i, item) in self.items.iter().enumerate().filter(|(i, _)| !standing.is_in[*i]) {
@@ -176,7 +173,7 @@ impl<'a> Field<'a> {
                     continue;
                 }
                 let change = if self.candidate(i).hosts { -self.change } else { self.change };
-                let ratio = blur((cost + change).max(f64::MIN_POSITIVE)) / gain;
+                let ratio = (cost + change).max(f64::MIN_POSITIVE) / gain;
                 if next.is_none_or(|(least, _)| ratio < least) {
                     next = Some((ratio, i));
                 }
@@ -194,7 +191,7 @@ impl<'a> Field<'a> {
             added.drain(after..).for_each(|i| self.remove(standing, i));
             self.add(standing, last);
             // Shares say that it finishes; rounding may say so a unit too early.
-            return self.problem.is_covered_by(&standing.sums) || self.complete(standing, effort, blur);
+            return self.problem.is_covered_by(&standing.sums) || self.complete(standing);
         }
         true
     }
@@ -214,8 +211,8 @@ impl<'a> Field<'a> {
     }
 
     /// Exchanges one for one, the best first, while that is cheaper.
-    pub(crate) fn exchange(&self, standing: &mut Standing, effort: &mut Effort) {
-        while effort.spend(standing.movable.len() * self.items.len()) {
+    pub(crate) fn exchange(&self, standing: &mut Standing) {
+        for _ in 0..EXCHANGES {
             let mut best: Option<(f64, usize, usize)> = None;
             for &out in &standing.movable {
                 let owner = self.items[out].owner;
@@ -237,25 +234,25 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Looks for the cheapest choice below a cost that differs from this one in these items at most, the nearest to zero first.
-    pub(crate) fn decide(&self, from: &Standing, open: &[usize], below: f64, decisions: usize) -> Decided {
-        let mut partial = from.clone();
-        for item in open.iter().filter(|item| from.is_in[**item]) {
-            self.remove(&mut partial, *item);
+    /// What is left of the problem beside a choice, for these items: each share is of what is missing, and none is more than that.
+    pub(crate) fn rows_of(&self, standing: &Standing, items: &[usize]) -> Rows {
+        let missing = self.problem.missing(&standing.sums);
+        let of = |part: usize| -> Row {
+            let left = missing[part];
+            if left < 1.0 - ENOUGH {
+                return vec![0.0; items.len()];
+            }
+            items.iter().map(|item| (self.items[*item].shares[part] / left).min(1.0)).collect()
+        };
+        let parts: Vec<usize> = (0..PARTS).filter(|part| self.needs[*part]).collect();
+        let mut rows: Vec<Row> = parts.iter().map(|part| of(*part)).collect();
+        let mut need: Vec<f64> = parts.iter().map(|part| if missing[*part] < 1.0 - ENOUGH { 0.0 } else { 1.0 }).collect();
+        if self.problem.churn_cap.is_some() {
+            rows.push(items.iter().map(|item| if self.candidate(*item).hosts { 1.0 } else { -1.0 }).collect());
+            need.push(self.problem.changes_beyond(&standing.sums));
         }
-        let mut shares = partial.movable.iter().fold(self.base_shares, |sum, item| add(sum, self.items[*item].shares));
-        shares.iter_mut().zip(self.needs).filter(|(_, needed)| !needed).for_each(|(share, _)| *share = 1.0);
-        // What the first so many could still give, and what taking all that are worth it would save.
-        let (mut rest, mut saves) = (vec![[0.0; PARTS]], vec![0.0]);
-        for (n, item) in open.iter().enumerate() {
-            rest.push(add(rest[n], self.items[*item].shares));
-            saves.push(saves[n] + self.items[*item].reduced.min(0.0));
-        }
-        let (owners, cost, taken) = (partial.owners.clone(), partial.cost, Vec::new());
-        let mut search =
-            Decisions { field: self, open, rest, saves, left: decisions, partial, taken, owners, cost, below, best: None };
-        let all = search.next(open.len(), shares);
-        Decided { all, made: decisions - search.left, best: search.best }
+        let costs = items.iter().map(|item| self.cost_beside(*item, standing.owners[self.items[*item].owner])).collect();
+        Rows { rows, need, costs }
     }
 
     /// Items whose reduced cost is no further from zero than this.
@@ -272,108 +269,5 @@ impl<'a> Field<'a> {
     /// How many items there are.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
-    }
-}
-
-fn add(mut sum: [f64; PARTS], shares: [f64; PARTS]) -> [f64; PARTS] {
-    sum.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
-    sum
-}
-
-/// What a search among some items came to.
-pub(crate) struct Decided {
-    /// Whether all choices were looked through.
-    pub(crate) all: bool,
-    /// How many decisions it took.
-    pub(crate) made: usize,
-    /// The cheapest, if one is below the cost that was said.
-    pub(crate) best: Option<Standing>,
-}
-
-/// A depth-first search, the clearest items first.
-///
-/// What a choice costs at least, with some items decided: what those that are in cost, what is still missing at the relaxation's prices, and less
-/// what the others are worth beyond their costs (weak duality for what is left).
-struct Decisions<'a> {
-    field: &'a Field<'a>,
-    open: &'a [usize],
-    /// What the first so many open items give together, and what those of them save that are worth more than they cost.
-    rest: Vec<[f64; PARTS]>,
-    saves: Vec<f64>,
-    left: usize,
-    /// Without any open item.
-    partial: Standing,
-    /// Open items that are in, with the copies by owner and the cost of the whole.
-    taken: Vec<usize>,
-    owners: Vec<u32>,
-    cost: f64,
-    below: f64,
-    best: Option<Standing>,
-}
-
-impl Decisions<'_> {
-    /// `undecided`: so many items. `shares`: of the needs that those which are in give. False when it was given up.
-    fn next(&mut self, undecided: usize, shares: [f64; PARTS]) -> bool {
-        let field = self.field;
-        let mut at_least = self.cost + self.saves[undecided];
-        let (mut covered, mut coverable) = (true, true);
-        for ((share, price), rest) in shares.iter().zip(&field.prices).zip(&self.rest[undecided]) {
-            at_least += price * (1.0 - share).max(0.0);
-            covered &= *share >= ENOUGH;
-            coverable &= share + rest >= ENOUGH;
-        }
-        if !coverable {
-            return true;
-        }
-        if field.change > 0.0 {
-            at_least += field.change * field.problem.changes_beyond(&self.whole().sums);
-        }
-        if at_least >= self.below * (1.0 - CHEAPER) {
-            return true;
-        }
-        // Whatever comes on top of what holds costs something.
-        if covered && self.holds() {
-            return true;
-        }
-        if self.left == 0 {
-            return false;
-        }
-        self.left -= 1;
-        let Some(last) = undecided.checked_sub(1) else { return true };
-        let item = self.open[last];
-        let mut all = true;
-        for is_in in if field.items[item].reduced < 0.0 { [true, false] } else { [false, true] } {
-            if is_in {
-                let owner = field.items[item].owner;
-                let cost = field.cost_beside(item, self.owners[owner]);
-                self.cost += cost;
-                self.owners[owner] += 1;
-                self.taken.push(item);
-                all &= self.next(last, add(shares, field.items[item].shares));
-                self.taken.pop();
-                self.owners[owner] -= 1;
-                self.cost -= cost;
-            } else {
-                all &= self.next(last, shares);
-            }
-        }
-        all
-    }
-
-    fn whole(&self) -> Standing {
-        let mut whole = self.partial.clone();
-        self.taken.iter().for_each(|item| self.field.add(&mut whole, *item));
-        whole
-    }
-
-    /// Whether those that are in hold every row, by whole numbers; the cheapest that do are kept.
-    fn holds(&mut self) -> bool {
-        let whole = self.whole();
-        let holds = self.field.holds(&whole);
-        if holds && whole.cost < self.below {
-            self.below = whole.cost;
-            self.best = Some(whole);
-        }
-        holds
     }
 }

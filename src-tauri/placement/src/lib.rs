@@ -7,32 +7,43 @@
 //! `Σ cost(d)·x_d + same_owner · Σ_owners max(0, copies there − 1)`.
 //! Given x, some y exists exactly when `Σ free(d)·x_d ≥ R`, so the search is over x alone and y is spread afterwards.
 //!
-//! Solvers: the linear relaxation says which devices are clearly in or out, and the rest is searched ([`Solver::Dual`]), which often proves the plan the
-//! optimum; where it does not and the case is small, branch and bound does. First fit decreasing is the last fallback.
+//! Solvers: the linear relaxation says which devices are clearly in or out, and the rest is searched ([`Solver::Dual`]) by branch and bound and around
+//! the best choice, within an effort that is counted in steps; it often proves the plan the optimum. Where it does not and the case is small, another
+//! solver is asked (good_lp). First fit decreasing is the last fallback.
 //!
 //! Invariants: a plan never gives more than a device has free, nor less than one copy needs; its cost is at least its lower bound; what is
 //! called the largest request that fits was planned and fits; numbers that devices send (NaN, negative, huge) can't break any of this.
 //!
-//! Deliberately absent, for when many containers are planned at once: the fragmentation term and affinity. Plans are for one container, on what
-//! the others left free.
+//! [`explain`] says on demand why each device was chosen or passed over, and [`remedies`] what would make a request fit that does not.
+//!
+//! [`plan_all`] places many containers at once on devices that they share, with affinity, anti-affinity and the fragmentation term; [`plan`] places one on
+//! what the others left free, without them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+mod batch;
+mod branch;
 mod cost;
 mod exact;
-mod explain;
 mod field;
 mod first_fit;
 mod part;
 mod problem;
+mod reasons;
 mod relax;
+mod remedy;
 mod search;
+mod sift;
 mod spread;
 mod types;
+mod verdict;
 
+pub use batch::{BatchPlan, Container, Fog, Placement, plan_all};
 pub use cost::Policy;
 pub use part::part;
+pub use remedy::{Remedy, remedies};
 pub use types::{BatteryShare, Binding, Capacity, DeviceSnapshot, Outcome, Plan, Request, Snapshot, Solver};
+pub use verdict::{Verdict, explain};
 
 use fogbank_model::Resources;
 use problem::Problem;
@@ -42,7 +53,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Outcome {
     let problem = Problem::new(snapshot, policy);
     match solve(&problem, policy) {
         Some(plan) => Outcome::Placed(plan),
-        None => Outcome::Infeasible(explain::infeasible(snapshot, &problem, policy)),
+        None => Outcome::Infeasible(reasons::infeasible(snapshot, &problem, policy)),
     }
 }
 
@@ -77,7 +88,7 @@ fn solve(problem: &Problem, policy: &Policy) -> Option<Plan> {
         cost,
         lower_bound,
         gap,
-        binding: explain::binding(problem, policy, &found.chosen),
+        binding: reasons::binding(problem, policy, &found.chosen),
         solver: found.solver,
     })
 }

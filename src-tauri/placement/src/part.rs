@@ -2,8 +2,8 @@
 
 use crate::{
     Policy, Snapshot,
-    explain::within_cap,
     problem::Problem,
+    reasons::within_cap,
     solve,
     types::{Plan, Request},
 };

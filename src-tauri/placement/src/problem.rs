@@ -14,13 +14,13 @@ use std::collections::{HashMap, HashSet};
 pub(crate) const PARTS: usize = 6;
 
 /// Availabilities are cut here (an hour's absence a year): no device is so sure that one copy is as good as ten.
-const MOST_AVAILABLE: f64 = 0.9999;
+pub(crate) const MOST_AVAILABLE: f64 = 0.9999;
 
 /// Targets are cut here, since no finite number of devices reaches 1; 1 − 10⁻¹² is about the last that `f64` tells well from it.
-const MOST_ASKED: f64 = 1.0 - 1e-12;
+pub(crate) const MOST_ASKED: f64 = 1.0 - 1e-12;
 
 /// How far Σ −ln(1 − a) may miss its target: what rounding leaves of a sum of some hundred logarithms.
-const TOLERANCE: f64 = 1e-9;
+pub(crate) const TOLERANCE: f64 = 1e-9;
 
 /// One device that may be chosen, with its numbers ready.
 #[derive(Debug, Clone)]
@@ -231,7 +231,7 @@ impl Problem {
 }
 
 /// −ln(1 − p), with nonsense tamed to "never there".
-fn log_odds(p: f64, most: f64) -> f64 {
+pub(crate) fn log_odds(p: f64, most: f64) -> f64 {
     let p = if p.is_finite() { p.clamp(0.0, most) } else { 0.0 };
     -(-p).ln_1p()
 }

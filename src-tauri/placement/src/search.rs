@@ -1,28 +1,41 @@
 //! The default solver: the relaxation says which devices are clearly in or out, and the rest, the *core*, is searched.
 //!
 //! A device whose reduced cost is larger than what lies between a known plan and the bound stands in every better plan as it does in the
-//! relaxation. So the first plan (the relaxation rounded up) fixes most devices, however many there are. What is left is looked through where
-//! that is little, which proves the optimum or raises the bound; else it is improved by exchanges, and by deciding a few devices anew at a time (large
-//! neighbourhood search, Shaw 1998) for as long as [`crate::Policy::effort`] lasts. Effort is counted in decisions and not in time: the same snapshot
-//! gives the same plan on any computer.
+//! relaxation. So a first plan (the relaxation rounded up, then the best among the devices that the relaxation is least sure of) fixes most devices,
+//! however many there are. What is left is looked through by branch and bound, which proves the optimum where it comes to an end and raises the
+//! bound where it does not; then the plan is improved by deciding some of its devices anew at a time (large neighbourhood search, Shaw 1998) for as long
+//! as [`crate::Policy::effort`] lasts. Effort is counted in devices looked at and not in time: the same snapshot gives the same plan on any
+//! computer.
 
 use crate::{
+    branch,
     field::{CHEAPER, Field, Standing},
     problem::Problem,
-    relax::{self, Relaxed},
+    relax::Relaxed,
+    sift,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::collections::HashSet;
 
-/// Devices searched at most, so that a step costs the same however many there are. More where they do not cover the request.
+/// Devices of which a first choice is made and which are exchanged, the nearest to zero. More where they do not cover the request.
 const CORE: usize = 400;
-/// The steps of [`prove`], and decisions in each before it is given up.
-const PARTS_OF_THE_WAY: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
-const DECISIONS: usize = 20_000;
-/// Devices that are in, and others, that are decided anew at a time, and decisions on that.
-const INS: usize = 6;
-const OUTS: usize = 20;
-const AROUND: usize = 2_000;
+/// Devices that are looked through at most, so that a step costs the same however many there are.
+const WIDE: usize = 4_000;
+/// So many of the nearest are looked through first, for a good choice to begin with.
+const NEAREST: [usize; 2] = [40, 120];
+/// What parts of the effort go into each of these, into a proof, and into deciding some anew: of the splits that were tried the one after which the
+/// worst plan for a thousand and for ten thousand devices was nearest to the best known.
+const OF_NEAREST: f64 = 0.1;
+const OF_PROOF: f64 = 0.4;
+const OF_NEIGHBOURHOODS: f64 = 0.4;
+/// What is left at least when preparing took most of the effort.
+const AT_LEAST: f64 = 0.25;
+/// Preparing takes for each device as long as looking at it so often.
+const PREPARING: f64 = 15.0;
+/// Devices that are in, and others, that are decided anew at a time, and what goes into that.
+const INS: usize = 10;
+const OUTS: usize = 80;
+const AROUND: u64 = 40_000;
 
 /// A choice that holds every row.
 #[derive(Debug, Clone)]
@@ -36,58 +49,61 @@ pub(crate) struct Found {
 
 /// The cheapest choice found within this effort; `None` when none was found.
 pub(crate) fn choose(problem: &Problem, effort: u64) -> Option<Found> {
-    let relaxed = relax::solve(&problem.rows())?;
+    let relaxed = sift::solve(&problem.rows())?;
     let mut bound = relaxed.bound + problem.same_owner * problem.crowded_at_least() as f64;
-    let mut best = first(problem, &relaxed)?;
+    let prepared = PREPARING * problem.candidates.len() as f64;
+    let effort = (effort as f64 - prepared).max(effort as f64 * AT_LEAST);
+    let part = |part: f64| (effort * part) as u64;
+    let near = nearest(&relaxed, WIDE);
+    let mut best = first(problem, &relaxed, &near)?;
     if problem.churn_cap.is_some() {
         let fewest = fewest_changes(problem).filter(|chosen| problem.holds(&problem.sums(chosen)));
         best.offer(problem, &fewest.unwrap_or_default());
     }
-    let field = Field::new(problem, &relaxed, &nearest(&relaxed, CORE));
-    let mut effort = Effort(effort);
-    if best.holds {
-        let mut standing = field.of(&best.chosen);
-        field.exchange(&mut standing, &mut effort);
-        best.take(&field, &standing);
-    }
-    let optimal = prove(&field, &mut best, &mut bound);
-    if optimal {
-        bound = best.cost;
-    } else {
-        neighbourhoods(&field, &mut best, &mut effort, bound);
+    let field = Field::new(problem, &relaxed, &near[..near.len().min(CORE)]);
+    among_nearest(&field, &mut best, part(OF_NEAREST));
+    let wide = Field::new(problem, &relaxed, &near);
+    let optimal = prove(&wide, &mut best, &mut bound, part(OF_PROOF));
+    if !optimal {
+        neighbourhoods(&field, &mut best, part(OF_NEIGHBOURHOODS), bound);
     }
     best.holds.then_some(Found { bound: bound.min(best.cost), chosen: best.chosen, optimal })
 }
 
-/// Looks through all that costs less than a part of the way from the bound to the best, then more of it. Where it comes to an end, either the cheapest of
-/// all is found, or the bound is higher. Whether the best is the optimum.
-fn prove(field: &Field<'_>, best: &mut Best, bound: &mut f64) -> bool {
-    let (from, lowest) = (field.as_relaxed(), *bound);
-    for part in PARTS_OF_THE_WAY {
-        let below = lowest + part * (best.cost - lowest);
-        // Whoever is further from zero stands in all of these as in the relaxation.
-        let margin = below - lowest;
-        if !best.holds || field.reach() < margin {
-            return false;
-        }
-        let decided = field.decide(&from, &field.within(margin), below, DECISIONS);
-        if let Some(found) = &decided.best {
+/// Looks for a better choice where one is likeliest: among the devices that the relaxation is least sure of, and one exchange away.
+fn among_nearest(field: &Field<'_>, best: &mut Best, effort: u64) {
+    for most in NEAREST {
+        let open: Vec<usize> = (0..field.len().min(most)).collect();
+        let found = branch::among(field, &field.as_relaxed(), &open, best.below(), effort);
+        if let Some(found) = &found.best {
             best.take(field, found);
         }
-        match (decided.all, decided.best) {
-            (true, Some(_)) => return true,
-            (true, None) => *bound = below * (1.0 - CHEAPER),
-            (false, _) => return false,
-        }
     }
-    true
+    if best.holds {
+        let mut standing = field.of(&best.chosen);
+        field.exchange(&mut standing);
+        best.take(field, &standing);
+    }
+}
+
+/// Looks through all that costs less than the best. Where it comes to an end the best is the optimum; else the bound is higher.
+fn prove(field: &Field<'_>, best: &mut Best, bound: &mut f64, effort: u64) -> bool {
+    let open = field.within(best.below() - *bound);
+    let found = branch::among(field, &field.as_relaxed(), &open, best.below(), effort);
+    // Whoever is further from zero than the whole field costs so much more in any choice in which it stands otherwise than in the relaxation.
+    let outside = *bound + field.reach();
+    if let Some(found) = &found.best {
+        best.take(field, found);
+    }
+    *bound = bound.max(found.bound.min(outside));
+    found.all && outside >= best.below()
 }
 
 /// A choice that keeps every present host and adds few others; the churn cap is not looked at.
 pub(crate) fn fewest_changes(problem: &Problem) -> Option<Vec<usize>> {
     let counted = problem.counting_changes();
-    let relaxed = relax::solve(&counted.rows())?;
-    Some(first(&counted, &relaxed)?.chosen)
+    let relaxed = sift::solve(&counted.rows())?;
+    Some(first(&counted, &relaxed, &nearest(&relaxed, CORE))?.chosen)
 }
 
 /// The cheapest so far.
@@ -99,6 +115,11 @@ struct Best {
 }
 
 impl Best {
+    /// What others have to cost less than.
+    fn below(&self) -> f64 {
+        if self.holds { self.cost } else { f64::INFINITY }
+    }
+
     fn take(&mut self, field: &Field<'_>, standing: &Standing) {
         let better = !self.holds || standing.cost() < self.cost * (1.0 - CHEAPER);
         if better && field.holds(standing) {
@@ -115,12 +136,16 @@ impl Best {
 }
 
 /// The relaxation rounded up, and what is redundant then left out. Maybe beyond the cap on changes.
-fn first(problem: &Problem, relaxed: &Relaxed) -> Option<Best> {
+fn first(problem: &Problem, relaxed: &Relaxed, near: &[usize]) -> Option<Best> {
     let mut most = CORE;
     loop {
-        let field = Field::new(problem, relaxed, &nearest(relaxed, most));
+        let field = if most <= near.len() {
+            Field::new(problem, relaxed, &near[..most])
+        } else {
+            Field::new(problem, relaxed, &nearest(relaxed, most))
+        };
         let mut standing = field.as_relaxed();
-        if field.complete(&mut standing, &mut Effort(u64::MAX), &mut |cost| cost) {
+        if field.complete(&mut standing) {
             field.prune(&mut standing);
             return Some(Best { cost: standing.cost(), chosen: field.chosen(&standing), holds: field.holds(&standing) });
         }
@@ -142,32 +167,19 @@ fn nearest(relaxed: &Relaxed, most: usize) -> Vec<usize> {
     all.sort_unstable_by(by);
     let mut nearest: Vec<usize> = all.into_iter().map(|(_, j)| j).collect();
     // A basic one is nearest by nature; rounding may have put it a little away.
-    nearest.extend(relaxed.split.iter().copied());
+    nearest.extend(relaxed.split.iter().map(|(j, _)| *j));
     let mut seen = HashSet::new();
     nearest.retain(|j| seen.insert(*j));
     nearest
 }
 
-/// Decisions that are left.
-pub(crate) struct Effort(u64);
-
-impl Effort {
-    /// Takes so many; false when they are used up.
-    pub(crate) fn spend(&mut self, decisions: usize) -> bool {
-        let decisions = decisions as u64;
-        let enough = self.0 >= decisions;
-        self.0 = self.0.saturating_sub(decisions);
-        enough
-    }
-}
-
 /// Again and again a few devices that are in and a few that are not are decided anew, at random but the nearest to zero more often, and the cheapest
 /// choice among them stays.
-fn neighbourhoods(field: &Field<'_>, best: &mut Best, effort: &mut Effort, bound: f64) {
+fn neighbourhoods(field: &Field<'_>, best: &mut Best, mut effort: u64, bound: f64) {
     // The same draws each time: a plan is a function of its snapshot.
     let mut rng = StdRng::seed_from_u64(0);
     let mut standing = field.of(&best.chosen);
-    while best.cost > bound * (1.0 + CHEAPER) {
+    while best.below() > bound * (1.0 + CHEAPER) {
         let mut open: Vec<usize> = standing.movable().to_vec();
         while open.len() > INS {
             open.swap_remove(rng.random_range(0..open.len()));
@@ -181,12 +193,13 @@ fn neighbourhoods(field: &Field<'_>, best: &mut Best, effort: &mut Effort, bound
         open.sort_unstable();
         open.dedup();
         let below = if best.holds { standing.cost() } else { f64::INFINITY };
-        let decided = field.decide(&standing, &open, below, AROUND);
-        if let Some(found) = decided.best {
+        let found = branch::among(field, &standing, &open, below, AROUND.min(effort));
+        if let Some(found) = found.best {
             standing = found;
             best.take(field, &standing);
         }
-        if !effort.spend(decided.made + open.len()) {
+        effort = effort.saturating_sub(found.made + 1);
+        if effort == 0 {
             return;
         }
     }

@@ -1,16 +1,22 @@
 //! Splitting what is asked for over the chosen devices, by water filling: every device is loaded to the same share of what it has free, save
 //! that none gets less than one copy needs. So no device is loaded more than another unless one copy alone does it.
 
-use crate::problem::Problem;
+use crate::{problem::Problem, types::Request};
 use fogbank_model::{DeviceId, Dimension, Resources};
 
 /// y for a choice: in each dimension `m ≤ y_d ≤ free_d` and Σ y_d = max(R, copies · m), exactly. `None` when the choice does not cover the
 /// request.
 pub(crate) fn over(problem: &Problem, chosen: &[usize]) -> Option<Vec<(DeviceId, Resources)>> {
-    let mut given: Vec<(DeviceId, Resources)> = problem.of(chosen).map(|c| (c.id, Resources::ZERO)).collect();
+    let devices: Vec<(DeviceId, Resources)> = problem.of(chosen).map(|c| (c.id, c.free)).collect();
+    over_devices(&problem.request, &devices)
+}
+
+/// The same for devices with what they have free.
+pub(crate) fn over_devices(request: &Request, devices: &[(DeviceId, Resources)]) -> Option<Vec<(DeviceId, Resources)>> {
+    let mut given: Vec<(DeviceId, Resources)> = devices.iter().map(|(id, _)| (*id, Resources::ZERO)).collect();
     for dimension in Dimension::ALL {
-        let free: Vec<u64> = problem.of(chosen).map(|c| c.free.get(dimension)).collect();
-        let parts = fill(problem.request.requirements.get(dimension), problem.request.minimum.get(dimension), &free)?;
+        let free: Vec<u64> = devices.iter().map(|(_, free)| free.get(dimension)).collect();
+        let parts = fill(request.requirements.get(dimension), request.minimum.get(dimension), &free)?;
         for ((_, given), part) in given.iter_mut().zip(parts) {
             given.set(dimension, part);
         }

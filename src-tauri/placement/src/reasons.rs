@@ -4,7 +4,7 @@ use crate::{
     choose,
     cost::Policy,
     exact,
-    problem::Problem,
+    problem::{Problem, Sums},
     search, solve,
     types::{Binding, Snapshot},
 };
@@ -22,15 +22,32 @@ pub(crate) fn binding(problem: &Problem, policy: &Policy, chosen: &[usize]) -> B
             return Binding::Churn;
         }
     }
-    let sums = problem.sums(chosen);
+    let slacks = slacks(problem, &problem.sums(chosen));
+    slacks.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Binding::Copies, |(_, binding)| binding)
+}
+
+/// What there is to spare in each row but the churn row, as a share of what it asks for; below zero where something is missing.
+pub(crate) fn slacks(problem: &Problem, sums: &Sums) -> Vec<(f64, Binding)> {
     let slack = |have: f64, need: f64| if need > 0.0 { (have - need) / need } else { f64::INFINITY };
     let mut rows: Vec<(f64, Binding)> = Dimension::ALL
         .into_iter()
         .map(|d| (slack(sums.free.get(d) as f64, problem.request.requirements.get(d) as f64), Binding::Resource(d)))
         .collect();
-    rows.push((slack(chosen.len() as f64, problem.copies as f64), Binding::Copies));
+    rows.push((slack(sums.copies as f64, problem.copies as f64), Binding::Copies));
     rows.push((slack(sums.log_availability, problem.log_target), Binding::Availability));
-    rows.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Binding::Copies, |(_, binding)| binding)
+    rows
+}
+
+/// Where an amount is shortest of what is asked, and what share of it that is; `None` where it covers all.
+pub(crate) fn shortest(asked: &Resources, free: &Resources) -> Option<(f64, Dimension)> {
+    let share = |d: Dimension| free.get(d) as f64 / asked.get(d).max(1) as f64;
+    let short = Dimension::ALL.into_iter().filter(|d| free.get(*d) < asked.get(*d));
+    short.map(|d| (share(d), d)).min_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+/// An amount as people read it.
+pub(crate) fn amounts(resources: &Resources) -> String {
+    Dimension::ALL.map(|d| format!("{} of {d}", d.show(resources.get(d)))).join(", ")
 }
 
 /// What is missing, the worst first, and the largest request of the same kind that fits.
@@ -73,19 +90,15 @@ pub(crate) fn infeasible(snapshot: &Snapshot, problem: &Problem, policy: &Policy
 /// In which dimension the device that comes nearest is short of one copy.
 fn one_copy(snapshot: &Snapshot) -> Option<Shortfall> {
     let minimum = snapshot.request.minimum;
-    let worst = |free: &Resources| {
-        let share = |d: Dimension| free.get(d) as f64 / minimum.get(d).max(1) as f64;
-        let short = Dimension::ALL.into_iter().filter(|d| free.get(*d) < minimum.get(*d));
-        short.map(|d| (share(d), d)).min_by(|a, b| a.0.total_cmp(&b.0))
-    };
-    let devices = snapshot.devices.iter().filter(|d| d.suitable).filter_map(|d| Some((d.id, worst(&d.free)?, d.free)));
+    let suitable = snapshot.devices.iter().filter(|d| d.suitable);
+    let devices = suitable.filter_map(|d| Some((d.id, shortest(&minimum, &d.free)?, d.free)));
     // By id where two come as near, so that the order of the snapshot does not matter.
     let (_, (_, dimension), free) = devices.max_by(|a, b| a.1.0.total_cmp(&b.1.0).then(b.0.cmp(&a.0)))?;
     Some(Shortfall::OneCopy { dimension, asked: minimum.get(dimension), free: free.get(dimension) })
 }
 
 /// How many changes the least disruptive choice takes: the least where the case is small, else as found by the search.
-fn changes_needed(problem: &Problem, policy: &Policy) -> usize {
+pub(crate) fn changes_needed(problem: &Problem, policy: &Policy) -> usize {
     let small = problem.candidates.len() <= policy.exact_up_to;
     let least = if small { exact::choose(&problem.counting_changes()) } else { None };
     let kept = least.or_else(|| search::fewest_changes(problem)).unwrap_or_default();
