@@ -2,6 +2,7 @@
 
 use crate::{
     decide::SIGNATURES_ENDED,
+    explaining::explained,
     look::look,
     place::snapshot_of,
     registry::Member,
@@ -46,6 +47,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         NodeRequest::Create(request) => create(shared, member, *request).await,
         NodeRequest::Containers => list(shared, member).await,
         NodeRequest::Container(id) => detail(shared, member, id).await,
+        NodeRequest::Explain(id) => explain(shared, member, id).await,
         NodeRequest::Stop(id) => stop(shared, member, id).await,
         NodeRequest::Restart(id) => restart(shared, member, id).await,
         NodeRequest::Renew { id, proof } => renew(shared, member, id, &proof).await,
@@ -202,8 +204,7 @@ async fn list(shared: &Shared, member: &Member) -> Result<NodeReply, Refusal> {
 fn summary(seen: &SeenContainer) -> ContainerSummary {
     let c = &seen.container;
     // Those that were added for the sake of availability are wanted, too.
-    let added = || seen.instances.iter().filter(|i| i.instance.state.counts()).count();
-    let wanted = c.spec.availability.map_or(0, |_| added()).max(seen.wanted());
+    let wanted = c.spec.availability.map_or(0, |_| seen.counting().count()).max(seen.wanted());
     ContainerSummary {
         id: c.id,
         name: c.spec.name.to_string(),
@@ -238,6 +239,16 @@ async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
         availability: world.availability(seen.ready()),
         placement: kept.placement,
     })))
+}
+
+async fn explain(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
+    let (world, seen, _) = theirs(shared, member, id).await?;
+    let all = is_administrator(shared, member).await?;
+    let policy = shared.config.policy.clone();
+    // Of a large fog it takes as long as some plans.
+    let explained = tokio::task::spawn_blocking(move || explained(&world, &seen, &policy, all)).await;
+    let explained = explained.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
+    Ok(NodeReply::Explained(Box::new(explained)))
 }
 
 async fn stop(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {

@@ -17,6 +17,7 @@ mod conduct;
 mod decide;
 mod dialling;
 mod directory;
+mod explaining;
 mod federation;
 mod look;
 mod mixes;

@@ -54,6 +54,18 @@ pub(crate) fn snapshot_of(world: &World, spec: &ContainerSpec) -> Snapshot {
     snapshot(world, request, &[])
 }
 
+/// The fog as it would be without the container's instances, on whose devices it counts as hosted.
+pub(crate) fn snapshot_without(world: &World, container: &SeenContainer) -> Snapshot {
+    let mut snapshot = snapshot_of(world, &container.container.spec);
+    for i in container.counting() {
+        for device in snapshot.devices.iter_mut().filter(|d| d.id == i.instance.device) {
+            device.free = device.free.plus(&i.instance.given);
+            device.hosts = true;
+        }
+    }
+    snapshot
+}
+
 fn snapshot(world: &World, request: Request, taken: &[DeviceId]) -> Snapshot {
     let devices = world.devices.iter().map(|d| seen(d, !taken.contains(&d.id))).collect();
     Snapshot { devices, request }

@@ -104,6 +104,11 @@ impl SeenContainer {
         bundle
     }
 
+    /// Those that count towards what it wants.
+    pub(crate) fn counting(&self) -> impl Iterator<Item = &SeenInstance> {
+        self.instances.iter().filter(|i| i.instance.state.counts())
+    }
+
     /// Those that serve.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &SeenInstance> {
         self.instances.iter().filter(|i| i.instance.state == InstanceState::Ready)

@@ -426,5 +426,15 @@ async fn who_may_publish_can_rehearse_and_ask_for_an_availability() {
         detail.container.state == ContainerState::Running && (0.8..0.95).contains(&detail.availability)
     })
     .await;
+
+    // Its publisher is told why, of those that run it by name; somebody else is told nothing.
+    let reply = call(&at_host, &NodeRequest::Explain(id)).await.unwrap();
+    let NodeReply::Explained(explained) = reply else { panic!("{reply:?}") };
+    assert!(explained.plan.contains("on 2 devices") && explained.plan.contains("availability"), "{explained:?}");
+    assert!(explained.devices.len() == 2 && explained.devices.iter().all(|d| d.runs), "{explained:?}");
+    assert!(explained.devices.iter().all(|d| d.words == "chosen: needed for the availability target"), "{explained:?}");
+    assert_eq!(explained.others, [("do not lend now, are not connected, are leaving or are set aside".to_owned(), 1)]);
+    let refused = call(&at_other, &NodeRequest::Explain(id)).await.unwrap();
+    assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::NotFound), "{refused:?}");
     fog.allocator.shutdown().await;
 }

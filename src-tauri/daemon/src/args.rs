@@ -144,6 +144,11 @@ pub(crate) enum Command {
         /// Its id.
         id: String,
     },
+    /// Say why a container runs where it runs.
+    Explain {
+        /// Its id.
+        id: String,
+    },
     /// Stop a container; it can be restarted.
     Stop {
         /// Its id.
@@ -337,6 +342,7 @@ impl Command {
             }
             Self::Containers => ControlRequest::Containers,
             Self::Container { id } => ControlRequest::Container { id: id.clone() },
+            Self::Explain { id } => ControlRequest::Explain { id: id.clone() },
             Self::Stop { id } => ControlRequest::Stop { id: id.clone() },
             Self::Restart { id } => ControlRequest::Restart { id: id.clone() },
             Self::Delete { id } => ControlRequest::Delete { id: id.clone() },

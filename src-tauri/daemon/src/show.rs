@@ -1,8 +1,9 @@
 //! Answers in words, for a terminal.
 
 use fogbank_node::control::{
-    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, FederationDto, GradeDto, LevelDto, LevelPrivacyDto,
-    NetworkDto, PrivacyDto, RehearsedDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto, WitnessesDto,
+    AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, ExplainedDto, FederationDto, GradeDto, LevelDto,
+    LevelPrivacyDto, NetworkDto, PrivacyDto, RehearsedDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto,
+    WitnessesDto,
 };
 use std::{fmt::Write, time::SystemTime};
 
@@ -17,6 +18,7 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
         ControlReply::Ticket(ticket) => writeln!(out, "{ticket}"),
         ControlReply::Folder(f) => writeln!(out, "“{}” can be put online: {} files, {} bytes", f.name, f.files, f.bytes),
         ControlReply::Fit(fit) => writeln!(out, "{}", fit.words),
+        ControlReply::Explained(explained) => show_explained(&mut out, explained),
         ControlReply::Rehearsed(rehearsed) => show_rehearsed(&mut out, rehearsed),
         ControlReply::Created { id, onion } => writeln!(out, "container {id}\naddress   {onion}"),
         ControlReply::Progress(None) => writeln!(out, "nothing is on its way"),
@@ -124,6 +126,20 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
 fn percent(share: f64) -> String {
     let digits = (0..=3).find(|digits| 1.0 - share > 0.1f64.powi(digits + 2)).unwrap_or(3);
     format!("{:.*}", usize::try_from(digits).unwrap_or(0), share * 100.0)
+}
+
+fn show_explained(out: &mut String, explained: &ExplainedDto) -> std::fmt::Result {
+    writeln!(out, "it runs {}", explained.plan)?;
+    for device in &explained.devices {
+        writeln!(out, "  {} {}: {}", if device.runs { "on" } else { "not on" }, device.name, device.words)?;
+    }
+    for (kind, count) in &explained.others {
+        writeln!(out, "  {count} others {kind}")?;
+    }
+    for remedy in &explained.remedies {
+        writeln!(out, "  what was asked for would fit with {remedy}")?;
+    }
+    Ok(())
 }
 
 fn show_rehearsed(out: &mut String, rehearsed: &RehearsedDto) -> std::fmt::Result {

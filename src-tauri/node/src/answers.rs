@@ -1,8 +1,8 @@
 //! From what allocators and devices say to what people are shown.
 
 use crate::control::{
-    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, FitDto, InstanceDto, LevelDto,
-    OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto,
+    Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, ExplainedDto, FitDto, InstanceDto,
+    LevelDto, OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto, VerdictDto,
 };
 use fogbank_betanet::{
     address::{AccessKey, FogLink},
@@ -11,8 +11,8 @@ use fogbank_betanet::{
 };
 use fogbank_model::{Dimension, Image, Infeasible, Level, Resources, UnixMs};
 use fogbank_wire::{
-    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, InstanceView, Outlook, Refusal, RefusalKind, Rehearsed,
-    Roles,
+    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, Outlook,
+    Refusal, RefusalKind, Rehearsed, Roles,
 };
 
 pub(crate) fn amounts(r: &Resources) -> Amounts {
@@ -176,6 +176,11 @@ pub(crate) fn device(d: DeviceView) -> DeviceDto {
 fn set_aside(failures: u8, until: UnixMs, now: UnixMs) -> String {
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
     format!("set aside for {} s: it refused {times} what it offers", until.since(now).0.max(0) / 1_000)
+}
+
+pub(crate) fn explained(e: Explained) -> ExplainedDto {
+    let device = |d: ExplainedDevice| VerdictDto { name: d.name, runs: d.runs, words: d.words };
+    ExplainedDto { plan: e.plan, devices: e.devices.into_iter().map(device).collect(), others: e.others, remedies: e.remedies }
 }
 
 pub(crate) fn rehearsed(r: &Rehearsed) -> RehearsedDto {

@@ -144,6 +144,10 @@ impl Inner {
                 }
                 other => Err(unexpected(&other)),
             },
+            Ask::Explain { id } => match self.ask(&NodeRequest::Explain(container_id(&id)?)).await? {
+                NodeReply::Explained(explained) => Ok(ControlReply::Explained(Box::new(answers::explained(*explained)))),
+                other => Err(unexpected(&other)),
+            },
             Ask::Stop { id } => self.ask(&NodeRequest::Stop(container_id(&id)?)).await.map(|_| ControlReply::Done),
             Ask::Restart { id } => self.ask(&NodeRequest::Restart(container_id(&id)?)).await.map(|_| ControlReply::Done),
             Ask::Delete { id } => {

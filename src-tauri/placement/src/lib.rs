@@ -45,7 +45,7 @@ pub use remedy::{Remedy, remedies};
 pub use types::{BatteryShare, Binding, Capacity, DeviceSnapshot, Outcome, Plan, Request, Snapshot, Solver};
 pub use verdict::{Verdict, explain};
 
-use fogbank_model::Resources;
+use fogbank_model::{DeviceId, Resources};
 use problem::Problem;
 
 /// Decides where a container's instances go.
@@ -55,6 +55,20 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Outcome {
         Some(plan) => Outcome::Placed(plan),
         None => Outcome::Infeasible(reasons::infeasible(snapshot, &problem, policy)),
     }
+}
+
+/// The plan that stands, held against what could be had now: what the devices that host cost, and what the cheapest would. `given`: what each of them
+/// gives. `None` where nothing fits now that it could be held against.
+pub fn standing(snapshot: &Snapshot, policy: &Policy, given: &[(DeviceId, Resources)]) -> Option<Plan> {
+    let problem = Problem::new(snapshot, policy);
+    let chosen: Vec<usize> =
+        (0..problem.candidates.len()).filter(|i| given.iter().any(|(id, _)| *id == problem.candidates[*i].id)).collect();
+    let cost = problem.cost_of(&chosen);
+    let lower_bound = choose(&problem, policy)?.bound.min(cost);
+    let gap = if lower_bound > 0.0 { (cost - lower_bound) / lower_bound } else { 0.0 };
+    let solver = if gap > 0.0 { Solver::Dual } else { Solver::Exact };
+    let binding = reasons::binding(&problem, policy, &chosen);
+    Some(Plan { assignments: given.to_vec(), cost, lower_bound, gap, binding, solver })
 }
 
 /// What the fog could take now, and whether the request fits.

@@ -4,9 +4,9 @@ use crate::{
     cost::Policy,
     problem::{Candidate, Problem, Sums},
     reasons, sift,
-    types::{Binding, DeviceSnapshot, Plan, Snapshot},
+    types::{Binding, DeviceSnapshot, Snapshot},
 };
-use fogbank_model::{DeviceId, Dimension, OwnerId};
+use fogbank_model::{DeviceId, Dimension, OwnerId, Resources};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -79,10 +79,10 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Why each device of the snapshot is in this plan, which was made from it, or is not; in the snapshot's order.
-pub fn explain(snapshot: &Snapshot, policy: &Policy, plan: &Plan) -> Vec<(DeviceId, Verdict)> {
+/// Why each device of the snapshot is in a plan that gives this, or is not; in the snapshot's order.
+pub fn explain(snapshot: &Snapshot, policy: &Policy, plan: &[(DeviceId, Resources)]) -> Vec<(DeviceId, Verdict)> {
     let problem = Problem::new(snapshot, policy);
-    let given: HashSet<DeviceId> = plan.assignments.iter().map(|(id, _)| *id).collect();
+    let given: HashSet<DeviceId> = plan.iter().map(|(id, _)| *id).collect();
     let chosen: Vec<usize> = (0..problem.candidates.len()).filter(|i| given.contains(&problem.candidates[*i].id)).collect();
     // Where there is no relaxation (rounding) nothing is worth anything.
     let reduced = sift::solve(&problem.rows()).map_or_else(|| problem.candidates.iter().map(|c| c.cost).collect(), |r| r.reduced);

@@ -6,7 +6,7 @@ mod cases;
 
 use cases::{cost_of, large, policies, snapshot};
 use fogbank_model::{DeviceId, Dimension, OwnerId, Resources};
-use fogbank_placement::{DeviceSnapshot, Outcome, Policy, Remedy, Request, Snapshot, Verdict, explain, plan, remedies};
+use fogbank_placement::{DeviceSnapshot, Outcome, Policy, Remedy, Request, Snapshot, Verdict, explain, plan, remedies, standing};
 use proptest::prelude::*;
 
 fn placed(snapshot: &Snapshot, policy: &Policy) -> bool {
@@ -44,7 +44,7 @@ proptest! {
     #[test]
     fn every_device_has_its_verdict(s in snapshot(12), policy in policies()) {
         let Outcome::Placed(plan) = plan(&s, &policy) else { return Ok(()) };
-        let verdicts = explain(&s, &policy, &plan);
+        let verdicts = explain(&s, &policy, &plan.assignments);
         prop_assert_eq!(verdicts.len(), s.devices.len());
         for (device, (id, verdict)) in s.devices.iter().zip(&verdicts) {
             prop_assert_eq!(device.id, *id);
@@ -111,11 +111,29 @@ fn names_the_smallest_change_first() {
 fn verdicts_agree_with_the_plan_among_many() {
     let s = large(1, 400);
     let Outcome::Placed(plan) = plan(&s, &Policy::default()) else { panic!("it fits") };
-    let verdicts = explain(&s, &Policy::default(), &plan);
+    let verdicts = explain(&s, &Policy::default(), &plan.assignments);
     let chosen: Vec<&DeviceSnapshot> =
         s.devices.iter().zip(&verdicts).filter(|(_, (_, v))| v.is_chosen()).map(|(d, _)| d).collect();
     assert!((cost_of(&chosen) - plan.cost).abs() < 1e-6, "the chosen are those of the plan");
     let dearer = verdicts.iter().filter(|(_, v)| matches!(v, Verdict::Dearer { .. })).count();
     assert!(dearer > 300, "{dearer}");
     assert!(verdicts.iter().all(|(_, v)| !v.is_chosen() || matches!(v, Verdict::Chosen { needed_for: Some(_), .. })));
+}
+
+#[test]
+fn the_plan_that_stands_is_held_against_the_cheapest_of_now() {
+    let policy = Policy::default();
+    let snapshot = large(40, 3);
+    let Outcome::Placed(best) = plan(&snapshot, &policy) else { panic!() };
+    let held = standing(&snapshot, &policy, &best.assignments).unwrap();
+    assert!(
+        (held.cost - best.cost).abs() < 1e-9 && held.lower_bound <= held.cost && held.binding == best.binding,
+        "{held} {best}"
+    );
+    // With all devices it would cost more, and that is said.
+    let all: Vec<_> = snapshot.devices.iter().map(|d| (d.id, d.free)).collect();
+    let dear = standing(&snapshot, &policy, &all).unwrap();
+    assert!(dear.gap > 0.5 && (dear.lower_bound - held.lower_bound).abs() < 1e-6, "{dear} {held}");
+    let nowhere = Snapshot { devices: Vec::new(), ..snapshot };
+    assert_eq!(standing(&nowhere, &policy, &best.assignments), None);
 }

@@ -4,7 +4,8 @@
 //! Leases, descriptors, period records and directories are betanet's and travel here as bytes that it signs and checks.
 
 use crate::{
-    BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, MixInfo, OwnerCertificate, Rehearsed, Signed, Ticket,
+    BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, Explained, MixInfo, OwnerCertificate, Rehearsed, Signed,
+    Ticket,
 };
 use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, MixId, Onion, Resources,
@@ -286,6 +287,8 @@ pub enum NodeRequest {
     Containers,
     /// One of them in full. Answer: `Container`.
     Container(ContainerId),
+    /// Why it runs where it runs. Answer: `Explained`.
+    Explain(ContainerId),
     /// Stop it. Answer: `Done`.
     Stop(ContainerId),
     /// Start it again. Answer: `Done`.
@@ -333,6 +336,8 @@ pub enum NodeReply {
     Containers(Vec<ContainerSummary>),
     /// One in full.
     Container(Box<ContainerDetail>),
+    /// Why it runs where it runs.
+    Explained(Box<Explained>),
     /// An invite.
     Ticket(Ticket),
     /// The devices.

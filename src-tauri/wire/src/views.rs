@@ -56,6 +56,30 @@ pub struct ContainerDetail {
     pub placement: Option<String>,
 }
 
+/// Why a container runs where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// What it costs where it is, held against the least that it could cost now.
+    pub plan: String,
+    /// Why devices were chosen or passed over: those that run it, and for administrators the others.
+    pub devices: Vec<ExplainedDevice>,
+    /// Of the others, what they have in common and how many that are.
+    pub others: Vec<(String, u32)>,
+    /// Where what is asked for does not fit: changes after each of which it would, the smallest first.
+    pub remedies: Vec<String>,
+}
+
+/// One device, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedDevice {
+    /// Its name.
+    pub name: String,
+    /// Whether a copy is there or on its way there.
+    pub runs: bool,
+    /// Why.
+    pub words: String,
+}
+
 /// What a container's address would be like over a week of this fog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rehearsed {

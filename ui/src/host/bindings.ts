@@ -149,7 +149,7 @@ export type ControlErrorKind = "invalid" | "infeasible" | "no_fog" | "allocator_
 /**
  * What comes back.
  */
-export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
+export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
 /**
  * Its id.
  */
@@ -289,6 +289,10 @@ direct?: boolean, } | { "ask": "progress" } | { "ask": "containers" } | { "ask":
 /**
  * Which.
  */
+id: string, } | { "ask": "explain", 
+/**
+ * Which.
+ */
 id: string, } | { "ask": "stop", 
 /**
  * Which.
@@ -363,6 +367,27 @@ instances: number,
  * Why it lends or does not, for people.
  */
 why: string, };
+
+/**
+ * Why a container runs where it runs.
+ */
+export type ExplainedDto = { 
+/**
+ * What it costs where it is, held against the least that it could cost now.
+ */
+plan: string, 
+/**
+ * Why devices were chosen or passed over: those that run it, and for administrators the others.
+ */
+devices: Array<VerdictDto>, 
+/**
+ * Of the others, what they have in common and how many that are.
+ */
+others: Array<[string, number]>, 
+/**
+ * Where what is asked for does not fit: changes after each of which it would, the smallest first.
+ */
+remedies: Array<string>, };
 
 /**
  * A fog that is named here.
@@ -893,6 +918,23 @@ reason: string, };
  * Whether what an address shows is its publisher's.
  */
 export type TrustDto = "unknown" | "not_verified" | "verified" | "broken";
+
+/**
+ * Why one device runs a container or not.
+ */
+export type VerdictDto = { 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Whether a copy is there or on its way there.
+ */
+runs: boolean, 
+/**
+ * Why, for people.
+ */
+words: string, };
 
 /**
  * What one adversary could learn.

@@ -49,6 +49,30 @@ pub struct OutlookDto {
     pub longest_outage_s: f64,
 }
 
+/// Why a container runs where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct ExplainedDto {
+    /// What it costs where it is, held against the least that it could cost now.
+    pub plan: String,
+    /// Why devices were chosen or passed over: those that run it, and for administrators the others.
+    pub devices: Vec<VerdictDto>,
+    /// Of the others, what they have in common and how many that are.
+    pub others: Vec<(String, u32)>,
+    /// Where what is asked for does not fit: changes after each of which it would, the smallest first.
+    pub remedies: Vec<String>,
+}
+
+/// Why one device runs a container or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct VerdictDto {
+    /// Its name.
+    pub name: String,
+    /// Whether a copy is there or on its way there.
+    pub runs: bool,
+    /// Why, for people.
+    pub words: String,
+}
+
 /// A line in the list of containers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct ContainerDto {

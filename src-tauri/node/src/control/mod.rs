@@ -10,7 +10,9 @@ mod network;
 pub mod server;
 mod types;
 
-pub use container::{ContainerDetailDto, ContainerDto, FitDto, InstanceDto, OutlookDto, RehearsedDto, StepDto};
+pub use container::{
+    ContainerDetailDto, ContainerDto, ExplainedDto, FitDto, InstanceDto, OutlookDto, RehearsedDto, StepDto, VerdictDto,
+};
 pub use federation::{FederatedFogDto, FederationDto, WitnessesDto};
 pub use network::{
     AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, RelayStateDto, TrustDto, ViewDto,

@@ -1,7 +1,7 @@
 //! The messages of the control interface. The UI's bindings are generated from these types and checked for drift.
 
 use super::{
-    container::{ContainerDetailDto, ContainerDto, FitDto, InstanceDto, RehearsedDto},
+    container::{ContainerDetailDto, ContainerDto, ExplainedDto, FitDto, InstanceDto, RehearsedDto},
     federation::FederationDto,
     network::{NetworkDto, RelayStateDto},
 };
@@ -143,6 +143,11 @@ pub enum ControlRequest {
         /// Which.
         id: String,
     },
+    /// Why does it run where it runs? Answer: `explained`.
+    Explain {
+        /// Which.
+        id: String,
+    },
     /// Stop it; it can be started again. Answer: `done`.
     Stop {
         /// Which.
@@ -206,6 +211,8 @@ pub enum ControlReply {
     Folder(FolderDto),
     /// Whether it fits.
     Fit(FitDto),
+    /// Why a container runs where it runs.
+    Explained(Box<ExplainedDto>),
     /// What was rehearsed.
     Rehearsed(Box<RehearsedDto>),
     /// A container was created: its id and address.
