@@ -140,7 +140,9 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
         reply: 'explained',
         value: {
           plan: 'on 2 devices at cost 5.10 (the optimum); limited by the number of copies',
-          devices: world.devices.slice(0, 2).map((d) => ({ name: d.name, runs: true, words: 'chosen: needed for the number of copies' })),
+          devices: world.devices
+            .slice(0, 2)
+            .map((d) => ({ name: d.name, runs: true, words: 'chosen: needed for the number of copies' })),
           others: [['cost more than they are worth', world.devices.length - 2]],
           remedies: [],
         },
