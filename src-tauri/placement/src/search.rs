@@ -29,7 +29,7 @@ const OF_NEAREST: f64 = 0.1;
 const OF_PROOF: f64 = 0.4;
 const OF_NEIGHBOURHOODS: f64 = 0.4;
 /// What is left at least when preparing took most of the effort.
-const AT_LEAST: f64 = 0.25;
+const AT_LEAST: f64 = 0.125;
 /// Preparing takes for each device as long as looking at it so often.
 const PREPARING: f64 = 15.0;
 /// Devices that are in, and others, that are decided anew at a time, and what goes into that.
