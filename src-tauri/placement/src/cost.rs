@@ -24,8 +24,8 @@ pub struct Policy {
     pub churn_cap: Option<usize>,
     /// Up to so many devices that could take a copy are solved by branch and bound where the search has not proved its plan the optimum.
     pub exact_up_to: usize,
-    /// How often the search may look at a device, in all its steps: preparing counts 15 for each device, and a quarter is left for the search at least.
-    /// A million takes some twenty milliseconds, so that one plan takes less than a tenth of a second however many devices there are.
+    /// How often the search may look at a device, in all its steps: preparing counts 30 for each device, and an eighth is left for the search at least.
+    /// A million takes some twenty milliseconds, so that one plan takes about a tenth of a second at most, however many devices there are.
     pub effort: u64,
 }
 

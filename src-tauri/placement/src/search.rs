@@ -29,9 +29,9 @@ const OF_NEAREST: f64 = 0.1;
 const OF_PROOF: f64 = 0.4;
 const OF_NEIGHBOURHOODS: f64 = 0.4;
 /// What is left at least when preparing took most of the effort.
-const AT_LEAST: f64 = 0.25;
-/// Preparing takes for each device as long as looking at it so often.
-const PREPARING: f64 = 15.0;
+const AT_LEAST: f64 = 0.125;
+/// Preparing counts for each device as looking at it so often: somewhat more than it takes, so that plans for very many devices stay quick.
+const PREPARING: f64 = 30.0;
 /// Devices that are in, and others, that are decided anew at a time, and what goes into that.
 const INS: usize = 10;
 const OUTS: usize = 80;

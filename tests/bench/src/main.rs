@@ -10,7 +10,7 @@ mod demo;
 mod figure;
 mod mixnode;
 mod packets;
-mod places;
+mod placing;
 mod run;
 
 use anyhow::{Context, Result, bail};
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let parts: [(&str, Measure); 5] = [
         ("demo", demo::figures),
         ("sphinx", packets::figures),
-        ("placement", places::figures),
+        ("placement", placing::figures),
         ("mixnode", mixnode::figures),
         ("browse", browse::figures),
     ];

@@ -1,4 +1,4 @@
-//! Placement: how long a plan takes and how far it is from its own lower bound, on seeded fogs of phones and laptops.
+//! Seeded fogs of phones and laptops.
 
 use crate::figure::Figure;
 use anyhow::{Result, bail};
@@ -28,7 +28,7 @@ pub(crate) fn figures() -> Result<Vec<Figure>> {
 }
 
 /// A fog in which two in five devices are phones, and a request worth eight of its devices.
-fn fog(devices: usize, seed: u64) -> Snapshot {
+pub(super) fn fog(devices: usize, seed: u64) -> Snapshot {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut total = Resources::ZERO;
     let devices: Vec<DeviceSnapshot> = (0..devices)
