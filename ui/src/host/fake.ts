@@ -2,6 +2,7 @@
 // It checks nothing of security or networks, and promises nothing about the real node's numbers.
 import type { ControlReply, ControlRequest, FolderDto, LendDto } from './bindings';
 import type { Host, Startup } from './host';
+import { explained, rehearsed } from './fake/foresight';
 import { bringDown, bringUp, create, fit, move, release } from './fake/life';
 import { privacy } from './fake/privacy';
 import { enter, scene, type Scene } from './fake/scenes';
@@ -136,33 +137,9 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       connected(world);
       return { reply: 'fit', value: fit(world, request.requirements, request.instances) };
     case 'explain':
-      return {
-        reply: 'explained',
-        value: {
-          plan: 'on 2 devices at cost 5.10 (the optimum); limited by the number of copies',
-          devices: world.devices
-            .slice(0, 2)
-            .map((d) => ({ name: d.name, runs: true, words: 'chosen: needed for the number of copies' })),
-          others: [['cost more than they are worth', world.devices.length - 2]],
-          remedies: [],
-        },
-      };
+      return { reply: 'explained', value: explained(world) };
     case 'rehearse':
-      return {
-        reply: 'rehearsed',
-        value: {
-          devices: world.devices.length,
-          watched_days: 12.4,
-          outlooks: [1, 2, 3].map((copies) => ({
-            copies,
-            availability: 1 - 0.02 ** copies,
-            within: 0.001,
-            failed: 0.6 * 0.02 ** copies,
-            losses_a_day: 1.3 * copies,
-            longest_outage_s: Math.round(4_000 / copies),
-          })),
-        },
-      };
+      return { reply: 'rehearsed', value: rehearsed(world) };
     case 'publish': {
       connected(world);
       const { files, bytes } = folder(request.folder);
