@@ -12,6 +12,7 @@ mod mixnode;
 mod packets;
 mod placing;
 mod run;
+mod week;
 
 use anyhow::{Context, Result, bail};
 use figure::Figure;
@@ -29,10 +30,11 @@ fn main() -> Result<()> {
         }
         _ => {}
     }
-    let parts: [(&str, Measure); 5] = [
+    let parts: [(&str, Measure); 6] = [
         ("demo", demo::figures),
         ("sphinx", packets::figures),
         ("placement", placing::figures),
+        ("sim", week::figures),
         ("mixnode", mixnode::figures),
         ("browse", browse::figures),
     ];
