@@ -3,7 +3,7 @@
 use crate::{
     decide::{Action, decide},
     look::look,
-    place::snapshot_for,
+    place::{in_all, snapshot_for},
     registry::Member,
     serve::Serving,
     signing,
@@ -233,7 +233,7 @@ impl Actor {
                 Some(plan)
             }
             Outcome::Infeasible(why) => {
-                self.lacks.insert(id, lacks(&why, world, seen));
+                self.lacks.insert(id, lacks(&in_all(why, world, seen), world, seen));
                 // Where only the hour's outlook is too bad, all further devices together would not mend it.
                 let more_likely_only = snapshot.request.instances == 0 && snapshot.request.requirements == Resources::ZERO;
                 if more_likely_only { None } else { part(&snapshot, policy) }

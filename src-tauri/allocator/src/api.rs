@@ -7,9 +7,10 @@ use crate::{
     place::snapshot_of,
     registry::Member,
     rehearsing,
+    removing::{leave, pardon, remove},
     report::take_report,
     roles::from_bits,
-    session::{leave, listable},
+    session::listable,
     start::{Shared, make_invite, now},
     world::{SeenContainer, World},
 };
@@ -48,6 +49,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         NodeRequest::Containers => list(shared, member).await,
         NodeRequest::Container(id) => detail(shared, member, id).await,
         NodeRequest::Explain(id) => explain(shared, member, id).await,
+        NodeRequest::Scale { id, instances, availability } => scale(shared, member, id, instances, availability).await,
         NodeRequest::Stop(id) => stop(shared, member, id).await,
         NodeRequest::Restart(id) => restart(shared, member, id).await,
         NodeRequest::Renew { id, proof } => renew(shared, member, id, &proof).await,
@@ -59,6 +61,14 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         },
         NodeRequest::Devices => match administrator(shared, member).await {
             Ok(()) => devices(shared).await,
+            Err(refusal) => Err(refusal),
+        },
+        NodeRequest::Remove(removal) => match administrator(shared, member).await {
+            Ok(()) => remove(shared, member, &removal).await.map(NodeReply::Removed),
+            Err(refusal) => Err(refusal),
+        },
+        NodeRequest::Pardon(device) => match administrator(shared, member).await {
+            Ok(()) => pardon(shared, device).await.map(|()| NodeReply::Done),
             Err(refusal) => Err(refusal),
         },
         NodeRequest::Leave => leave(shared, member).await.map(|()| NodeReply::Done),
@@ -89,11 +99,12 @@ fn relays(
     Ok(NodeReply::Done)
 }
 
-fn failed(error: StoreError) -> Refusal {
+pub(crate) fn failed(error: StoreError) -> Refusal {
     let kind = match error {
         StoreError::NotFound { .. } => RefusalKind::NotFound,
         StoreError::Move(_) => RefusalKind::WrongState,
         StoreError::Taken { .. } => RefusalKind::Invalid,
+        StoreError::Banned => RefusalKind::UnknownKey,
         StoreError::Database { .. } | StoreError::Unreadable { .. } => RefusalKind::Failed,
     };
     Refusal::new(kind, error.to_string())
@@ -249,6 +260,22 @@ async fn explain(shared: &Shared, member: &Member, id: ContainerId) -> Result<No
     let explained = tokio::task::spawn_blocking(move || explained(&world, &seen, &policy, all)).await;
     let explained = explained.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
     Ok(NodeReply::Explained(Box::new(explained)))
+}
+
+/// More or fewer copies. Where there is no room for more, they come when there is, and until then it is said what is missing.
+async fn scale(
+    shared: &Shared,
+    member: &Member,
+    id: ContainerId,
+    instances: u8,
+    availability: Option<f64>,
+) -> Result<NodeReply, Refusal> {
+    let (_, _, kept) = theirs(shared, member, id).await?;
+    let spec = fogbank_model::ContainerSpec { instances, availability, ..kept.container.spec };
+    spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
+    shared.store.set_spec(id, &spec).await.map_err(failed)?;
+    tracing::info!(container = id.short(), instances, availability, "a container is scaled");
+    Ok(NodeReply::Done)
 }
 
 async fn stop(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {

@@ -351,3 +351,14 @@ fn as_many_copies_run_as_the_availability_takes_and_they_do_not_come_and_go_with
     assert_eq!((asked(3, 0.98).1, asked(3, 0.99).1), (1, 0));
     assert_eq!(asked(3, 0.5).1, 2);
 }
+
+#[test]
+fn what_the_availability_lacks_is_said_of_all_copies() {
+    let mut w = world(ContainerState::Running, vec![instance(1, InstanceState::Ready)]);
+    w.containers[0].container.spec =
+        ContainerSpec { instances: 1, availability: Some(0.999), ..w.containers[0].container.spec.clone() };
+    w.devices.truncate(2);
+    let Outcome::Infeasible(why) = plan(&snapshot_for(&w, &w.containers[0]), &Policy::default()) else { panic!() };
+    let said = crate::place::in_all(why, &w, &w.containers[0]).to_string();
+    assert!(said.contains("availability: 99.900 % asked, all devices together reach 99.000 %"), "{said}");
+}

@@ -24,6 +24,7 @@ mod mixes;
 mod place;
 mod registry;
 mod rehearsing;
+mod removing;
 mod report;
 mod revoking;
 mod roles;

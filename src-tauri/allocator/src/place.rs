@@ -1,32 +1,25 @@
 //! From what is seen to the planner's snapshot.
 
-use crate::world::{SeenContainer, SeenDevice, World};
-use fogbank_model::{ContainerSpec, DeviceId, InstanceState, Resources};
+use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
+use fogbank_model::{ContainerSpec, DeviceId, Infeasible, InstanceState, Resources, Shortfall};
 use fogbank_placement::{BatteryShare, DeviceSnapshot, Request, Snapshot};
 use fogbank_wire::Power;
 
 /// The fog as the planner sees it for a container: what its staying instances cover is taken off the request, their devices are left out.
 pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot {
     let spec = &container.container.spec;
-    let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
-    let mut covered = Resources::ZERO;
-    let mut staying = Vec::new();
+    let staying = staying(world, container);
+    let covered = staying.clone().fold(Resources::ZERO, |sum, i| sum.plus(&i.instance.given));
     let mut taken: Vec<DeviceId> = container.apart.clone();
-    for i in container.instances.iter().filter(|i| i.instance.state.is_live()) {
-        taken.push(i.instance.device);
-        if i.instance.state.counts() && !leaving(i.instance.device) {
-            covered = covered.plus(&i.instance.given);
-            staying.push(i);
-        }
-    }
+    taken.extend(container.instances.iter().filter(|i| i.instance.state.is_live()).map(|i| i.instance.device));
     let request = Request {
         requirements: spec.requirements.minus(&covered),
         minimum: spec.minimum(),
-        instances: spec.instances.saturating_sub(u8::try_from(staying.len()).unwrap_or(u8::MAX)),
+        instances: spec.instances.saturating_sub(u8::try_from(staying.clone().count()).unwrap_or(u8::MAX)),
         availability_target: spec
             .availability
-            .filter(|_| !world.lasts(spec.availability, 1.0, staying.iter().copied()))
-            .map(|asked| left_of(asked, world.availability(staying.iter().copied()))),
+            .filter(|_| !world.lasts(spec.availability, 1.0, staying.clone()))
+            .map(|asked| left_of(asked, world.availability(staying.clone()))),
     };
     let mut snapshot = snapshot(world, request, &taken);
     // Where it was lost lately it may be lost again: another device is tried first.
@@ -36,6 +29,23 @@ pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot
         }
     }
     snapshot
+}
+
+/// What does not fit of a container, in terms of all of it: of the availability only what those that stay leave open was asked of the planner.
+pub(crate) fn in_all(mut why: Infeasible, world: &World, container: &SeenContainer) -> Infeasible {
+    for shortfall in &mut why.shortfalls {
+        if let (Shortfall::Availability { asked, reach }, Some(target)) = (shortfall, container.container.spec.availability) {
+            let staying = world.availability(staying(world, container));
+            (*asked, *reach) = (target, 1.0 - (1.0 - *reach) * (1.0 - staying));
+        }
+    }
+    why
+}
+
+/// Instances that count, on devices that nobody leaves.
+fn staying<'a>(world: &'a World, container: &'a SeenContainer) -> impl Iterator<Item = &'a SeenInstance> + Clone {
+    let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
+    container.counting().filter(move |i| !leaving(i.instance.device))
 }
 
 /// The availability that further instances must have so that all together have what is asked for, when those that stay have less.

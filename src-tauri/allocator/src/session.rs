@@ -13,8 +13,8 @@ use fogbank_betanet::{
     epoch,
 };
 use fogbank_model::{DeviceId, DurationMs};
-use fogbank_store::KeptDevice;
-use fogbank_wire::{Coming, EXCHANGE_DEADLINE, Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
+use fogbank_store::{KeptDevice, StoreError};
+use fogbank_wire::{Coming, Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
 use iroh::{
     TransportAddr,
     endpoint::{Connection, SendStream, VarInt},
@@ -24,7 +24,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
 
 /// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
 const HEARTBEAT: DurationMs = DurationMs::from_s(30);
@@ -50,6 +49,11 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
             let name = member.name.clone();
             if let Some(old) = shared.registry.arrived(member) {
                 tokio::spawn(replaced(old));
+            }
+            // Whoever was removed between being let in and being registered is neither.
+            if !shared.store.device(device).await.is_ok_and(|kept| kept.as_ref().is_some_and(is_member)) {
+                shared.registry.ended(device);
+                return connection.close(VarInt::from_u32(0), b"removed");
             }
             let greeted = fogbank_wire::welcome(reply, Some(welcome)).await;
             tracing::info!(name, "a member connected");
@@ -116,7 +120,12 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     let seen = seen(connection);
     let mix = enrol.mix.filter(|_| roles.mixnode).map(|mix| listable(shared, mix, device, seen)).transpose()?;
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
-    shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(failed)?;
+    shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(|error| match error {
+        StoreError::Banned => {
+            Refusal::new(RefusalKind::UnknownKey, "an administrator has removed this device or its owner from the fog")
+        }
+        other => failed(other),
+    })?;
     let mut addrs = enrol.addrs;
     addrs.truncate(MAX_ADDRS);
     let member = Member {
@@ -151,20 +160,6 @@ async fn invited(shared: &Shared, secret: &[u8; 16]) -> Result<Roles, Refusal> {
         Some(_) => Err(Refusal::new(RefusalKind::Expired, "the invite has expired: ask for a new one")),
         None => Err(Refusal::new(RefusalKind::Invite, "the invite is not known here: it is wrong, or it expired long ago")),
     }
-}
-
-/// A member leaves for good. Its mix is listed no more, what ran on it is lost, and the connection ends once the answer can have been read.
-pub(crate) async fn leave(shared: &Shared, member: &Member) -> Result<(), Refusal> {
-    let ended = shared.store.end_device(member.device).await;
-    ended.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
-    shared.registry.ended(member.device);
-    tracing::info!(name = member.name, "a member left");
-    let connection = member.connection.clone();
-    tokio::spawn(async move {
-        let _ = timeout(EXCHANGE_DEADLINE, connection.closed()).await;
-        connection.close(VarInt::from_u32(0), b"left");
-    });
-    Ok(())
 }
 
 /// The address that a connection proved, unless it came over a relay.

@@ -13,7 +13,7 @@ use crate::{
     witnessing::Witnessing,
 };
 use fogbank_betanet::directory::{Charter, Directory, DirectoryHub};
-use fogbank_model::{DurationMs, FogId, UnixMs};
+use fogbank_model::{DeviceId, DurationMs, FogId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
 use fogbank_wire::{
@@ -55,12 +55,14 @@ pub struct AllocatorConfig {
     pub relay: Option<RelayHint>,
     /// Weights of placement.
     pub policy: Policy,
+    /// The device of the node that runs it, which nobody may remove from the fog.
+    pub operator: Option<DeviceId>,
 }
 
 impl AllocatorConfig {
-    /// With the default policy and no relay.
+    /// With the default policy, no relay and no device of its own.
     pub fn new(store: PathBuf, key: SecretKey, name: String, test: bool) -> Self {
-        Self { store, key, name, test, relay: None, policy: Policy::default() }
+        Self { store, key, name, test, relay: None, policy: Policy::default(), operator: None }
     }
 }
 

@@ -105,7 +105,7 @@ impl SeenContainer {
     }
 
     /// Those that count towards what it wants.
-    pub(crate) fn counting(&self) -> impl Iterator<Item = &SeenInstance> {
+    pub(crate) fn counting(&self) -> impl Iterator<Item = &SeenInstance> + Clone {
         self.instances.iter().filter(|i| i.instance.state.counts())
     }
 

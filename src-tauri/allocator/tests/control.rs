@@ -434,7 +434,18 @@ async fn who_may_publish_can_rehearse_and_ask_for_an_availability() {
     assert!(explained.devices.len() == 2 && explained.devices.iter().all(|d| d.runs), "{explained:?}");
     assert!(explained.devices.iter().all(|d| d.words == "chosen: needed for the availability target"), "{explained:?}");
     assert_eq!(explained.others, [("do not lend now, are not connected, are leaving or are set aside".to_owned(), 1)]);
-    let refused = call(&at_other, &NodeRequest::Explain(id)).await.unwrap();
-    assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::NotFound), "{refused:?}");
+    let scale = |instances, availability| NodeRequest::Scale { id, instances, availability };
+    for ask in [NodeRequest::Explain(id), scale(1, None)] {
+        let refused = call(&at_other, &ask).await.unwrap();
+        assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::NotFound), "{refused:?}");
+    }
+
+    // Scaled down, one of them goes; scaled up beyond what there is room for, what is missing is said.
+    assert!(matches!(call(&at_host, &scale(0, None)).await.unwrap(), NodeReply::Refused(r) if r.kind == RefusalKind::Invalid));
+    assert!(matches!(call(&at_host, &scale(1, None)).await.unwrap(), NodeReply::Done));
+    let drained = |r| matches!(r, DeviceRequest::Drain { .. }).then_some(());
+    tokio::select! { () = host.asked(drained) => {} () = other.asked(drained) => {} }
+    assert!(matches!(call(&at_host, &scale(4, None)).await.unwrap(), NodeReply::Done));
+    stands(&at_host, id, "it waits for room", |detail| detail.container.reason.contains("waiting for room")).await;
     fog.allocator.shutdown().await;
 }

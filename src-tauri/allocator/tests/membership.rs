@@ -6,7 +6,7 @@ mod fogs;
 
 use fogbank_model::{DeviceId, DurationMs};
 use fogbank_wire::{
-    CallError, Coming, Enrol, NodeReply, NodeRequest, OwnerCertificate, Purpose, RefusalKind, Roles, call, greet,
+    CallError, Coming, Enrol, NodeReply, NodeRequest, OwnerCertificate, Purpose, RefusalKind, Removal, Roles, call, greet,
 };
 use fogs::{Fog, SOON, connection, endpoint};
 use iroh::{Endpoint, SecretKey, endpoint::Connection};
@@ -37,6 +37,10 @@ impl Device {
             Err(CallError::Refused(refusal)) => Err(refusal.kind),
             Err(error) => panic!("{error}"),
         }
+    }
+
+    fn id(&self) -> DeviceId {
+        DeviceId(*self.endpoint.id().as_bytes())
     }
 
     async fn may(&self, fog: &Fog, comes: Coming) -> Result<Roles, RefusalKind> {
@@ -115,5 +119,52 @@ async fn nobody_sees_who_left_among_the_devices() {
     assert_eq!(devices().await, 2);
     assert!(matches!(call(&leaver, &NodeRequest::Leave).await, Ok(NodeReply::Done)));
     assert_eq!(devices().await, 1);
+    fog.end().await;
+}
+
+async fn removes(connection: &Connection, device: DeviceId, person: bool, void_invites: bool) -> Result<u32, RefusalKind> {
+    match call(connection, &NodeRequest::Remove(Removal { device, person, void_invites })).await.unwrap() {
+        NodeReply::Removed(count) => Ok(count),
+        NodeReply::Refused(refusal) => Err(refusal.kind),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_is_removed_is_cut_off_and_no_ticket_brings_it_back_until_that_is_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (administrator, operator, bad) = (Device::new().await, Device::new().await, Device::new().await);
+    let fog = Fog::operated(folder.path(), &SecretKey::generate(), Some(operator.id())).await;
+    let (admin, _) = administrator.comes(&fog, Coming::Joins(fog.invite(Roles::ALL).await)).await.unwrap();
+    let (_operates, _) = operator.comes(&fog, Coming::Joins(fog.invite(Roles::ALL).await)).await.unwrap();
+    let (member, _) = bad.comes(&fog, Coming::Joins(fog.invite(LENDS).await)).await.unwrap();
+    assert_eq!(removes(&member, administrator.id(), false, false).await, Err(RefusalKind::NotGranted));
+    assert_eq!(removes(&admin, administrator.id(), false, false).await, Err(RefusalKind::Invalid), "nobody himself");
+    assert_eq!(removes(&admin, operator.id(), true, false).await, Err(RefusalKind::Invalid), "nobody the coordinator");
+    assert_eq!(removes(&admin, DeviceId([9; 32]), false, false).await, Err(RefusalKind::NotFound));
+
+    let kept = fog.invite(LENDS).await;
+    assert_eq!(removes(&admin, bad.id(), false, false).await, Ok(1));
+    timeout(SOON, member.closed()).await.expect("it is cut off");
+    assert_eq!(bad.may(&fog, Coming::Back).await, Err(RefusalKind::UnknownKey));
+    assert_eq!(bad.may(&fog, Coming::Joins(kept)).await, Err(RefusalKind::UnknownKey));
+    // Another device of its owner may.
+    let (second, third) =
+        (Device { owner: bad.owner.clone(), ..Device::new().await }, Device { owner: bad.owner.clone(), ..Device::new().await });
+    let (again, _) = second.comes(&fog, Coming::Joins(kept)).await.unwrap();
+    // Until the owner is removed; and a ticket that was kept is void then.
+    assert_eq!(removes(&admin, second.id(), true, true).await, Ok(1));
+    timeout(SOON, again.closed()).await.expect("it is cut off, too");
+    let fresh = fog.invite(LENDS).await;
+    for device in [&second, &third] {
+        assert_eq!(device.may(&fog, Coming::Joins(fresh)).await, Err(RefusalKind::UnknownKey));
+    }
+    assert_eq!(Device::new().await.may(&fog, Coming::Joins(kept)).await, Err(RefusalKind::Invite));
+    // What was done with each is undone with each.
+    let pardoned = call(&admin, &NodeRequest::Pardon(second.id())).await.unwrap();
+    assert!(matches!(pardoned, NodeReply::Done), "{pardoned:?}");
+    for (device, may) in [(&third, Ok(LENDS)), (&second, Ok(LENDS)), (&bad, Err(RefusalKind::UnknownKey))] {
+        assert_eq!(device.may(&fog, Coming::Joins(fresh)).await, may);
+    }
     fog.end().await;
 }

@@ -1,11 +1,15 @@
 //! What can be said on the command line, and the request that it becomes.
 
-use crate::federating::FederateOptions;
+use crate::{
+    federating::FederateOptions,
+    needs::{Needs, amount, folder_bytes},
+    removing::Removal,
+};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fogbank_node::{
     ProxyPort,
-    control::{Amounts, ControlRequest, LevelDto, RelayDto, RoleDto},
+    control::{ControlRequest, LevelDto, RelayDto, RoleDto},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -144,6 +148,19 @@ pub(crate) enum Command {
         /// Its id.
         id: String,
     },
+    /// Ask for other numbers of copies of a container, from now on.
+    Scale {
+        /// Its id.
+        id: String,
+        /// Copies at least.
+        #[arg(long)]
+        copies: u8,
+        /// As for `publish`; without it the copies alone are asked for.
+        #[arg(long, value_name = "PERCENT", value_parser = amount, allow_negative_numbers = true)]
+        availability: Option<f64>,
+    },
+    /// Remove a device from the fog for good, or a person (administrators only).
+    Remove(Removal),
     /// Say why a container runs where it runs.
     Explain {
         /// Its id.
@@ -233,30 +250,6 @@ impl LimitArgs {
     }
 }
 
-/// What is asked for.
-#[derive(Debug, Args)]
-pub(crate) struct Needs {
-    /// Processor cores for all copies together.
-    #[arg(long, default_value_t = 0.1, value_parser = amount, allow_negative_numbers = true)]
-    cpu: f64,
-    /// Memory for all copies together, MB.
-    #[arg(long, default_value_t = 64.0, value_parser = amount, allow_negative_numbers = true)]
-    memory: f64,
-    /// Storage for all copies together, MB (default: what two copies of the folder need).
-    #[arg(long, value_parser = amount, allow_negative_numbers = true)]
-    storage: Option<f64>,
-    /// Bandwidth for all copies together, Mbit/s.
-    #[arg(long, default_value_t = 1.0, value_parser = amount, allow_negative_numbers = true)]
-    bandwidth: f64,
-    /// Copies at least.
-    #[arg(long, default_value_t = 2)]
-    copies: u8,
-    /// With this probability, in percent, at least one copy's device stays over the next hour; more copies are made where that takes more
-    /// (for example 99.9).
-    #[arg(long, value_name = "PERCENT", value_parser = amount, allow_negative_numbers = true)]
-    availability: Option<f64>,
-}
-
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -287,9 +280,6 @@ pub(crate) enum Level {
     /// Mean 50 ms a hop.
     Strict,
 }
-
-/// Storage asked for when none is named and the folder is unknown, MB.
-const DEFAULT_STORAGE_MB: f64 = 10.0;
 
 impl Command {
     /// The request that this command is.
@@ -342,6 +332,12 @@ impl Command {
             }
             Self::Containers => ControlRequest::Containers,
             Self::Container { id } => ControlRequest::Container { id: id.clone() },
+            Self::Scale { id, copies, availability } => ControlRequest::Scale {
+                id: id.clone(),
+                instances: *copies,
+                availability: availability.map(|percent| percent / 100.0),
+            },
+            Self::Remove(removal) => removal.request(),
             Self::Explain { id } => ControlRequest::Explain { id: id.clone() },
             Self::Stop { id } => ControlRequest::Stop { id: id.clone() },
             Self::Restart { id } => ControlRequest::Restart { id: id.clone() },
@@ -352,19 +348,6 @@ impl Command {
             Self::Federate(options) => options.request()?,
             Self::Quit => ControlRequest::Quit,
         })
-    }
-}
-
-impl Needs {
-    fn availability(&self) -> Option<f64> {
-        self.availability.map(|percent| percent / 100.0)
-    }
-
-    fn amounts(&self, folder_bytes: u64) -> Amounts {
-        let folder_mb = folder_bytes as f64 / 1e6;
-        let storage_mb =
-            self.storage.unwrap_or_else(|| DEFAULT_STORAGE_MB.max((folder_mb.ceil() + 1.0) * f64::from(self.copies)));
-        Amounts { cpu_cores: self.cpu, memory_mb: self.memory, storage_mb, bandwidth_mbps: self.bandwidth }
     }
 }
 
@@ -392,14 +375,6 @@ impl Level {
 fn whole(folder: &std::path::Path) -> anyhow::Result<String> {
     let folder = std::path::absolute(folder).context("the folder's path")?;
     Ok(folder.to_str().context("the folder's path is no Unicode text: rename the folder")?.to_owned())
-}
-
-/// An amount that can be asked for.
-fn amount(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(amount),
-        _ => Err(format!("“{text}” is no amount: write a number above 0")),
-    }
 }
 
 /// A number above 0, or "none".
@@ -430,22 +405,6 @@ fn seconds(text: &str) -> Result<u32, String> {
     number.checked_mul(per).filter(|s| *s > 0).ok_or_else(wrong)
 }
 
-/// Bytes of the files in a folder as far as they can be seen; the node refuses what it can't read. Links are not followed.
-fn folder_bytes(folder: &std::path::Path) -> u64 {
-    let mut open = vec![folder.to_owned()];
-    let mut bytes = 0u64;
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(data) if data.is_dir() => open.push(entry.path()),
-                Ok(data) => bytes = bytes.saturating_add(data.len()),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,14 +417,6 @@ mod tests {
         let mut all = Arguments::command();
         let help = all.find_subcommand_mut("invite").map(|invite| invite.render_long_help().to_string()).unwrap_or_default();
         assert!(["everybody's sites", "stop, restart or delete any"].iter().all(|words| help.contains(words)), "{help}");
-    }
-
-    #[test]
-    fn amounts() {
-        assert_eq!(amount("0.25"), Ok(0.25));
-        for wrong in ["0", "-1", "NaN", "inf", "-inf", "1e999", "much", ""] {
-            assert!(amount(wrong).is_err_and(|words| words.contains("above 0")), "{wrong}");
-        }
     }
 
     #[test]

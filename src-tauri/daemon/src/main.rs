@@ -5,8 +5,10 @@
 
 mod args;
 mod federating;
+mod needs;
 mod out;
 mod relay;
+mod removing;
 mod run;
 mod show;
 

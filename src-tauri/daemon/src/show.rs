@@ -18,6 +18,9 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
         ControlReply::Ticket(ticket) => writeln!(out, "{ticket}"),
         ControlReply::Folder(f) => writeln!(out, "“{}” can be put online: {} files, {} bytes", f.name, f.files, f.bytes),
         ControlReply::Fit(fit) => writeln!(out, "{}", fit.words),
+        ControlReply::Removed(count) => {
+            writeln!(out, "{count} {} removed", if *count == 1 { "device was" } else { "devices were" })
+        }
         ControlReply::Explained(explained) => show_explained(&mut out, explained),
         ControlReply::Rehearsed(rehearsed) => show_rehearsed(&mut out, rehearsed),
         ControlReply::Created { id, onion } => writeln!(out, "container {id}\naddress   {onion}"),
@@ -33,7 +36,8 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
             let (stays, reliable) = (d.availability * 100.0, d.reliability * 100.0);
             writeln!(
                 out,
-                "{}  {link:<9} lends {}  {} instances  stays an hour: {stays:.0} %  reliable: {reliable:.0} %  {}",
+                "{}  {}  {link:<9} lends {}  {} instances  stays an hour: {stays:.0} %  reliable: {reliable:.0} %  {}",
+                d.id,
                 d.name,
                 amounts(&d.lent),
                 d.instances,

@@ -112,7 +112,9 @@ impl Inner {
             Some(fog) => fog,
             None => {
                 let listen = if own.practice { Ipv4Addr::LOCALHOST.into() } else { self.options.listen };
-                let fog = Arc::new(FogHost::start(&self.ground.profile, &own, listen).await.map_err(StartError::Fog)?);
+                let operator = self.ground.identity.device_id();
+                let fog = FogHost::start(&self.ground.profile, &own, listen, operator).await.map_err(StartError::Fog)?;
+                let fog = Arc::new(fog);
                 self.lock_parts().fog = Some(fog.clone());
                 fog
             }

@@ -6,7 +6,7 @@
 use crate::{door, net, profile::Profile, profile::write_private, settings::OwnFog};
 use data_encoding::BASE32_NOPAD;
 use fogbank_allocator::{Allocator, AllocatorConfig};
-use fogbank_model::{DurationMs, FogId};
+use fogbank_model::{DeviceId, DurationMs, FogId};
 use fogbank_wire::{PeerAddress, Purpose, Refusal, Roles, Strangers, Ticket, goodbye};
 use iroh::{Endpoint, SecretKey};
 use std::{
@@ -53,10 +53,11 @@ pub enum FogError {
 
 impl FogHost {
     /// Starts the allocator. A port of 0 takes a free one; see [`Self::port`].
-    pub(crate) async fn start(profile: &Profile, own: &OwnFog, listen: IpAddr) -> Result<Self, FogError> {
+    pub(crate) async fn start(profile: &Profile, own: &OwnFog, listen: IpAddr, operator: DeviceId) -> Result<Self, FogError> {
         let key = load_key(profile)?;
         let mut config = AllocatorConfig::new(profile.path("fog.sqlite"), key.clone(), own.name.clone(), own.test);
         config.relay = own.relay.clone();
+        config.operator = Some(operator);
         let allocator = Allocator::start(config).await.map_err(FogError::Allocator)?;
         let endpoint = match net::bind(key, SocketAddr::new(listen, own.port), own.relay.as_ref()).await {
             Ok(endpoint) => endpoint,

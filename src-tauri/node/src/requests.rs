@@ -19,8 +19,8 @@ use fogbank_betanet::{
     directory::{Directory, MixEntry, NotPrivate, Usable},
     uplink::{GuardView, Uplink, UplinkStatus},
 };
-use fogbank_model::{BundleId, Container, ContainerId, ContainerName, ContainerSpec, DurationMs, Image, Level, MixId};
-use fogbank_wire::{ContainerSummary, NodeReply, NodeRequest, Ticket};
+use fogbank_model::{BundleId, Container, ContainerId, ContainerName, ContainerSpec, DeviceId, DurationMs, Image, Level, MixId};
+use fogbank_wire::{ContainerSummary, NodeReply, NodeRequest, Removal, Ticket};
 use std::collections::BTreeMap;
 
 impl Inner {
@@ -148,6 +148,23 @@ impl Inner {
                 NodeReply::Explained(explained) => Ok(ControlReply::Explained(Box::new(answers::explained(*explained)))),
                 other => Err(unexpected(&other)),
             },
+            Ask::Scale { id, instances, availability } => {
+                let request = NodeRequest::Scale { id: container_id(&id)?, instances, availability };
+                self.ask(&request).await.map(|_| ControlReply::Done)
+            }
+            Ask::Remove { device, person, void_invites, undo } => {
+                let what = || answers::invalid(format!("“{device}” is no device's id"), "`fogbankd devices` lists them.");
+                let device = device.parse::<DeviceId>().map_err(|_| what())?;
+                let request = match undo {
+                    true => NodeRequest::Pardon(device),
+                    false => NodeRequest::Remove(Removal { device, person, void_invites }),
+                };
+                match self.ask(&request).await? {
+                    NodeReply::Removed(count) => Ok(ControlReply::Removed(count)),
+                    NodeReply::Done => Ok(ControlReply::Done),
+                    other => Err(unexpected(&other)),
+                }
+            }
             Ask::Stop { id } => self.ask(&NodeRequest::Stop(container_id(&id)?)).await.map(|_| ControlReply::Done),
             Ask::Restart { id } => self.ask(&NodeRequest::Restart(container_id(&id)?)).await.map(|_| ControlReply::Done),
             Ask::Delete { id } => {

@@ -144,6 +144,20 @@ impl Store {
             .map_err(StoreError::database)
     }
 
+    /// Keeps what is asked for anew.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_spec(&self, cid: ContainerId, spec: &ContainerSpec) -> Result<(), StoreError> {
+        let spec = serde_json::to_string(spec).map_err(|_| StoreError::Unreadable { what: "a specification" })?;
+        let cid = cid.0.as_slice();
+        sqlx::query!("UPDATE containers SET spec = ? WHERE id = ?", spec, cid)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(StoreError::database)
+    }
+
     /// Keeps a container's introduction points.
     ///
     /// # Errors

@@ -10,6 +10,9 @@ pub struct RoleBits(pub i64);
 /// Invites kept at most: more than any community hands out within their lives.
 pub const MAX_INVITES: usize = 10_000;
 
+/// Removed keys that are remembered at most; beyond that the oldest are forgotten.
+pub const MAX_BANNED: usize = 10_000;
+
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptDevice {
@@ -128,7 +131,7 @@ impl Store {
     /// Keeps a member, or its new name and what it may do from now on.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`StoreError::Banned`] when it or its owner was removed; when the database fails.
     pub async fn put_device(
         &self,
         device: DeviceId,
@@ -138,8 +141,10 @@ impl Store {
         now: UnixMs,
     ) -> Result<(), StoreError> {
         let (id, owner, granted, now) = (device.0.as_slice(), owner.0.as_slice(), granted.0, now.0);
-        sqlx::query!(
-            "INSERT INTO devices (id, owner, name, granted, joined) VALUES (?, ?, ?, ?, ?)
+        // In one statement, so that whoever is being removed just now does not slip in.
+        let kept = sqlx::query!(
+            "INSERT INTO devices (id, owner, name, granted, joined)
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM banned WHERE key IN (?1, ?2))
              ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, name = excluded.name, granted = excluded.granted",
             id,
             owner,
@@ -149,8 +154,51 @@ impl Store {
         )
         .execute(&self.pool)
         .await
-        .map(drop)
-        .map_err(StoreError::database)
+        .map_err(StoreError::database)?;
+        if kept.rows_affected() == 0 { Err(StoreError::Banned) } else { Ok(()) }
+    }
+
+    /// A device is not to be let in again, nor is any other of its owner where that is named. Beyond [`MAX_BANNED`] keys the oldest are forgotten.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ban(&self, device: DeviceId, owner: Option<OwnerId>, now: UnixMs) -> Result<(), StoreError> {
+        let (id, at, most) = (device.0.as_slice(), now.0, amount(MAX_BANNED as u64));
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::database)?;
+        for key in std::iter::once(device.0).chain(owner.map(|owner| owner.0)) {
+            let key = key.as_slice();
+            sqlx::query!("INSERT OR REPLACE INTO banned (key, device, at) VALUES (?, ?, ?)", key, id, at)
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database)?;
+        }
+        sqlx::query!(
+            "DELETE FROM banned WHERE key IN (SELECT key FROM banned ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?)",
+            most
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database)?;
+        tx.commit().await.map_err(StoreError::database)
+    }
+
+    /// Whoever was banned with this device may be let in again. Whether anybody was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lift_ban(&self, device: DeviceId) -> Result<bool, StoreError> {
+        let id = device.0.as_slice();
+        let lifted = sqlx::query!("DELETE FROM banned WHERE device = ?", id).execute(&self.pool).await;
+        Ok(lifted.map_err(StoreError::database)?.rows_affected() > 0)
+    }
+
+    /// Makes all invites void. How many there were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn void_invites(&self) -> Result<u64, StoreError> {
+        let voided = sqlx::query!("DELETE FROM invites").execute(&self.pool).await.map_err(StoreError::database)?;
+        Ok(voided.rows_affected())
     }
 
     /// A member leaves: it may do nothing from now on. It is forgotten once no history of an instance names it, with others of which that is so by now.

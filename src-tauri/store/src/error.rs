@@ -72,6 +72,9 @@ pub enum StoreError {
         /// What.
         what: &'static str,
     },
+    /// It or its owner was removed from the fog.
+    #[error("this device or its owner was removed")]
+    Banned,
     /// It is there already, from someone else.
     #[error("that {what} is taken")]
     Taken {

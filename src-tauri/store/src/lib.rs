@@ -16,7 +16,7 @@ mod open;
 mod transition;
 
 pub use container::KeptContainer;
-pub use device::{KeptDevice, MAX_INVITES, RoleBits};
+pub use device::{KeptDevice, MAX_BANNED, MAX_INVITES, RoleBits};
 pub use error::{OpenError, StoreError};
 pub use instance::{KeptInstance, MAX_PAST_INSTANCES, Reservation, Reserved};
 pub use open::Store;

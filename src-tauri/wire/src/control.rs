@@ -260,6 +260,17 @@ pub struct Capacity {
     pub infeasible: Option<Infeasible>,
 }
 
+/// Whom an administrator removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// This device.
+    pub device: DeviceId,
+    /// Also all other devices of its owner, and the containers that the owner published.
+    pub person: bool,
+    /// All invites are void from now on, so that no ticket that was kept brings them in under another key.
+    pub void_invites: bool,
+}
+
 /// What a node asks of its allocator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeRequest {
@@ -289,6 +300,15 @@ pub enum NodeRequest {
     Container(ContainerId),
     /// Why it runs where it runs. Answer: `Explained`.
     Explain(ContainerId),
+    /// Ask for other numbers of copies, from now on. Answer: `Done`.
+    Scale {
+        /// Of which container.
+        id: ContainerId,
+        /// Copies at least.
+        instances: u8,
+        /// As in its specification.
+        availability: Option<f64>,
+    },
     /// Stop it. Answer: `Done`.
     Stop(ContainerId),
     /// Start it again. Answer: `Done`.
@@ -311,6 +331,10 @@ pub enum NodeRequest {
     },
     /// All devices. Administrators only. Answer: `Devices`.
     Devices,
+    /// A device, or a person, is removed for good. Administrators only. Answer: `Removed`.
+    Remove(Removal),
+    /// Whoever was removed with this device may join again. Administrators only. Answer: `Done`.
+    Pardon(DeviceId),
     /// This device leaves the fog for good: its roles end, and the connection. Answer: `Done`.
     Leave,
 }
@@ -340,6 +364,8 @@ pub enum NodeReply {
     Explained(Box<Explained>),
     /// An invite.
     Ticket(Ticket),
+    /// So many devices were removed.
+    Removed(u32),
     /// The devices.
     Devices(Vec<DeviceView>),
 }

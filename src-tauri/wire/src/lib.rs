@@ -25,7 +25,7 @@ mod views;
 pub use certificate::OwnerCertificate;
 pub use control::{
     Assignment, Capacity, Coming, ContainerRequest, DeviceReply, DeviceRequest, Enrol, InstanceReport, NodeReply, NodeRequest,
-    Offer, Power, Refusal, RefusalKind, Report, Roles, ServiceProof, Welcome,
+    Offer, Power, Refusal, RefusalKind, Removal, Report, Roles, ServiceProof, Welcome,
 };
 pub use countersigned::{Countersignature, Countersigned, MAX_COUNTERSIGNATURES};
 pub use federate::{FederateReply, FederateRequest, PeerAddress, PeerAddressError};

@@ -166,6 +166,17 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
     case 'container':
       connected(world);
       return { reply: 'container', value: find(world, request.id) };
+    case 'scale': {
+      connected(world);
+      const scaled = find(world, request.id);
+      scaled.container.wanted = request.instances;
+      bringUp(world, scaled);
+      return DONE;
+    }
+    case 'remove':
+      connected(world);
+      world.devices = world.devices.filter((d) => d.id !== request.device);
+      return request.undo ? DONE : { reply: 'removed', value: 1 };
     case 'stop':
       connected(world);
       bringDown(world, find(world, request.id));

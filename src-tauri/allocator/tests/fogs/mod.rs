@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub, reason = "tests; not each of them uses all")]
 
 use fogbank_allocator::{Allocator, AllocatorConfig, PeerView};
-use fogbank_model::{DurationMs, FogId};
+use fogbank_model::{DeviceId, DurationMs, FogId};
 use fogbank_wire::{ALPN, CallError, Group, PeerAddress, Purpose, Roles, Strangers, greet, receive_hello};
 use iroh::{
     Endpoint, EndpointAddr, RelayMode, SecretKey,
@@ -42,8 +42,14 @@ impl Fog {
     }
 
     pub(crate) async fn start(folder: &Path, key: &SecretKey) -> Self {
+        Self::operated(folder, key, None).await
+    }
+
+    /// One that a member's node runs.
+    pub(crate) async fn operated(folder: &Path, key: &SecretKey, operator: Option<DeviceId>) -> Self {
         let store = folder.join(format!("{}.sqlite", FogId(*key.public().as_bytes()).short()));
-        let allocator = Allocator::start(AllocatorConfig::new(store, key.clone(), "Test".to_owned(), true)).await.unwrap();
+        let config = AllocatorConfig { operator, ..AllocatorConfig::new(store, key.clone(), "Test".to_owned(), true) };
+        let allocator = Allocator::start(config).await.unwrap();
         let endpoint = endpoint(key).await;
         allocator.federate_from(endpoint.clone());
         let (door, greeting) = (endpoint.clone(), allocator.clone());

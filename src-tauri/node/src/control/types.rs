@@ -143,6 +143,28 @@ pub enum ControlRequest {
         /// Which.
         id: String,
     },
+    /// Ask for other numbers of copies, from now on. Answer: `done`.
+    Scale {
+        /// Which.
+        id: String,
+        /// Copies at least.
+        instances: u8,
+        /// As when it was published; absent: the copies alone are asked for.
+        #[serde(default)]
+        #[ts(optional)]
+        availability: Option<f64>,
+    },
+    /// Remove a device from the fog for good, or let it join again. Administrators only. Answer: `removed`, or `done`.
+    Remove {
+        /// Its id.
+        device: String,
+        /// Also all other devices of its owner, and what the owner published.
+        person: bool,
+        /// Make all invites void as well: whoever has a ticket that holds could come back under another key.
+        void_invites: bool,
+        /// Whoever was removed with this device may join again, by a ticket.
+        undo: bool,
+    },
     /// Why does it run where it runs? Answer: `explained`.
     Explain {
         /// Which.
@@ -213,6 +235,8 @@ pub enum ControlReply {
     Fit(FitDto),
     /// Why a container runs where it runs.
     Explained(Box<ExplainedDto>),
+    /// So many devices were removed.
+    Removed(u32),
     /// What was rehearsed.
     Rehearsed(Box<RehearsedDto>),
     /// A container was created: its id and address.
