@@ -5,12 +5,12 @@
 //! allocator has acknowledged it.
 
 use crate::Listed;
-use fogbank_model::{ContainerId, Dimension, InstanceId, InstanceState, Resources, UnixMs};
+use fogbank_model::{ContainerId, Dimension, Instance, InstanceId, InstanceState, Resources, UnixMs};
 use fogbank_wire::{Assignment, InstanceReport, Refusal, RefusalKind};
 use std::collections::{BTreeMap, HashMap};
 
-/// Live instances at once: at [`fogbank_model::Image::SITE_MEMORY_MB`] each they fill a quarter of 4 GB.
-pub(crate) const MAX_LIVE: usize = 64;
+/// Live instances at once; the allocator knows it, too.
+pub(crate) const MAX_LIVE: usize = Instance::MAX_ON_DEVICE;
 /// Ended instances that are listed. The allocator acknowledges within moments; while it is away no new ones come.
 const MAX_ENDED: usize = 256;
 /// Containers whose epoch is remembered: fencing matters within a plan's life, which is minutes.
@@ -66,10 +66,7 @@ impl Table {
         let refuse = |kind, words: String| Err(Refusal::new(kind, words));
         let newest = self.epochs.get(&claim.container).copied().unwrap_or(0);
         if claim.epoch < newest {
-            return refuse(
-                RefusalKind::WrongState,
-                format!("plan {} of this container is older than plan {newest}", claim.epoch),
-            );
+            return refuse(RefusalKind::Expired, format!("plan {} of this container is older than plan {newest}", claim.epoch));
         }
         if claim.expires <= now {
             return refuse(RefusalKind::Expired, "the reservation has ended already".to_owned());

@@ -59,7 +59,7 @@ fn older_plans_closed_devices_and_late_words_are_refused() {
     let mut table = Table::default();
     table.reserve(&claim(1, 1, 5), &LENT, None, NOW).unwrap();
     let refused = table.reserve(&claim(2, 1, 4), &LENT, None, NOW).unwrap_err();
-    assert_eq!(refused.kind, RefusalKind::WrongState);
+    assert_eq!(refused.kind, RefusalKind::Expired);
     table.reserve(&claim(2, 9, 1), &LENT, None, NOW).expect("another container has its own plans");
     let paused = table.reserve(&claim(3, 3, 1), &LENT, Some("paused by its owner".to_owned()), NOW).unwrap_err();
     assert!(paused.message.contains("paused by its owner"), "{paused}");

@@ -307,7 +307,7 @@ async fn reservations_end_by_themselves_and_older_plans_are_fenced_off() {
     scene.state(ONE, InstanceState::Reserved).await;
     scene.report("it ends by itself", |r| r.instances.is_empty()).await;
     assert_eq!(scene.refused(scene.confirm(ONE, BundleId([1; 32]), 1)).await.0, RefusalKind::NotFound);
-    assert_eq!(scene.refused(scene.reserve(TWO, 10_000, 6)).await.0, RefusalKind::WrongState);
+    assert_eq!(scene.refused(scene.reserve(TWO, 10_000, 6)).await.0, RefusalKind::Expired);
     let huge = Resources { memory_mb: Resources::LIMIT.memory_mb, ..SOME };
     let expires = UnixMs(now().0 + 10_000);
     let request = DeviceRequest::Reserve { instance: TWO, container: CONTAINER, given: huge, expires, epoch: 7 };

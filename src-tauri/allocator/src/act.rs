@@ -1,6 +1,7 @@
 //! Seeing and acting: the loop that looks at the fog, decides, and does what was decided, one small idempotent step at a time.
 
 use crate::{
+    conduct::MAX_FAILED_ON,
     decide::{Action, decide},
     look::look,
     place::{in_all, snapshot_for},
@@ -16,9 +17,10 @@ use fogbank_model::{
 };
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, Signed, call};
+use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed, call};
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -226,6 +228,12 @@ impl Actor {
     /// [`decide`] says so, and asks again.
     async fn place(&mut self, world: &World, id: ContainerId) -> Result<(), StoreError> {
         let Some(seen) = world.containers.iter().find(|c| c.container.id == id) else { return Ok(()) };
+        if seen.apart.len() >= MAX_FAILED_ON {
+            // On so many devices in a row it is not theirs to come up.
+            self.lacks.insert(id, format!("did not come up on the last {MAX_FAILED_ON} devices"));
+            self.rest(id);
+            return Ok(());
+        }
         let (snapshot, policy) = (snapshot_for(world, seen), &self.shared.config.policy);
         let plan = match plan(&snapshot, policy) {
             Outcome::Placed(plan) => {
@@ -290,16 +298,20 @@ impl Actor {
                 expires: i.expires,
                 epoch: i.instance.epoch,
             };
-            if let Err(refusal) = self.ask(i.instance.device, request).await {
+            if let Err(No { refusal, its_own }) = self.ask(i.instance.device, request).await {
                 let name = world.device(i.instance.device).map_or_else(String::new, |d| d.name.clone());
                 tracing::info!(device = name, %refusal, "a device refused a reservation");
-                self.shared.book().refused(i.instance.device, rand::random(), now());
+                if its_own {
+                    // It is set aside, so others are sought at once.
+                    self.shared.book().refused(i.instance.device, rand::random(), now());
+                } else {
+                    self.rest(id);
+                }
                 for other in &reserved {
                     let _ = self.ask(other.instance.device, DeviceRequest::Release(other.instance.id)).await;
                     let reason = format!("{name} refused: {refusal}");
                     self.shared.store.move_instance(other.instance.id, InstanceState::Ended, &reason, now()).await?;
                 }
-                // That device is set aside, so others are sought at once.
                 self.shared.wake.notify_one();
                 return Ok(());
             }
@@ -386,22 +398,27 @@ impl Actor {
     }
 
     /// Asks a device and waits for its yes.
-    pub(crate) async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), Refusal> {
-        let away = |words: String| Refusal::new(fogbank_wire::RefusalKind::Failed, words);
+    pub(crate) async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), No> {
+        let no = |words: String, its_own| No { refusal: Refusal::new(RefusalKind::Failed, words), its_own };
+        let away = |words: String| no(words, false);
         let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
         if self.muted(|mute| mute.get(&device).is_some_and(|at| at.elapsed() < MUTE)) {
             return Err(away("the device did not answer a moment ago".to_owned()));
         }
         match timeout(ANSWER, call(&member.connection, &request)).await {
             Ok(Ok(DeviceReply::Done)) => Ok(()),
-            Ok(Ok(DeviceReply::Refused(refusal))) => Err(refusal),
+            Ok(Ok(DeviceReply::Refused(refusal))) => {
+                // All else is of what was asked, or of a plan or a clock that is behind.
+                let its_own = matches!(refusal.kind, RefusalKind::Busy | RefusalKind::WrongState);
+                Err(No { refusal, its_own })
+            }
             Ok(Err(error)) => Err(away(error.to_string())),
             Err(_) => {
                 self.muted(|mute| {
                     mute.retain(|_, at| at.elapsed() < MUTE);
                     mute.insert(device, Instant::now());
                 });
-                Err(away("the device does not answer".to_owned()))
+                Err(no("the device does not answer".to_owned(), true))
             }
         }
     }
@@ -414,6 +431,19 @@ impl Actor {
         let last = self.rests.get(&id).map_or(FIRST_REST / 2, |(_, last)| *last);
         let next = (last * 2).min(LONGEST_REST);
         self.rests.insert(id, (Instant::now() + next.mul_f64(0.75 + rand::random::<f64>() / 2.0), next));
+    }
+}
+
+/// A device did not say yes.
+pub(crate) struct No {
+    pub(crate) refusal: Refusal,
+    /// It refused what it offers, or was silent: not what was asked is to blame, nor that it is away.
+    its_own: bool,
+}
+
+impl fmt::Display for No {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 use fogbank_betanet::renewal;
 use fogbank_model::{Container, ContainerId, ContainerState, Image, MixId, Resources};
-use fogbank_placement::capacity as room;
+use fogbank_placement::{Capacity as Room, Policy, Snapshot, capacity as room};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
     Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, MixInfo, NodeReply, NodeRequest,
@@ -27,6 +27,9 @@ use fogbank_wire::{
 const MAX_OWN: usize = 256;
 /// Containers of one fog: what one allocator is meant to hold.
 const MAX_CONTAINERS: usize = 10_000;
+
+/// Steps of the planner's search where only whether something fits is asked: some milliseconds.
+const LITTLE: u64 = 100_000;
 
 /// Mixes that one mix tells its measurements of: those it has links to.
 const MAX_PROBES: usize = 256;
@@ -42,7 +45,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         }),
         NodeRequest::Ask(spec) => capacity(shared, &spec).await,
         NodeRequest::Rehearse(spec) => match publisher(member) {
-            Ok(()) => rehearsing::outlook(shared, &spec).await,
+            Ok(()) => rehearsing::outlook(shared, member.owner, &spec).await,
             Err(refusal) => Err(refusal),
         },
         NodeRequest::Create(request) => create(shared, member, *request).await,
@@ -137,7 +140,7 @@ async fn theirs(shared: &Shared, member: &Member, id: ContainerId) -> Result<(Wo
 async fn capacity(shared: &Shared, spec: &fogbank_model::ContainerSpec) -> Result<NodeReply, Refusal> {
     spec.check().map_err(|e| Refusal::new(RefusalKind::Invalid, e.to_string()))?;
     let world = look(shared).await.map_err(failed)?;
-    let room = room(&snapshot_of(&world, spec), &shared.config.policy);
+    let room = room_for(shared, snapshot_of(&world, spec)).await?;
     Ok(NodeReply::Capacity(Box::new(Capacity {
         free: room.free,
         lent: room.lent,
@@ -145,6 +148,12 @@ async fn capacity(shared: &Shared, spec: &fogbank_model::ContainerSpec) -> Resul
         suitable: room.suitable,
         infeasible: room.infeasible,
     })))
+}
+
+/// Whether a request fits. Whether, and not at what cost: a little search is enough.
+async fn room_for(shared: &Shared, snapshot: Snapshot) -> Result<Room, Refusal> {
+    let policy = Policy { effort: LITTLE, ..shared.config.policy.clone() };
+    shared.planned(move || room(&snapshot, &policy)).await
 }
 
 fn publisher(member: &Member) -> Result<(), Refusal> {
@@ -173,7 +182,7 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     if !known {
         room_for_one(own, world.containers.len())?;
     }
-    if !known && let Some(infeasible) = room(&snapshot_of(&world, &request.spec), &shared.config.policy).infeasible {
+    if !known && let Some(infeasible) = room_for(shared, snapshot_of(&world, &request.spec)).await?.infeasible {
         return Ok(NodeReply::Infeasible(infeasible));
     }
     let container = Container {
@@ -231,6 +240,7 @@ fn summary(seen: &SeenContainer) -> ContainerSummary {
 
 async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
     let (world, seen, kept) = theirs(shared, member, id).await?;
+    let all = is_administrator(shared, member).await?;
     let history = shared.store.history(id).await.map_err(failed)?;
     let mut instances: Vec<InstanceView> = seen
         .instances
@@ -247,18 +257,23 @@ async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
         instances,
         history,
         holders,
-        availability: world.availability(seen.ready()),
+        availability: if all { world.availability(seen.ready()) } else { coarse(world.availability(seen.ready())) },
         placement: kept.placement,
     })))
+}
+
+/// For publishers, rounded down to a step: with one copy it is how likely somebody's device stays, and who asks each hour would learn that
+/// person's habits.
+fn coarse(availability: f64) -> f64 {
+    const STEPS: [f64; 9] = [0.9999, 0.999, 0.995, 0.99, 0.95, 0.9, 0.8, 0.65, 0.5];
+    STEPS.into_iter().find(|step| availability >= *step).unwrap_or(0.0)
 }
 
 async fn explain(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
     let (world, seen, _) = theirs(shared, member, id).await?;
     let all = is_administrator(shared, member).await?;
     let policy = shared.config.policy.clone();
-    // Of a large fog it takes as long as some plans.
-    let explained = tokio::task::spawn_blocking(move || explained(&world, &seen, &policy, all)).await;
-    let explained = explained.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
+    let explained = shared.planned(move || explained(&world, &seen, &policy, all)).await?;
     Ok(NodeReply::Explained(Box::new(explained)))
 }
 

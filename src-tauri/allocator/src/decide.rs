@@ -18,6 +18,8 @@ pub(crate) const SIGNATURES_ENDED: &str = "what its publisher signed ahead has e
 /// A copy that was added so that one stays is one too many when the others are all gone this much less often than they may be: what devices are
 /// expected to do changes by the hour, and copies should not come and go with it.
 const SURPLUS: f64 = 0.5;
+/// And once it has been ready for so long: who says now that it is on mains and now that it is not would else have copies fetched without end.
+const SURPLUS_AGE: DurationMs = DurationMs::from_s(15 * 60);
 
 /// Instances and bundles that nobody wants, ended on one device at a time: it lists the rest again, and one that lists without end holds
 /// nobody up.
@@ -211,7 +213,9 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     let mut kept = stays.clone();
     for i in stays.iter().rev().filter(|i| i.instance.state == InstanceState::Ready && ready >= wanted) {
         let others = || kept.iter().copied().filter(|other| other.instance.id != i.instance.id);
-        let needed = container.uncovered(others()) != container.uncovered(kept.iter().copied())
+        let young = c.spec.availability.is_some() && world.now.since(i.instance.since) < SURPLUS_AGE;
+        let needed = young
+            || container.uncovered(others()) != container.uncovered(kept.iter().copied())
             || !world.lasts(c.spec.availability, SURPLUS, others());
         if kept.len() > wanted && !needed {
             kept = others().collect();

@@ -20,6 +20,7 @@ fn device(n: u8) -> SeenDevice {
         draining: None,
         lent: Resources::LIMIT,
         held: Resources::ZERO,
+        full: false,
         power: None,
         why: String::new(),
         expected: Expected { availability: 0.9, reliability: 0.8, goes_soon: false, aside: None },
@@ -339,6 +340,8 @@ fn as_many_copies_run_as_the_availability_takes_and_they_do_not_come_and_go_with
         let mut w = world(ContainerState::Running, (1..=copies).map(|n| instance(n, InstanceState::Ready)).collect());
         w.containers[0].container.spec.instances = 1;
         w.containers[0].container.spec.availability = Some(availability);
+        assert!(!decide(&w).iter().any(|a| matches!(a, Action::Drain { .. })), "not before a quarter of an hour");
+        w.now = NOW.plus(SURPLUS_AGE);
         let actions = decide(&w);
         let drained = actions.iter().filter(|a| matches!(a, Action::Drain { .. })).count();
         (actions.contains(&place), drained, snapshot_for(&w, &w.containers[0]).request.availability_target)

@@ -9,11 +9,11 @@ use crate::{
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
 use fogbank_betanet::renewal;
-use fogbank_model::{DeviceId, DurationMs, InstanceState, UnixMs};
+use fogbank_model::{DeviceId, DurationMs, Instance, InstanceState, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{Power, ServiceProof, decode};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -48,12 +48,15 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     let clock = Instant::now();
     let members = shared.registry.snapshot(clock);
     let now = now();
-    let hosts: HashSet<DeviceId> =
-        instances.iter().map(|i| &i.instance).filter(|i| i.state.is_live()).map(|i| i.device).collect();
+    let mut live: HashMap<DeviceId, usize> = HashMap::new();
+    for i in instances.iter().map(|i| &i.instance).filter(|i| i.state.is_live()) {
+        *live.entry(i.device).or_default() += 1;
+    }
     let mut book = shared.book();
     for i in instances.iter().map(|i| &i.instance).filter(|i| i.state == InstanceState::Ready) {
-        book.ready(i.container, i.device, i.since);
+        book.ready(i.container, i.device, i.since, now);
     }
+    let mut standings = Vec::new();
     let devices: Vec<SeenDevice> = devices
         .into_iter()
         .map(|kept| {
@@ -75,10 +78,10 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
                 _ => Standing::Unknown,
             };
             let power = report.map(|(r, _)| r.power);
-            book.see(kept.id, standing, hosts.contains(&kept.id), now);
+            standings.push((kept.id, standing));
             let expected = book.expected(kept.id, power, now);
             // Its copies move while it is still there. That it takes nothing new meanwhile is not its doing, so it is no departure.
-            let draining = draining.or_else(|| expected.goes_soon.then(|| "it usually goes at this hour".to_owned()));
+            let draining = draining.or_else(|| expected.goes_soon.then(|| "it is expected to go soon".to_owned()));
             SeenDevice {
                 expected,
                 id: kept.id,
@@ -90,6 +93,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
                 open,
                 draining,
                 lent: kept.lent,
+                full: live.get(&kept.id).is_some_and(|live| *live >= Instance::MAX_ON_DEVICE),
                 held: kept.held,
                 power,
                 why: report.map_or_else(|| "has not reported".to_owned(), |(r, _)| r.offer.why.clone()),
@@ -102,6 +106,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             }
         })
         .collect();
+    book.look(&standings, |device| live.contains_key(&device), now);
     let containers = containers.into_iter().map(|kept| SeenContainer {
         apart: book.apart(kept.container.id, now),
         publisher: kept.publisher,

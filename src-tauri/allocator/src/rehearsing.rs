@@ -5,11 +5,12 @@ use crate::{
     place::seen,
     start::{Shared, now},
 };
-use fogbank_model::{ContainerSpec, DurationMs, Image, Resources};
+use fogbank_model::{ContainerSpec, DurationMs, Image, OwnerId, Resources};
 use fogbank_placement::Request;
 use fogbank_rehearsal::{Device, Rehearsal, rehearse};
 use fogbank_store::StoreError;
 use fogbank_wire::{NodeReply, Outlook, Refusal, RefusalKind, Rehearsed};
+use std::time::{Duration, Instant};
 
 /// A week, since habits are by its hours.
 const SPAN: DurationMs = DurationMs::from_s(7 * 24 * 3600);
@@ -23,11 +24,18 @@ const NOTICE_AND_START: DurationMs = DurationMs::from_s(10);
 /// Content comes at a rate that a home line gives, bytes/ms.
 const FETCH_BYTES_MS: u64 = 1_000;
 
+/// One person asks this often at most, so that the others have their turn.
+const AGAIN: Duration = Duration::from_secs(15);
+
 /// Rehearses. One at a time: it takes a core for a while.
-pub(crate) async fn outlook(shared: &Shared, spec: &ContainerSpec) -> Result<NodeReply, Refusal> {
+pub(crate) async fn outlook(shared: &Shared, by: OwnerId, spec: &ContainerSpec) -> Result<NodeReply, Refusal> {
     spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
     let busy = || Refusal::new(RefusalKind::Busy, "another container is being rehearsed: try again in a moment");
-    let _turn = shared.rehearsing.try_lock().map_err(|_| busy())?;
+    let mut turns = shared.rehearsing.try_lock().map_err(|_| busy())?;
+    turns.retain(|_, at| at.elapsed() < AGAIN);
+    if turns.contains_key(&by) {
+        return Err(Refusal::new(RefusalKind::Busy, format!("one rehearsal each {} s: try again in a moment", AGAIN.as_secs())));
+    }
     let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
     let world = look(shared).await.map_err(failed)?;
     let begin = now();
@@ -60,6 +68,7 @@ pub(crate) async fn outlook(shared: &Shared, spec: &ContainerSpec) -> Result<Nod
     copies.extend(Some(spec.instances).filter(|asked| !copies.contains(asked)));
     let seed = rand::random();
     let outlooks = tokio::task::spawn_blocking(move || rehearse(&rehearsal, &copies, seed)).await;
+    turns.insert(by, Instant::now());
     let outlooks = outlooks.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
     let shown = |o: fogbank_rehearsal::Outlook| Outlook {
         copies: o.copies,

@@ -35,8 +35,7 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
         {
             shared.store.set_introduction_key(said.instance, key).await.map_err(failed)?;
         }
-        let coming = matches!(kept.instance.state, InstanceState::Fetching | InstanceState::Starting);
-        if stays && coming && said.state == InstanceState::Ended {
+        if stays && took_it_on(kept.instance.state) && said.state == InstanceState::Ended {
             // Nobody asked for that.
             shared.book().failed(kept.instance.container, member.device, rand::random(), now());
         }
@@ -64,6 +63,11 @@ fn bounded(mut report: Report) -> Result<Report, Refusal> {
     report.drain.iter_mut().for_each(cut);
     cut(&mut report.offer.why);
     Ok(report)
+}
+
+/// Whether a device in whose hands an instance is in this state has no reason to end it by itself.
+const fn took_it_on(state: InstanceState) -> bool {
+    matches!(state, InstanceState::Fetching | InstanceState::Starting | InstanceState::Ready | InstanceState::Unready)
 }
 
 /// The moves from what is kept to what a device says: none are left out of the history.

@@ -13,7 +13,7 @@ use crate::{
     witnessing::Witnessing,
 };
 use fogbank_betanet::directory::{Charter, Directory, DirectoryHub};
-use fogbank_model::{DeviceId, DurationMs, FogId, UnixMs};
+use fogbank_model::{DeviceId, DurationMs, FogId, OwnerId, UnixMs};
 use fogbank_placement::Policy;
 use fogbank_store::{OpenError, Store, StoreError};
 use fogbank_wire::{
@@ -25,13 +25,14 @@ use iroh::{
     endpoint::{Connection, SendStream},
 };
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -86,8 +87,10 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     book: Mutex<Book>,
-    /// Held while a container is rehearsed.
-    pub(crate) rehearsing: tokio::sync::Mutex<()>,
+    /// Held while a container is rehearsed, with when each person asked for that last.
+    pub(crate) rehearsing: tokio::sync::Mutex<HashMap<OwnerId, Instant>>,
+    /// Planning for those who only ask: it takes a core for a moment.
+    planning: Semaphore,
     pub(crate) signer: Mutex<Signer>,
     /// What this allocator's parts in draws are made of.
     pub(crate) secret: [u8; 32],
@@ -141,10 +144,16 @@ impl Shared {
     pub(crate) async fn keep_book(&self, all: bool) -> Result<(), StoreError> {
         let due = self.book().due(all, now());
         if !due.is_empty() {
-            self.store.keep_conducts(&due).await?;
-            self.book().kept(&due, now());
+            self.store.keep_conducts(&due).await.inspect_err(|_| self.book().not_kept(&due))?;
         }
         Ok(())
+    }
+
+    /// Plans for somebody who asks, apart from the threads that answer everybody, and one after another.
+    pub(crate) async fn planned<T: Send + 'static>(&self, plan: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+        let failed = |words: String| Refusal::new(RefusalKind::Failed, words);
+        let _turn = self.planning.acquire().await.map_err(|error| failed(error.to_string()))?;
+        tokio::task::spawn_blocking(plan).await.map_err(|error| failed(error.to_string()))
     }
 
     pub(crate) fn signer(&self) -> MutexGuard<'_, Signer> {
@@ -198,6 +207,7 @@ impl Allocator {
             registry: Registry::default(),
             book: Mutex::new(Book::load(conducts, now())),
             rehearsing: tokio::sync::Mutex::default(),
+            planning: Semaphore::new(1),
             signer: Mutex::new(signer),
             secret: shared_random,
             signing: Signing::default(),

@@ -21,6 +21,8 @@ pub(crate) struct SeenDevice {
     pub(crate) draining: Option<String>,
     pub(crate) lent: Resources,
     pub(crate) held: Resources,
+    /// As many instances live on it as may.
+    pub(crate) full: bool,
     pub(crate) power: Option<Power>,
     pub(crate) why: String,
     /// What its past lets expect of it.

@@ -88,6 +88,11 @@ impl InstanceState {
     }
 }
 
+impl Instance {
+    /// Live instances on one device at most: at [`crate::Image::SITE_MEMORY_MB`] each they fill a quarter of 4 GB.
+    pub const MAX_ON_DEVICE: usize = 64;
+}
+
 impl fmt::Display for InstanceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

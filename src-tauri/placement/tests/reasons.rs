@@ -123,7 +123,7 @@ fn verdicts_agree_with_the_plan_among_many() {
 #[test]
 fn the_plan_that_stands_is_held_against_the_cheapest_of_now() {
     let policy = Policy::default();
-    let snapshot = large(40, 3);
+    let snapshot = large(3, 40);
     let Outcome::Placed(best) = plan(&snapshot, &policy) else { panic!() };
     let held = standing(&snapshot, &policy, &best.assignments).unwrap();
     assert!(

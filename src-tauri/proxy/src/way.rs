@@ -101,8 +101,12 @@ impl Way {
 
     /// What is kept of a sealed site, while a tunnel to it stands.
     fn kept(&self) -> Option<Arc<View>> {
-        let open = self.visitor.as_ref().is_some_and(|v| v.is_open(&self.key.onion, &self.key.isolation));
-        if open { self.shared.cache.view(&self.key) } else { None }
+        if self.is_open() { self.shared.cache.view(&self.key) } else { None }
+    }
+
+    /// Whether a tunnel to the address stands and may be used at this moment. Nothing that was kept is shown else, and no kept connection used.
+    pub(crate) fn is_open(&self) -> bool {
+        self.visitor.as_ref().is_some_and(|v| v.is_open(&self.key.onion, &self.key.isolation))
     }
 
     fn visitor(&self) -> Result<&Visitor, Trouble> {
@@ -149,7 +153,7 @@ impl Way {
             return sealed::answer(self, view, &request.into_parts().0).await;
         }
         // A connection to an app that was kept may serve; only then nothing is opened.
-        if opened.is_none() && self.shared.pool.has(&self.key) && request.method().is_safe() {
+        if opened.is_none() && self.is_open() && self.shared.pool.has(&self.key) && request.method().is_safe() {
             return app::forward(self, None, request, later).await;
         }
         let opened = match opened {

@@ -21,7 +21,11 @@ use iroh::SecretKey;
 use net::{Container, Instance, Net, noise};
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// A site of a publisher, as a host has it.
 struct Kept {
@@ -200,6 +204,45 @@ async fn a_site_is_the_same_by_every_door() {
     assert_eq!((other.status, other.text().contains("port 80")), (502, true), "{}", other.text());
     let other = side.curl(&["--socks5-hostname", &addr], onion, ":443/").await;
     assert_eq!((other.exit, other.status), (97, 0), "refused, so that a browser tries http at once");
+}
+
+/// A browser opens several connections at once, and may use one of them only when another has fetched everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_too_few_mixes_nothing_of_a_site_is_shown_by_any_connection() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let mut net = Net::start(4).await;
+    let kept = published("1").await;
+    let container = sealed(&net, &kept);
+    let _instance = honest(&container, &net, 1, &kept).await;
+    let side = Side::start(&net).await;
+    let onion = container.onion();
+    let connected = async || {
+        let mut stream = TcpStream::connect(side.addr()).await.unwrap();
+        stream.write_all(format!("CONNECT {onion}:80 HTTP/1.1\r\nHost: {onion}:80\r\n\r\n").as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        stream
+    };
+    let got = async |mut stream: TcpStream| {
+        let get = format!("GET / HTTP/1.1\r\nHost: {onion}\r\nConnection: close\r\n\r\n");
+        stream.write_all(get.as_bytes()).await.unwrap();
+        let mut all = String::new();
+        timeout(Duration::from_secs(30), stream.read_to_string(&mut all)).await.unwrap().unwrap();
+        all
+    };
+    let (idle, other) = (connected().await, connected().await);
+    let front = got(other).await;
+    assert!(front.contains("<p>version 1"), "{front}");
+    let gone = net.mixes[3].0.id;
+    net.end_mix(gone).await;
+    common::until("the visitor knows", || !side.visitor.is_open(onion, "")).await;
+    for stream in [idle, TcpStream::connect(side.addr()).await.unwrap()] {
+        let shown = got(stream).await;
+        assert!(!shown.contains("<p>version 1"), "{shown}");
+    }
+    let refused = side.get(onion, "/").await;
+    assert_ne!((refused.exit, refused.status), (0, 200), "{}", refused.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

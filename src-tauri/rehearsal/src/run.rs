@@ -14,6 +14,12 @@ const BEFORE: DurationMs = DurationMs::from_s(14 * 24 * 3600);
 /// A container for which there is no room is planned anew when a device comes, but no more often than this.
 const AGAIN: DurationMs = DurationMs::from_s(10);
 
+/// Plans in a week of a run at most, for each copy and once more: a copy is lost once or twice a day. Where devices come and go by the minute, what is lost from
+/// then on is not replaced.
+const MOST_PLANS: u32 = 100;
+
+const WEEK: DurationMs = DurationMs::from_s(7 * 24 * 3600);
+
 /// What was seen in a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -52,6 +58,8 @@ struct Run<'r> {
     /// Since when none serves.
     out_since: Option<UnixMs>,
     sought: Option<UnixMs>,
+    plans: u32,
+    most_plans: u32,
     seen: Seen,
 }
 
@@ -59,6 +67,7 @@ struct Run<'r> {
 pub(crate) fn run(of: &Rehearsal, copies: u8, rng: StdRng) -> Seen {
     let index = of.devices.iter().enumerate().map(|(at, device)| (device.snapshot.id, at)).collect();
     let request = Request { instances: copies, ..of.request };
+    let weeks = u32::try_from(of.span.0.div_euclid(WEEK.0)).unwrap_or(0).saturating_add(1);
     let (there, events) = (vec![false; of.devices.len()], BinaryHeap::new());
     let mut run = Run {
         of,
@@ -70,6 +79,8 @@ pub(crate) fn run(of: &Rehearsal, copies: u8, rng: StdRng) -> Seen {
         copies: HashMap::new(),
         out_since: None,
         sought: None,
+        plans: 0,
+        most_plans: weeks.saturating_mul(MOST_PLANS * (1 + u32::from(copies))),
         seen: Seen::default(),
     };
     for (at, device) in of.devices.iter().enumerate() {
@@ -157,9 +168,10 @@ impl Run<'_> {
 
     /// Plans what is missing. `stands`: what is placed serves at once.
     fn place(&mut self, now: UnixMs, stands: bool) {
-        if !self.lacks() {
+        if !self.lacks() || self.plans >= self.most_plans {
             return;
         }
+        self.plans += 1;
         let copies = u8::try_from(self.copies.len()).unwrap_or(u8::MAX);
         let request =
             Request { requirements: self.uncovered(), instances: self.request.instances.saturating_sub(copies), ..self.request };

@@ -64,6 +64,17 @@ fn with_room_elsewhere_one_copy_is_out_for_as_long_as_a_repair_takes() {
 }
 
 #[test]
+fn who_comes_and_goes_without_end_holds_no_rehearsal_up() {
+    // Each is there and away for two seconds at a time.
+    let mut devices: Vec<Device> = (0..20).map(|n| device(n, exponential(0.0005, 0.0005), Now::Anywhere)).collect();
+    devices.iter_mut().for_each(|d| d.snapshot.reliability = 1.0);
+    let began = std::time::Instant::now();
+    let seen = rehearse(&rehearsal(devices, 1, 1), &[2], 1)[0];
+    assert!(began.elapsed() < std::time::Duration::from_secs(60) && seen.availability < 0.9, "{seen:?} in {:?}", began.elapsed());
+    assert!(seen.losses_a_day < 700.0, "{seen:?}");
+}
+
+#[test]
 fn copies_do_not_help_where_all_go_at_the_same_hour() {
     let by_hour = |hours: std::ops::Range<usize>| {
         (0..HOURS_OF_WEEK).map(|hour| if hours.contains(&(hour % 24)) { 1e6 } else { 0.0 }).collect()

@@ -149,7 +149,7 @@ export type ControlErrorKind = "invalid" | "infeasible" | "no_fog" | "allocator_
 /**
  * What comes back.
  */
-export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
+export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "removed", "value": number } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
 /**
  * Its id.
  */
@@ -289,7 +289,35 @@ direct?: boolean, } | { "ask": "progress" } | { "ask": "containers" } | { "ask":
 /**
  * Which.
  */
-id: string, } | { "ask": "explain", 
+id: string, } | { "ask": "scale", 
+/**
+ * Which.
+ */
+id: string, 
+/**
+ * Copies at least.
+ */
+instances: number, 
+/**
+ * As when it was published; absent: the copies alone are asked for.
+ */
+availability?: number, } | { "ask": "remove", 
+/**
+ * Its id.
+ */
+device: string, 
+/**
+ * Also all other devices of its owner, and what the owner published.
+ */
+person: boolean, 
+/**
+ * Make all invites void as well: whoever has a ticket that holds could come back under another key.
+ */
+void_invites: boolean, 
+/**
+ * Whoever was removed with this device may join again, by a ticket.
+ */
+undo: boolean, } | { "ask": "explain", 
 /**
  * Which.
  */

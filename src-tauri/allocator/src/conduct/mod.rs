@@ -28,7 +28,10 @@ const KEEP_EVERY: DurationMs = DurationMs::from_s(3600);
 /// Devices kept at a time: with a look a minute, all of 100,000 have their turn within the hour.
 const KEPT_AT_ONCE: usize = 2_000;
 /// Devices on which a container failed that are remembered, the latest: more are not tried within the hour.
-const MAX_FAILED_ON: usize = 64;
+pub(crate) const MAX_FAILED_ON: usize = 64;
+
+/// So many may go at once by chance.
+const FEW: usize = 3;
 
 /// For how many hours at a time a device is expected to be there before it is known. Computers on mains for 13.7, as those of a university are; for
 /// batteries there is no such figure, so these are guesses: an evening's use, and half of a charge.
@@ -149,7 +152,7 @@ impl Book {
     }
 
     /// A device stands so now; `hosts`: instances live on it.
-    pub(crate) fn see(&mut self, device: DeviceId, standing: Standing, hosts: bool, now: UnixMs) {
+    fn see(&mut self, device: DeviceId, standing: Standing, hosts: bool, now: UnixMs) {
         if standing != Standing::There && !self.devices.contains_key(&device) {
             return;
         }
@@ -162,6 +165,19 @@ impl Book {
         entry.news |= entry.conduct.presence.is_there() != was;
     }
 
+    /// All devices as they stand at one look; `hosts`: whether instances live on one. When most of those that were there are gone without a word at once, it is
+    /// the allocator's own line that is down, and nobody is blamed.
+    pub(crate) fn look(&mut self, standings: &[(DeviceId, Standing)], hosts: impl Fn(DeviceId) -> bool, now: UnixMs) {
+        let was_there = |device: &DeviceId| self.devices.get(device).is_some_and(|entry| entry.conduct.presence.is_there());
+        let there = standings.iter().filter(|(device, _)| was_there(device)).count();
+        let vanish = standings.iter().filter(|(device, standing)| *standing == Standing::Vanished && was_there(device)).count();
+        let own_line = vanish >= FEW && 2 * vanish > there;
+        for (device, standing) in standings {
+            let standing = if own_line && *standing == Standing::Vanished { Standing::Unknown } else { *standing };
+            self.see(*device, standing, hosts(*device), now);
+        }
+    }
+
     /// A device took an instance on.
     pub(crate) fn committed(&mut self, device: DeviceId, now: UnixMs) {
         let entry = self.of(device, now);
@@ -169,9 +185,13 @@ impl Book {
         entry.news = true;
     }
 
-    /// A device refused the room that it offers, or did not answer.
+    /// A device refused the room that it offers, or did not answer. Once is counted as long as it is set aside for that: several containers may have asked
+    /// it at once.
     pub(crate) fn refused(&mut self, device: DeviceId, jitter: f64, now: UnixMs) {
         let entry = self.of(device, now);
+        if entry.conduct.aside.until(now).is_some() {
+            return;
+        }
         entry.conduct.aside.failed(jitter, now);
         entry.conduct.reliability.did(Deed::Refused, now);
         entry.news = true;
@@ -179,6 +199,10 @@ impl Book {
 
     /// A container did not come up on a device.
     pub(crate) fn failed(&mut self, container: ContainerId, device: DeviceId, jitter: f64, now: UnixMs) {
+        if let Some(entry) = self.devices.get_mut(&device) {
+            // What it took on it has not kept, whosever fault that was.
+            entry.conduct.committed = None;
+        }
         let on = self.failures.entry(container).or_default();
         let before = on.iter().position(|(id, _)| *id == device).map(|at| on.remove(at).1);
         let mut aside = before.unwrap_or_default();
@@ -187,8 +211,12 @@ impl Book {
         on.drain(..on.len().saturating_sub(MAX_FAILED_ON));
     }
 
-    /// A container's instance became ready on a device at that time.
-    pub(crate) fn ready(&mut self, container: ContainerId, device: DeviceId, at: UnixMs) {
+    /// A container's instance is ready on a device since that time. That ends a row of failures once it has been so for as long as the device committed
+    /// itself: one that ends what it has just begun would else begin anew each time.
+    pub(crate) fn ready(&mut self, container: ContainerId, device: DeviceId, at: UnixMs, now: UnixMs) {
+        if now.since(at) < COMMITMENT {
+            return;
+        }
         if let Some(entry) = self.devices.get_mut(&device) {
             entry.conduct.aside.succeeded(at);
         }
@@ -233,20 +261,29 @@ impl Book {
         self.failures.retain(|container, _| containers.contains(container));
     }
 
-    /// What is to be kept now: of devices that did something, and of others hourly; of `all` that are there when the allocator ends.
-    pub(crate) fn due(&self, all: bool, now: UnixMs) -> Vec<(DeviceId, Vec<u8>)> {
+    /// Takes what is to be kept now: of devices that did something, and of others hourly; of `all` that are there when the allocator ends.
+    pub(crate) fn due(&mut self, all: bool, now: UnixMs) -> Vec<(DeviceId, Vec<u8>)> {
         let most = if all { usize::MAX } else { KEPT_AT_ONCE };
-        let due =
-            |entry: &Entry| entry.news || (entry.conduct.presence.is_there() && (all || now.since(entry.kept) >= KEEP_EVERY));
-        let due = self.devices.iter().filter(|(_, entry)| due(entry)).take(most);
-        due.filter_map(|(device, entry)| Some((*device, encode(&entry.conduct).ok()?))).collect()
+        let due = |entry: &Entry| {
+            entry.news
+                || (entry.conduct.presence.is_there() && (all || !(DurationMs(0)..KEEP_EVERY).contains(&now.since(entry.kept))))
+        };
+        let mut taken = Vec::new();
+        for (device, entry) in self.devices.iter_mut().filter(|(_, entry)| due(entry)).take(most) {
+            if let Ok(bytes) = encode(&entry.conduct) {
+                // What happens from here on is news again.
+                (entry.kept, entry.news) = (now, false);
+                taken.push((*device, bytes));
+            }
+        }
+        taken
     }
 
-    /// These were kept.
-    pub(crate) fn kept(&mut self, devices: &[(DeviceId, Vec<u8>)], now: UnixMs) {
+    /// These could not be kept, and are due again.
+    pub(crate) fn not_kept(&mut self, devices: &[(DeviceId, Vec<u8>)]) {
         for (device, _) in devices {
             if let Some(entry) = self.devices.get_mut(device) {
-                (entry.kept, entry.news) = (now, false);
+                entry.news = true;
             }
         }
     }
@@ -309,8 +346,10 @@ mod tests {
         assert_eq!(book.expected(DEVICE, None, after(10)), before);
         assert_eq!(book.apart(CONTAINER, after(11)), [DEVICE]);
         assert!(book.apart(ContainerId([8; 16]), after(11)).is_empty());
-        book.ready(CONTAINER, DEVICE, after(12));
-        assert!(book.apart(CONTAINER, after(13)).is_empty());
+        book.ready(CONTAINER, DEVICE, after(12), after(300));
+        assert_eq!(book.apart(CONTAINER, after(300)), [DEVICE], "it has only just begun");
+        book.ready(CONTAINER, DEVICE, after(12), after(312));
+        assert!(book.apart(CONTAINER, after(312)).is_empty());
         // However many there are, the latest are remembered.
         (0..200).for_each(|n| book.failed(CONTAINER, DeviceId([n; 32]), 0.5, after(20)));
         let apart = book.apart(CONTAINER, after(20));
@@ -324,8 +363,9 @@ mod tests {
         book.refused(DEVICE, 0.5, after(4_000));
         let due = book.due(false, after(4_000));
         assert_eq!(due.len(), 1);
-        book.kept(&due, after(4_000));
         assert!(book.due(false, after(4_001)).is_empty());
+        book.not_kept(&due);
+        assert_eq!(book.due(false, after(4_001)), due);
         assert_eq!(book.due(false, after(8_000)).len(), 1, "time alone is kept by the hour");
         let mut again = Book::load(due.clone(), after(4_000));
         let (was, is) = (book.expected(DEVICE, None, after(4_000)), again.expected(DEVICE, None, after(4_000)));
@@ -336,6 +376,48 @@ mod tests {
         assert_eq!(anew.expected(DEVICE, None, after(4_001)).reliability, 0.8);
         again.retain(&HashSet::new(), &HashSet::new());
         assert!(again.due(true, after(4_001)).is_empty());
+    }
+
+    #[test]
+    fn nobody_is_blamed_for_the_allocators_own_line() {
+        let device = |n: u8| DeviceId([n; 32]);
+        let all = |standing| (1..=5).map(|n| (device(n), standing)).collect::<Vec<_>>();
+        let goes = |gone: &[u8]| {
+            let mut book = Book::default();
+            (0..10).for_each(|s| book.look(&all(Standing::There), |_| true, after(s)));
+            let stands = |n| if gone.contains(&n) { Standing::Vanished } else { Standing::There };
+            let standings: Vec<_> = (1..=5).map(|n| (device(n), stands(n))).collect();
+            (10..100).for_each(|s| book.look(&standings, |_| true, after(s)));
+            (1..=5).filter(|n| book.expected(device(*n), None, after(100)).reliability < 0.8).count()
+        };
+        assert_eq!((goes(&[1]), goes(&[1, 2]), goes(&[1, 2, 3]), goes(&[1, 2, 3, 4, 5])), (1, 2, 0, 0));
+    }
+
+    #[test]
+    fn many_that_ask_at_once_are_refused_once() {
+        let mut book = Book::default();
+        there(&mut book, 0..10);
+        (0..13).for_each(|_| book.refused(DEVICE, 0.5, after(10)));
+        let seen = book.expected(DEVICE, None, after(10));
+        assert_eq!(seen.aside, Some((1, after(11))));
+        assert!(seen.reliability > 0.7, "{}", seen.reliability);
+    }
+
+    #[test]
+    fn who_takes_on_and_ends_again_and_again_gains_nothing() {
+        let mut book = Book::default();
+        let mut tried = 0;
+        for s in 0..3_600 {
+            book.see(DEVICE, Standing::There, true, after(s));
+            if book.apart(CONTAINER, after(s)).is_empty() {
+                tried += 1;
+                book.committed(DEVICE, after(s));
+                book.ready(CONTAINER, DEVICE, after(s), after(s));
+                book.failed(CONTAINER, DEVICE, 0.5, after(s));
+            }
+        }
+        assert!(tried < 14, "{tried}");
+        assert_eq!(reliability(&mut book, 3_600), 0.8);
     }
 
     #[test]

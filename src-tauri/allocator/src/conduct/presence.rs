@@ -37,10 +37,14 @@ const PIECE: DurationMs = DurationMs::from_s(10);
 const FORESIGHT: DurationMs = DurationMs::from_s(15 * 60);
 /// And only where it went in that hour of the week so often (a week ago counts for a little less than one) ...
 const USUAL_DEPARTURES: f64 = 2.5;
-/// ... and on so many of the days on which it was there until then.
+/// ... on days on which it was there for so many hours in all, in that hour or the one before ...
+const USUAL_DAYS: f64 = 1.5;
+/// ... and on so many of these days.
 const USUALLY: f64 = 0.6;
 /// Before it is known, a device is away for so many hours at a time, as computers of a university are.
 const USUALLY_AWAY_H: f64 = 4.25;
+/// Nothing comes and goes oftener in a rehearsal: who toggles its lending on and off would have everybody wait for one.
+const MOST_AN_HOUR: f64 = 12.0;
 /// The coming time is looked at in steps of so long.
 const STEP: DurationMs = DurationMs::from_s(5 * 60);
 
@@ -55,6 +59,8 @@ pub(crate) struct Presence {
     faded: Faded,
     /// Since when it is there, if it is.
     since: Option<UnixMs>,
+    /// The hour, counted from 1970, of the departure that was counted last.
+    went_in: i64,
     /// Up to when its being there, or away, is counted.
     counted: UnixMs,
 }
@@ -62,7 +68,15 @@ pub(crate) struct Presence {
 impl Presence {
     pub(crate) fn new(now: UnixMs) -> Self {
         let week = vec![Rate::default(); HOURS_OF_WEEK];
-        Self { away: week.clone(), week, ages: Default::default(), faded: Faded::new(now), since: None, counted: now }
+        Self {
+            away: week.clone(),
+            week,
+            ages: Default::default(),
+            faded: Faded::new(now),
+            since: None,
+            went_in: i64::MIN,
+            counted: now,
+        }
     }
 
     /// Whether what was kept can be used.
@@ -77,8 +91,11 @@ impl Presence {
         match self.since {
             Some(since) => self.count(now, |this, hours| this.at(now, since).for_each(|rate| rate.hours += hours)),
             None => {
-                if self.looked_lately(now) {
-                    self.away_at(now).for_each(|rate| rate.events += 1.0);
+                if let Some(hours) = self.looked_lately(now) {
+                    self.away_at(now).for_each(|rate| {
+                        rate.events += 1.0;
+                        rate.hours += hours;
+                    });
                 }
                 (self.since, self.counted) = (Some(now), now);
             }
@@ -91,17 +108,26 @@ impl Presence {
             self.count(now, |this, hours| this.away_at(now).for_each(|rate| rate.hours += hours));
             return false;
         };
-        let seen = self.looked_lately(now);
-        if seen {
+        let lately = self.looked_lately(now);
+        if let Some(hours) = lately {
             self.fade(now);
-            self.at(now, since).for_each(|rate| rate.events += 1.0);
+            // Of several departures in one hour one counts: what is learnt is in how many weeks it goes then.
+            let hour = now.0.div_euclid(HOUR.0);
+            let event = if self.went_in == hour { 0.0 } else { 1.0 };
+            self.went_in = hour;
+            self.at(now, since).for_each(|rate| {
+                rate.events += event;
+                rate.hours += hours;
+            });
         }
         self.counted = now;
-        seen
+        lately.is_some()
     }
 
-    fn looked_lately(&self, now: UnixMs) -> bool {
-        (DurationMs(0)..=LONGEST_GAP).contains(&now.since(self.counted))
+    /// The hours since it was looked at last, unless that is too long ago.
+    fn looked_lately(&self, now: UnixMs) -> Option<f64> {
+        let passed = now.since(self.counted);
+        (DurationMs(0)..=LONGEST_GAP).contains(&passed).then_some(passed.0 as f64 / HOUR.0 as f64)
     }
 
     /// Counts the time since it was counted last, in hours, when that is a piece and somebody looked.
@@ -110,9 +136,9 @@ impl Presence {
         if (DurationMs(0)..PIECE).contains(&passed) {
             return;
         }
-        if self.looked_lately(now) {
+        if let Some(hours) = self.looked_lately(now) {
             self.fade(now);
-            add(self, passed.0 as f64 / HOUR.0 as f64);
+            add(self, hours);
         }
         self.counted = now;
     }
@@ -135,7 +161,7 @@ impl Presence {
     pub(crate) fn habit(&self, usual: f64) -> Habit {
         let whole = sum(&self.week).drawn_to(1.0 / usual, KIND_HOURS);
         let back = sum(&self.away).drawn_to(1.0 / USUALLY_AWAY_H, KIND_HOURS);
-        let by_hour = |of: &[Rate], whole| of.iter().map(|hour| hour.drawn_to(whole, DEVICE_HOURS)).collect();
+        let by_hour = |of: &[Rate], whole| of.iter().map(|hour| hour.drawn_to(whole, DEVICE_HOURS).min(MOST_AN_HOUR)).collect();
         let ages = (0..self.ages.len())
             .map(|class| (AGES.get(class).copied().unwrap_or_default(), self.age_factor(class, whole, usual)));
         Habit { leaves: by_hour(&self.week, whole), returns: by_hour(&self.away, back), by_age: ages.collect() }
@@ -148,7 +174,8 @@ impl Presence {
             .iter()
             .fold(Rate::default(), |sum, hour| Rate { events: sum.events + hour.events, hours: sum.hours + hour.hours });
         let whole = whole.drawn_to(1.0 / usual, KIND_HOURS);
-        let since = self.since.unwrap_or(now);
+        // It may lie ahead where the clock was set back.
+        let since = self.since.unwrap_or(now).min(now);
         let (mut at, end, mut departures) = (now, now.plus(span), 0.0);
         while at < end {
             let step = STEP.min(end.since(at));
@@ -166,7 +193,7 @@ impl Presence {
         let at = |hour: usize| self.week.get(hour % HOURS_OF_WEEK).copied().unwrap_or_default();
         let days = at(hour + HOURS_OF_WEEK - 1).hours.max(at(hour).hours);
         let departures = at(hour).events;
-        self.is_there() && departures >= USUAL_DEPARTURES && departures >= USUALLY * days
+        self.is_there() && departures >= USUAL_DEPARTURES && departures >= USUALLY * days && days >= USUAL_DAYS
     }
 
     /// How much more often it goes at this age than at others.

@@ -26,10 +26,14 @@ impl Faded {
         }
         (passed >= STEP).then(|| {
             self.to = now;
-            (-(passed.0 as f64 / half_life.0 as f64)).exp2()
+            // A clock that jumps ahead, and back again, must not have all forgotten.
+            (-(passed.min(MOST).0 as f64 / half_life.0 as f64)).exp2()
         })
     }
 }
+
+/// One look fades by so long at most.
+const MOST: DurationMs = DurationMs::from_s(24 * 3600);
 
 /// A rate of rare events: how many there were in how many hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

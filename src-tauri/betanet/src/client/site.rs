@@ -14,12 +14,14 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncWriteExt as _,
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// Requests that wait: as many as the proxy has connections.
 const QUEUE: usize = 256;
 /// A tunnel that carries nothing is closed after one to two of these: a reader follows the next link within minutes.
+/// How long it may take until those who wait are told that there are too few mixes.
+const TOLD_LATE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(60);
 /// How often one request is tried on tunnels that die under it: each has lived long enough to be handed over, so more is bad luck
 /// beyond what waiting helps.
@@ -180,9 +182,14 @@ impl Task {
 
     /// The tunnel for new streams: the current one, or a fresh one when that is leaving or dead.
     async fn tunnel(&mut self, deadline: Instant) -> Result<Current, ConnectError> {
-        if self.current.is_some() && !self.reach.uplink.is_ready() {
+        while self.current.is_some() && !self.reach.uplink.is_ready() {
             // It may stand, but nothing may be sent now; what was kept of it would be shown by the one who asks.
             self.reach.ready(deadline).await?;
+            if Instant::now() >= deadline {
+                return Err(ConnectError::NotPrivate { why: "waiting for a first mix".to_owned() });
+            }
+            // What those who wait are told may be a moment old.
+            sleep(TOLD_LATE).await;
         }
         self.retire();
         if let Some(current) = &self.current {

@@ -211,9 +211,10 @@ async fn align(shared: &Arc<Shared>, directory: &Directory) {
 impl Shared {
     /// Tells those who wait for it whether addresses can be opened now.
     pub(super) fn tell_status(&self) {
-        let directory = self.directory.borrow().clone();
-        let status = judge(self, directory.as_deref());
+        // Judged with the status held, so that no older judgement is told after a newer one.
         self.status.send_if_modified(|known| {
+            let directory = self.directory.borrow().clone();
+            let status = judge(self, directory.as_deref());
             let changed = *known != status;
             *known = status;
             changed
