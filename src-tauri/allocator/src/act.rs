@@ -5,11 +5,11 @@ use crate::{
     decide::{Action, decide},
     look::look,
     place::{in_all, snapshot_for},
-    registry::Member,
     serve::Serving,
     signing,
     start::{Shared, now},
     stopped::Stopped,
+    telling::send,
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
 use fogbank_model::{
@@ -17,7 +17,7 @@ use fogbank_model::{
 };
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed, call};
+use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed, call};
 use std::{
     collections::HashMap,
     fmt,
@@ -444,47 +444,6 @@ pub(crate) struct No {
 impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.refusal.fmt(f)
-    }
-}
-
-/// Tells a device something whose answer changes nothing.
-pub(crate) fn send(member: Member, request: DeviceRequest) {
-    tokio::spawn(async move {
-        if let Err(error) = call(&member.connection, &request).await {
-            tracing::debug!(%error, device = member.device.short(), "a device did not hear");
-        }
-    });
-}
-
-/// Gives a member directories, one after another: those of other fogs are believed once the own one names these.
-pub(crate) fn hand(member: Member, directories: Vec<Arc<Vec<u8>>>) {
-    tokio::spawn(async move {
-        for bytes in directories {
-            if let Err(error) = taken(&member, &bytes).await {
-                return tracing::debug!(%error, device = member.device.short(), "a device did not hear");
-            }
-        }
-    });
-}
-
-/// Gives a member another fog's directory. The own one that names that fog may still be on its way to it: then it comes first.
-pub(crate) fn hand_after(member: Member, own: Option<Arc<Vec<u8>>>, other: Arc<Vec<u8>>) {
-    tokio::spawn(async move {
-        match (taken(&member, &other).await, own) {
-            (Ok(false), Some(own)) => hand(member, vec![own, other]),
-            (Err(error), _) => tracing::debug!(%error, device = member.device.short(), "a device did not hear"),
-            (Ok(_), _) => {}
-        }
-    });
-}
-
-async fn taken(member: &Member, bytes: &[u8]) -> Result<bool, CallError> {
-    match call(&member.connection, &DeviceRequest::Directory(bytes.to_vec())).await? {
-        DeviceReply::Done => Ok(true),
-        DeviceReply::Refused(refusal) => {
-            tracing::debug!(%refusal, device = member.device.short(), "a device does not take a directory");
-            Ok(false)
-        }
     }
 }
 

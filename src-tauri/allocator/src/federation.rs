@@ -11,10 +11,10 @@
 //! names their addresses.
 
 use crate::{
-    act::hand_after,
     answering::{self, Bounds},
     dialling::keep,
     start::{Shared, now},
+    telling::hand_after,
     witnessing,
 };
 use fogbank_betanet::directory::{Directory, DirectoryError, MAX_FEDERATED};

@@ -34,6 +34,7 @@ mod session;
 mod signing;
 mod start;
 mod stopped;
+mod telling;
 mod witnessing;
 mod world;
 

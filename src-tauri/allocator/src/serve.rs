@@ -4,10 +4,11 @@
 //! descriptor that tells visitors of it. So at each moment visitors ask where instances are.
 
 use crate::{
-    act::{Actor, send},
+    act::Actor,
     revoking::{Life, Revoking},
     service,
     start::now,
+    telling::send,
     world::{SeenInstance, World},
 };
 use fogbank_betanet::{address::Period, directory::Directory};

@@ -1,12 +1,12 @@
 //! One member's connection: let in or refused, its requests answered, its end noticed.
 
 use crate::{
-    act::hand,
     answering::{self, Bounds},
     api,
     registry::Member,
     roles::{from_bits, to_bits},
     start::{Shared, hash, now},
+    telling::hand,
 };
 use fogbank_betanet::{
     directory::{check_mix, of_one_computer},

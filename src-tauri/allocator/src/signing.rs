@@ -11,11 +11,11 @@
 //! Deliberately absent: which witnesses there should be ([`crate::charter`]) and what they look at ([`crate::witnessing`]).
 
 use crate::{
-    act::hand,
     charter,
     directory::{Due, Looked, Signed},
     federation::AskPeerError,
     start::{DIRECTORY, DRAWN, MIX_HISTORY, Shared, now},
+    telling::hand,
 };
 use fogbank_betanet::{
     address::Period,

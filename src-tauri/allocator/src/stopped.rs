@@ -3,13 +3,7 @@
 //! Invariants: a mix is told once in each of its lives and each period, when it is connected (what it has else still names points); what one
 //! round tells is bounded, so that neither a fog of many stopped sites nor a mix that comes and goes keeps the allocator from its work.
 
-use crate::{
-    act::{Actor, send},
-    revoking::Life,
-    service,
-    start::now,
-    world::World,
-};
+use crate::{act::Actor, revoking::Life, service, start::now, telling::send, world::World};
 use fogbank_betanet::{address::Period, directory::Directory};
 use fogbank_model::{ContainerId, MixId};
 use fogbank_store::KeptContainer;

@@ -168,7 +168,9 @@ impl Book {
     /// All devices as they stand at one look; `hosts`: whether instances live on one. When most of those that were there are gone without a word at once, it is
     /// the allocator's own line that is down, and nobody is blamed.
     pub(crate) fn look(&mut self, standings: &[(DeviceId, Standing)], hosts: impl Fn(DeviceId) -> bool, now: UnixMs) {
-        let was_there = |device: &DeviceId| self.devices.get(device).is_some_and(|entry| entry.conduct.presence.is_there());
+        // Not for ever: who is not back after a while is gone, though nobody saw how.
+        let was_there =
+            |device: &DeviceId| self.devices.get(device).is_some_and(|entry| entry.conduct.presence.was_there_lately(now));
         let there = standings.iter().filter(|(device, _)| was_there(device)).count();
         let vanish = standings.iter().filter(|(device, standing)| *standing == Standing::Vanished && was_there(device)).count();
         let own_line = vanish >= FEW && 2 * vanish > there;
@@ -391,6 +393,15 @@ mod tests {
             (1..=5).filter(|n| book.expected(device(*n), None, after(100)).reliability < 0.8).count()
         };
         assert_eq!((goes(&[1]), goes(&[1, 2]), goes(&[1, 2, 3]), goes(&[1, 2, 3, 4, 5])), (1, 2, 0, 0));
+        // Those that never come back do not hide who goes later.
+        let mut book = Book::default();
+        (0..10).for_each(|s| book.look(&all(Standing::There), |_| true, after(s)));
+        let stand = |gone: u8| {
+            (1..=5).map(|n| (device(n), if n <= gone { Standing::Vanished } else { Standing::There })).collect::<Vec<_>>()
+        };
+        (10..100).for_each(|s| book.look(&stand(3), |_| true, after(s)));
+        book.look(&stand(4), |_| true, after(100));
+        assert!(book.expected(device(4), None, after(100)).reliability < 0.8);
     }
 
     #[test]

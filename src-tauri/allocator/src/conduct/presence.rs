@@ -147,6 +147,11 @@ impl Presence {
         self.since.is_some()
     }
 
+    /// Whether it was when it was looked at last, and that was lately.
+    pub(crate) fn was_there_lately(&self, now: UnixMs) -> bool {
+        self.is_there() && self.looked_lately(now).is_some()
+    }
+
     /// Since when, if it is.
     pub(crate) fn since(&self) -> Option<UnixMs> {
         self.since
