@@ -44,10 +44,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
             None => NodeReply::Refused(Refusal::new(RefusalKind::NotFound, "there is no directory yet")),
         }),
         NodeRequest::Ask(spec) => capacity(shared, &spec).await,
-        NodeRequest::Rehearse(spec) => match publisher(member) {
-            Ok(()) => rehearsing::outlook(shared, member.owner, &spec).await,
-            Err(refusal) => Err(refusal),
-        },
+        NodeRequest::Rehearse(spec) => rehearsing::outlook(shared, member, &spec).await,
         NodeRequest::Create(request) => create(shared, member, *request).await,
         NodeRequest::Containers => list(shared, member).await,
         NodeRequest::Container(id) => detail(shared, member, id).await,
@@ -66,14 +63,8 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
             Ok(()) => devices(shared).await,
             Err(refusal) => Err(refusal),
         },
-        NodeRequest::Remove(removal) => match administrator(shared, member).await {
-            Ok(()) => remove(shared, member, &removal).await.map(NodeReply::Removed),
-            Err(refusal) => Err(refusal),
-        },
-        NodeRequest::Pardon(device) => match administrator(shared, member).await {
-            Ok(()) => pardon(shared, device).await.map(|()| NodeReply::Done),
-            Err(refusal) => Err(refusal),
-        },
+        NodeRequest::Remove(removal) => remove(shared, member, &removal).await.map(NodeReply::Removed),
+        NodeRequest::Pardon(device) => pardon(shared, member, device).await.map(|()| NodeReply::Done),
         NodeRequest::Leave => leave(shared, member).await.map(|()| NodeReply::Done),
     };
     shared.wake.notify_one();
@@ -117,7 +108,7 @@ async fn is_administrator(shared: &Shared, member: &Member) -> Result<bool, Refu
     Ok(shared.store.device(member.device).await.map_err(failed)?.is_some_and(|d| from_bits(d.granted).admin))
 }
 
-async fn administrator(shared: &Shared, member: &Member) -> Result<(), Refusal> {
+pub(crate) async fn administrator(shared: &Shared, member: &Member) -> Result<(), Refusal> {
     if is_administrator(shared, member).await? {
         Ok(())
     } else {
@@ -156,7 +147,7 @@ async fn room_for(shared: &Shared, snapshot: Snapshot) -> Result<Room, Refusal> 
     shared.planned(move || room(&snapshot, &policy)).await
 }
 
-fn publisher(member: &Member) -> Result<(), Refusal> {
+pub(crate) fn publisher(member: &Member) -> Result<(), Refusal> {
     if member.roles.publisher {
         Ok(())
     } else {

@@ -1,15 +1,16 @@
 //! Rehearsing a container before it is published: what its address would be like over a week of this fog, with one, two and three copies.
 
 use crate::{
+    api::{failed, publisher},
     look::look,
     place::seen,
+    registry::Member,
     start::{Shared, now},
 };
-use fogbank_model::{ContainerSpec, DurationMs, Image, OwnerId, Resources};
+use fogbank_model::{ContainerSpec, DurationMs, Image, Resources};
 use fogbank_placement::Request;
 use fogbank_rehearsal::{Device, Rehearsal, rehearse};
-use fogbank_store::StoreError;
-use fogbank_wire::{NodeReply, Outlook, Refusal, RefusalKind, Rehearsed};
+use fogbank_wire::{NodeReply, Refusal, RefusalKind, Rehearsed};
 use std::time::{Duration, Instant};
 
 /// A week, since habits are by its hours.
@@ -28,15 +29,15 @@ const FETCH_BYTES_MS: u64 = 1_000;
 const AGAIN: Duration = Duration::from_secs(15);
 
 /// Rehearses. One at a time: it takes a core for a while.
-pub(crate) async fn outlook(shared: &Shared, by: OwnerId, spec: &ContainerSpec) -> Result<NodeReply, Refusal> {
+pub(crate) async fn outlook(shared: &Shared, member: &Member, spec: &ContainerSpec) -> Result<NodeReply, Refusal> {
+    publisher(member)?;
     spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
     let busy = || Refusal::new(RefusalKind::Busy, "another container is being rehearsed: try again in a moment");
     let mut turns = shared.rehearsing.try_lock().map_err(|_| busy())?;
     turns.retain(|_, at| at.elapsed() < AGAIN);
-    if turns.contains_key(&by) {
+    if turns.contains_key(&member.owner) {
         return Err(Refusal::new(RefusalKind::Busy, format!("one rehearsal each {} s: try again in a moment", AGAIN.as_secs())));
     }
-    let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
     let world = look(shared).await.map_err(failed)?;
     let begin = now();
     let (mut devices, mut watched_h) = (Vec::new(), 0.0);
@@ -68,18 +69,10 @@ pub(crate) async fn outlook(shared: &Shared, by: OwnerId, spec: &ContainerSpec) 
     copies.extend(Some(spec.instances).filter(|asked| !copies.contains(asked)));
     let seed = rand::random();
     let outlooks = tokio::task::spawn_blocking(move || rehearse(&rehearsal, &copies, seed)).await;
-    turns.insert(by, Instant::now());
+    turns.insert(member.owner, Instant::now());
     let outlooks = outlooks.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
-    let shown = |o: fogbank_rehearsal::Outlook| Outlook {
-        copies: o.copies,
-        availability: o.availability,
-        within: o.within,
-        failed: o.failed,
-        losses_a_day: o.losses_a_day,
-        longest_outage: o.longest_outage,
-    };
     Ok(NodeReply::Rehearsed(Box::new(Rehearsed {
-        outlooks: outlooks.into_iter().map(shown).collect(),
+        outlooks,
         devices: u32::try_from(count).unwrap_or(u32::MAX),
         watched_h: watched_h / (count.max(1)) as f64,
     })))

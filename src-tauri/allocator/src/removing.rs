@@ -1,7 +1,7 @@
 //! How members go for good: by their own will, or because an administrator removes them.
 
 use crate::{
-    api::failed,
+    api::{administrator, failed},
     registry::Member,
     session::is_member,
     start::{Shared, now},
@@ -28,6 +28,7 @@ pub(crate) async fn leave(shared: &Shared, member: &Member) -> Result<(), Refusa
 /// An administrator removes a device, or a person with all devices and containers; neither is let in again, until that is undone. How many
 /// devices it was.
 pub(crate) async fn remove(shared: &Shared, by: &Member, removal: &Removal) -> Result<u32, Refusal> {
+    administrator(shared, by).await?;
     let kept = shared.store.devices().await.map_err(failed)?;
     let target = kept.iter().find(|d| d.id == removal.device).ok_or_else(unknown)?;
     let theirs = |d: &&KeptDevice| d.id == target.id || (removal.person && d.owner == target.owner);
@@ -60,7 +61,8 @@ pub(crate) async fn remove(shared: &Shared, by: &Member, removal: &Removal) -> R
 }
 
 /// Whoever was removed with this device may join again, by an invite as everybody.
-pub(crate) async fn pardon(shared: &Shared, device: DeviceId) -> Result<(), Refusal> {
+pub(crate) async fn pardon(shared: &Shared, by: &Member, device: DeviceId) -> Result<(), Refusal> {
+    administrator(shared, by).await?;
     let lifted = shared.store.lift_ban(device).await.map_err(failed)?;
     if lifted { Ok(()) } else { Err(Refusal::new(RefusalKind::NotFound, "no such device was removed from this fog")) }
 }

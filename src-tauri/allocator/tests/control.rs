@@ -14,7 +14,7 @@ use fogbank_betanet::{
 };
 use fogbank_model::{ContainerId, ContainerSpec, ContainerState, DeviceId, InstanceId, InstanceState};
 use fogbank_wire::{
-    ContainerDetail, ContainerRequest, DeviceRequest, NodeReply, NodeRequest, RefusalKind, Roles, ServiceProof, call,
+    ContainerDetail, ContainerRequest, DeviceRequest, NodeReply, NodeRequest, RefusalKind, Removal, Roles, ServiceProof, call,
 };
 use fogs::Fog;
 use iroh::{
@@ -444,5 +444,18 @@ async fn who_may_publish_can_rehearse_and_ask_for_an_availability() {
     assert!(matches!(call(&at_host, &scale(0, None)).await.unwrap(), NodeReply::Refused(r) if r.kind == RefusalKind::Invalid));
     assert!(matches!(call(&at_host, &scale(4, None)).await.unwrap(), NodeReply::Done));
     stands(&at_host, id, "it waits for room", |detail| detail.container.reason.contains("waiting for room")).await;
+
+    // Its publisher is removed: what runs elsewhere ends, and it is forgotten.
+    let (_admin_end, admin) = Member::new(false).connect_as(&fog, Roles::ALL).await;
+    let removal = Removal { device: DeviceId(*host.key.public().as_bytes()), person: true, void_invites: false };
+    let removed = call(&admin, &NodeRequest::Remove(removal)).await.unwrap();
+    assert!(matches!(removed, NodeReply::Removed(1)), "{removed:?}");
+    assert_eq!(other.asked(|r| if let DeviceRequest::End(instance) = r { Some(instance) } else { None }).await, second);
+    let forgotten = async {
+        while !matches!(call(&admin, &NodeRequest::Containers).await.unwrap(), NodeReply::Containers(list) if list.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, forgotten).await.expect("it is forgotten");
     fog.allocator.shutdown().await;
 }

@@ -1,6 +1,6 @@
-//! Why something does not fit: which dimension, by how much, and what would.
+//! Why something does not fit: which dimension, by how much, and what would; and what is to be expected of what does.
 
-use crate::Resources;
+use crate::{DurationMs, Resources};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -159,4 +159,21 @@ impl fmt::Display for Infeasible {
             None => f.write_str(". A smaller size would not help"),
         }
     }
+}
+
+/// What is to be expected of a container with a number of copies, as rehearsed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// So many.
+    pub copies: u8,
+    /// Share of the time in which at least one serves.
+    pub availability: f64,
+    /// How far that may be off: two standard errors of the mean over all runs.
+    pub within: f64,
+    /// Share of requests, evenly spread over the time, that no copy serves within the time that visitors wait.
+    pub failed: f64,
+    /// Copies lost a day.
+    pub losses_a_day: f64,
+    /// The longest time in all runs in which none served.
+    pub longest_outage: DurationMs,
 }

@@ -15,7 +15,7 @@ mod resources;
 mod time;
 
 pub use container::{Container, ContainerSpec, ContainerState, Image, Level, SpecError, Transition};
-pub use explain::{Dimension, Infeasible, Shortfall};
+pub use explain::{Dimension, Infeasible, Outlook, Shortfall};
 pub use id::{BundleId, ContainerId, DeviceId, FogId, IdError, InstanceId, MixId, OwnerId};
 pub use instance::{Instance, InstanceState};
 pub use name::{ContainerName, NameError, Onion, OnionError};

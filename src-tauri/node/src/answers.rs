@@ -9,10 +9,10 @@ use fogbank_betanet::{
     client::Trust,
     link::Way,
 };
-use fogbank_model::{Dimension, Image, Infeasible, Level, Resources, UnixMs};
+use fogbank_model::{Dimension, Image, Infeasible, Level, Outlook, Resources, UnixMs};
 use fogbank_wire::{
-    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, Outlook,
-    Refusal, RefusalKind, Rehearsed, Roles,
+    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, Refusal,
+    RefusalKind, Rehearsed, Roles,
 };
 
 pub(crate) fn amounts(r: &Resources) -> Amounts {

@@ -3,8 +3,8 @@
 use crate::{
     answers::{self, Published},
     control::{
-        ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto, RelayStateDto,
-        StatusDto,
+        Amounts, ControlError, ControlReply, ControlRequest, FogDto, InstanceDto, LendDto, NetworkDto, PeerDto, RelayDto,
+        RelayStateDto, StatusDto,
     },
     membership::Standing,
     node::{Inner, Parts},
@@ -101,21 +101,14 @@ impl Inner {
             }
             Ask::Folder { path } => publishing::folder(&path).await.map(ControlReply::Folder),
             Ask::Fit { requirements, instances, availability, bytes } => {
-                let requirements = answers::requirements(&requirements)?;
-                let name: ContainerName = "fit".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
-                let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
-                let spec = ContainerSpec { name, image, requirements, instances, availability, level: Level::default() };
-                spec.check().map_err(|e| answers::invalid(e.to_string(), ""))?;
+                let spec = asked_about(&requirements, instances, availability, bytes)?;
                 match self.ask(&NodeRequest::Ask(Box::new(spec))).await? {
                     NodeReply::Capacity(room) => Ok(ControlReply::Fit(answers::fit(&room))),
                     other => Err(unexpected(&other)),
                 }
             }
             Ask::Rehearse { requirements, instances, bytes } => {
-                let requirements = answers::requirements(&requirements)?;
-                let name: ContainerName = "rehearsed".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
-                let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
-                let spec = ContainerSpec { name, image, requirements, instances, availability: None, level: Level::default() };
+                let spec = asked_about(&requirements, instances, None, bytes)?;
                 match self.ask(&NodeRequest::Rehearse(Box::new(spec))).await? {
                     NodeReply::Rehearsed(rehearsed) => Ok(ControlReply::Rehearsed(Box::new(answers::rehearsed(&rehearsed)))),
                     other => Err(unexpected(&other)),
@@ -337,6 +330,21 @@ impl Inner {
             host_addrs,
         }
     }
+}
+
+/// A site that is only asked about: its content is not known yet.
+fn asked_about(
+    requirements: &Amounts,
+    instances: u8,
+    availability: Option<f64>,
+    bytes: u64,
+) -> Result<ContainerSpec, ControlError> {
+    let requirements = answers::requirements(requirements)?;
+    let name: ContainerName = "asked about".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
+    let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
+    let spec = ContainerSpec { name, image, requirements, instances, availability, level: Level::default() };
+    spec.check().map_err(|e| answers::invalid(e.to_string(), ""))?;
+    Ok(spec)
 }
 
 /// Whether addresses can be opened.

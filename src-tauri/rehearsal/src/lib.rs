@@ -14,7 +14,7 @@ mod run;
 
 pub use churn::{Churn, HOURS_OF_WEEK, Habit};
 
-use fogbank_model::{DurationMs, UnixMs};
+use fogbank_model::{DurationMs, Outlook, UnixMs};
 use fogbank_placement::{DeviceSnapshot, Policy, Request};
 use rand::{SeedableRng as _, rngs::StdRng};
 
@@ -60,23 +60,6 @@ pub struct Rehearsal {
     pub span: DurationMs,
     /// How many runs.
     pub runs: u32,
-}
-
-/// What is to be expected of a number of copies.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outlook {
-    /// So many.
-    pub copies: u8,
-    /// Share of the time in which a copy serves.
-    pub availability: f64,
-    /// How far that may be off: two standard errors of the mean over all runs.
-    pub within: f64,
-    /// Share of requests, evenly spread over the time, that no copy serves within [`PATIENCE`].
-    pub failed: f64,
-    /// Copies lost a day.
-    pub losses_a_day: f64,
-    /// The longest time in all runs in which none served.
-    pub longest_outage: DurationMs,
 }
 
 /// Rehearses with each of these numbers of copies; all meet the same comings and goings.

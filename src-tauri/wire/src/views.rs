@@ -2,7 +2,7 @@
 
 use crate::{Power, Roles};
 use fogbank_model::{
-    Container, ContainerId, ContainerState, DeviceId, DurationMs, Instance, InstanceState, Onion, OwnerId, Resources, Transition,
+    Container, ContainerId, ContainerState, DeviceId, Instance, InstanceState, Onion, Outlook, OwnerId, Resources, Transition,
     UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -89,23 +89,6 @@ pub struct Rehearsed {
     pub devices: u32,
     /// For how many hours each was watched on average, older ones weighing less.
     pub watched_h: f64,
-}
-
-/// The same with one number of copies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Outlook {
-    /// So many.
-    pub copies: u8,
-    /// Share of the time in which at least one serves.
-    pub availability: f64,
-    /// How far that may be off: two standard errors.
-    pub within: f64,
-    /// Share of requests that no copy serves within the time that visitors wait.
-    pub failed: f64,
-    /// Copies lost a day.
-    pub losses_a_day: f64,
-    /// The longest time in which none served.
-    pub longest_outage: DurationMs,
 }
 
 /// A device in the list of a fog's devices.

@@ -140,15 +140,18 @@ fn what_is_rehearsed_is_what_was_seen() {
 
 proptest! {
     #[test]
-    fn whatever_clocks_do_it_is_a_probability(steps in prop::collection::vec((any::<bool>(), -100_000_000i64..100_000_000), 1..200), usual in 0.01f64..1_000.0) {
+    fn whatever_clocks_do_it_is_a_probability(
+        steps in prop::collection::vec((any::<bool>(), -100_000_000i64..100_000_000), 1..200),
+        usual in 0.01f64..1_000.0,
+    ) {
         let (mut presence, mut now) = (Presence::new(BEGIN), BEGIN);
         for (there, step) in steps {
             now = now.plus(DurationMs(step));
             if there {
-            presence.there(now);
-        } else {
-            presence.gone(now);
-        }
+                presence.there(now);
+            } else {
+                presence.gone(now);
+            }
             prop_assert!(presence.is_sound());
             let [short, long] = [HOUR, DAY].map(|span| presence.stays(span, usual, now));
             prop_assert!((0.0..=1.0).contains(&long) && long <= short && short <= 1.0, "{} {}", short, long);

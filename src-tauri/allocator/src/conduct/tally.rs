@@ -12,6 +12,8 @@ pub(super) struct Faded {
 
 /// Faded in steps of so long: a half-life is weeks.
 const STEP: DurationMs = DurationMs::from_s(3600);
+/// One look fades by so long at most.
+const MOST: DurationMs = DurationMs::from_s(24 * 3600);
 
 impl Faded {
     pub(super) const fn new(now: UnixMs) -> Self {
@@ -31,9 +33,6 @@ impl Faded {
         })
     }
 }
-
-/// One look fades by so long at most.
-const MOST: DurationMs = DurationMs::from_s(24 * 3600);
 
 /// A rate of rare events: how many there were in how many hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
