@@ -7,6 +7,7 @@ mod net;
 use fogbank_betanet::{
     address::AccessKey,
     client::{ConnectError, Visitor},
+    clock::FogClock,
     lease::Lease,
     message::{FromMix, ToMix},
     uplink::Uplink,
@@ -79,7 +80,10 @@ async fn a_point_that_leaves_is_replaced_without_a_failed_visit() {
     let mut net = Net::start(8).await;
     let mut container = Container::publish(&net, Level::Fast);
     let instance = container.instance(&net, 1).await;
-    let uplink = net.member();
+    // One of the visitor's guards is the point that leaves. The others stay, for a visitor whose three guards have all gone waits, as it should.
+    let left = container.points[0];
+    let stay = net.mixes.iter().map(|(entry, _)| entry.id).filter(|id| !container.points.contains(id)).take(2);
+    let uplink = net.member_with(&[vec![left], stay.collect()].concat(), FogClock::default());
     ready(&uplink).await;
     let (stop, visits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let visiting = {
@@ -103,7 +107,6 @@ async fn a_point_that_leaves_is_replaced_without_a_failed_visit() {
         }
     };
     some(3).await;
-    let left = container.points[0];
     net.end_mix(left).await;
     some(3).await;
     // As the allocator: a new point in the leases, the instance there, and only then the descriptor.
