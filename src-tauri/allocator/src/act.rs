@@ -7,7 +7,7 @@ use crate::{
     place::{in_all, snapshot_for},
     serve::Serving,
     signing,
-    start::{Shared, now},
+    start::Shared,
     stopped::Stopped,
     telling::send,
     world::{SeenContainer, SeenDevice, SeenInstance, World},
@@ -17,7 +17,7 @@ use fogbank_model::{
 };
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed, call};
+use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed};
 use std::{
     collections::HashMap,
     fmt,
@@ -75,6 +75,7 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let clock = shared.instant();
         Self {
             shared,
             rests: HashMap::new(),
@@ -84,8 +85,8 @@ impl Actor {
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
             routable: None,
-            round: Instant::now(),
-            kept_book: Instant::now(),
+            round: clock,
+            kept_book: clock,
             mute: Mutex::default(),
         }
     }
@@ -116,14 +117,14 @@ impl Actor {
     async fn round(&mut self) -> Result<(), StoreError> {
         self.directory().await?;
         let mut world = look(&self.shared).await?;
-        let clock = Instant::now();
+        let clock = self.shared.instant();
         self.round = clock;
-        self.shared.hub.expire(now());
+        self.shared.hub.expire(self.shared.now());
         let routable = self.shared.merged().is_some_and(|directory| directory.usable(&[]).is_ok());
         self.routable = routable.then(|| self.routable.unwrap_or(world.now));
         world.routable = self.routable;
-        self.kept_asked.retain(|_, at| at.elapsed() < KEEP_AGAIN);
-        self.strays.retain(|_, at| at.elapsed() < STRAYS_AGAIN);
+        self.kept_asked.retain(|_, at| clock.duration_since(*at) < KEEP_AGAIN);
+        self.strays.retain(|_, at| clock.duration_since(*at) < STRAYS_AGAIN);
         for container in &mut world.containers {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
             container.lacks = self.lacks.get(&container.container.id).cloned();
@@ -151,9 +152,9 @@ impl Actor {
 
     /// A new directory when the mixes changed, to everyone who is connected.
     async fn directory(&self) -> Result<(), StoreError> {
-        let clock = Instant::now();
+        let clock = self.shared.instant();
         let members = self.shared.registry.snapshot(clock);
-        let looked = self.shared.signer().look(&members, self.shared.settling(), now(), clock);
+        let looked = self.shared.signer().look(&members, self.shared.settling(), self.shared.now(), clock);
         signing::tend(&self.shared, looked, clock).await
     }
 
@@ -161,7 +162,7 @@ impl Actor {
         let store = &self.shared.store;
         match action {
             Action::MoveInstance { instance, to, reason } => {
-                store.move_instance(instance, to, &reason, now()).await?;
+                store.move_instance(instance, to, &reason, self.shared.now()).await?;
                 if !to.is_live() {
                     self.revoke(world, kept, &[instance]);
                 }
@@ -169,13 +170,13 @@ impl Actor {
                 Ok(())
             }
             Action::MoveContainer { container, to, reason } => {
-                store.move_container(container, to, &reason, now()).await?;
+                store.move_container(container, to, &reason, self.shared.now()).await?;
                 tracing::info!(container = container.short(), to = to.name(), reason, "a container moved");
                 self.shared.wake.notify_one();
                 Ok(())
             }
             Action::Failed { container, device } => {
-                self.shared.book().failed(container, device, rand::random(), now());
+                self.shared.book().failed(container, device, self.shared.random(), self.shared.now());
                 Ok(())
             }
             Action::Explain { container, reason } => store.set_reason(container, &reason).await,
@@ -185,8 +186,8 @@ impl Actor {
                 let Some(device) = instance_device(world, instance) else { return Ok(()) };
                 self.revoke(world, kept, &[instance]);
                 tracing::info!(instance = instance.short(), reason, "an instance is drained");
-                if self.ask(device, DeviceRequest::Drain { instance, deadline: now().plus(DRAIN) }).await.is_ok() {
-                    store.move_instance(instance, InstanceState::Draining, &reason, now()).await?;
+                if self.ask(device, DeviceRequest::Drain { instance, deadline: self.shared.now().plus(DRAIN) }).await.is_ok() {
+                    store.move_instance(instance, InstanceState::Draining, &reason, self.shared.now()).await?;
                 }
                 Ok(())
             }
@@ -202,15 +203,16 @@ impl Actor {
                 self.revoke(world, kept, &[instance]);
                 let ended = self.ask(device, DeviceRequest::End(instance)).await;
                 if ended.is_ok() {
-                    store.move_instance(instance, InstanceState::Ended, "stopped", now()).await?;
+                    store.move_instance(instance, InstanceState::Ended, "stopped", self.shared.now()).await?;
                     self.shared.wake.notify_one();
                 }
                 Ok(())
             }
             Action::Keep { container, device } => {
-                let recently = self.kept_asked.get(&(container, device)).is_some_and(|at| at.elapsed() < KEEP_AGAIN);
+                let clock = self.shared.instant();
+                let recently = self.kept_asked.get(&(container, device)).is_some_and(|at| clock.duration_since(*at) < KEEP_AGAIN);
                 if let Some(kept) = kept.get(&container).filter(|_| !recently) {
-                    self.kept_asked.insert((container, device), Instant::now());
+                    self.kept_asked.insert((container, device), clock);
                     self.keep(world, kept, device).await;
                 }
                 Ok(())
@@ -253,21 +255,21 @@ impl Actor {
             let over = world.devices.iter().filter(|d| d.open).filter_map(|d| Some(d.expected.aside?.1.since(world.now))).min();
             let over = over.and_then(|over| u64::try_from(over.0).ok()).map(Duration::from_millis);
             if let Some((until, _)) = self.rests.get_mut(&id) {
-                *until = over.map_or(*until, |over| (*until).min(Instant::now() + over));
+                *until = over.map_or(*until, |over| (*until).min(self.shared.instant() + over));
             }
             return Ok(());
         };
         let store = &self.shared.store;
         if seen.container.state == ContainerState::Pending {
-            store.move_container(id, ContainerState::Allocating, &plan.to_string(), now()).await?;
+            store.move_container(id, ContainerState::Allocating, &plan.to_string(), self.shared.now()).await?;
         }
         let reservations: Vec<Reservation> = plan
             .assignments
             .iter()
-            .map(|(device, given)| Reservation { instance: InstanceId(rand::random()), device: *device, given: *given })
+            .map(|(device, given)| Reservation { instance: InstanceId(self.shared.random()), device: *device, given: *given })
             .collect();
-        let expires = now().plus(RESERVATION);
-        match store.reserve(id, seen.container.epoch, &reservations, &plan.to_string(), expires, now()).await? {
+        let expires = self.shared.now().plus(RESERVATION);
+        match store.reserve(id, seen.container.epoch, &reservations, &plan.to_string(), expires, self.shared.now()).await? {
             Reserved::All => {}
             Reserved::Short(device) => {
                 tracing::info!(device = device.short(), "a place was taken meanwhile");
@@ -303,14 +305,14 @@ impl Actor {
                 tracing::info!(device = name, %refusal, "a device refused a reservation");
                 if its_own {
                     // It is set aside, so others are sought at once.
-                    self.shared.book().refused(i.instance.device, rand::random(), now());
+                    self.shared.book().refused(i.instance.device, self.shared.random(), self.shared.now());
                 } else {
                     self.rest(id);
                 }
                 for other in &reserved {
                     let _ = self.ask(other.instance.device, DeviceRequest::Release(other.instance.id)).await;
                     let reason = format!("{name} refused: {refusal}");
-                    self.shared.store.move_instance(other.instance.id, InstanceState::Ended, &reason, now()).await?;
+                    self.shared.store.move_instance(other.instance.id, InstanceState::Ended, &reason, self.shared.now()).await?;
                 }
                 self.shared.wake.notify_one();
                 return Ok(());
@@ -321,22 +323,22 @@ impl Actor {
                 1 => "1 device said yes".to_owned(),
                 more => format!("{more} devices said yes"),
             };
-            self.shared.store.move_container(id, ContainerState::Starting, &reason, now()).await?;
+            self.shared.store.move_container(id, ContainerState::Starting, &reason, self.shared.now()).await?;
         }
         for i in &reserved {
             let Some(assignment) = self.assignment(world, kept, i) else { continue };
             match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
                 Ok(()) => {
-                    self.shared.book().committed(i.instance.device, now());
+                    self.shared.book().committed(i.instance.device, self.shared.now());
                     self.shared
                         .store
-                        .move_instance(i.instance.id, InstanceState::Fetching, "fetching the content", now())
+                        .move_instance(i.instance.id, InstanceState::Fetching, "fetching the content", self.shared.now())
                         .await?;
                 }
                 Err(refusal) => {
-                    self.shared.book().failed(id, i.instance.device, rand::random(), now());
+                    self.shared.book().failed(id, i.instance.device, self.shared.random(), self.shared.now());
                     let reason = format!("the device would not start it: {refusal}");
-                    self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, now()).await?;
+                    self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, self.shared.now()).await?;
                 }
             }
         }
@@ -373,7 +375,7 @@ impl Actor {
     }
 
     fn permit(&self, container: &SeenContainer, device: DeviceId) -> Option<Signed<BundlePermit>> {
-        let permit = BundlePermit { bundle: container.bundle(), device, expires: now().plus(PERMIT) };
+        let permit = BundlePermit { bundle: container.bundle(), device, expires: self.shared.now().plus(PERMIT) };
         Signed::seal(&self.shared.config.key, BundlePermit::CONTEXT, &permit).ok()
     }
 
@@ -390,7 +392,9 @@ impl Actor {
 
     /// Asks a device to end what nobody knows. Nobody waits for that; it is asked for again as long as it is listed.
     fn clear(&mut self, device: DeviceId, request: DeviceRequest) {
-        let recently = self.strays.get(&device).is_some_and(|at| *at != self.round && at.elapsed() < STRAYS_AGAIN);
+        let clock = self.shared.instant();
+        let lately = |at: &Instant| *at != self.round && clock.duration_since(*at) < STRAYS_AGAIN;
+        let recently = self.strays.get(&device).is_some_and(lately);
         if !recently && let Some(member) = self.shared.registry.member(device) {
             self.strays.insert(device, self.round);
             send(member, request);
@@ -402,10 +406,11 @@ impl Actor {
         let no = |words: String, its_own| No { refusal: Refusal::new(RefusalKind::Failed, words), its_own };
         let away = |words: String| no(words, false);
         let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
-        if self.muted(|mute| mute.get(&device).is_some_and(|at| at.elapsed() < MUTE)) {
+        let lately = |at: &Instant| self.shared.instant().duration_since(*at) < MUTE;
+        if self.muted(|mute| mute.get(&device).is_some_and(lately)) {
             return Err(away("the device did not answer a moment ago".to_owned()));
         }
-        match timeout(ANSWER, call(&member.connection, &request)).await {
+        match timeout(ANSWER, member.line.call(&request)).await {
             Ok(Ok(DeviceReply::Done)) => Ok(()),
             Ok(Ok(DeviceReply::Refused(refusal))) => {
                 // All else is of what was asked, or of a plan or a clock that is behind.
@@ -415,8 +420,8 @@ impl Actor {
             Ok(Err(error)) => Err(away(error.to_string())),
             Err(_) => {
                 self.muted(|mute| {
-                    mute.retain(|_, at| at.elapsed() < MUTE);
-                    mute.insert(device, Instant::now());
+                    mute.retain(|_, at| lately(at));
+                    mute.insert(device, self.shared.instant());
                 });
                 Err(no("the device does not answer".to_owned(), true))
             }
@@ -430,7 +435,7 @@ impl Actor {
     fn rest(&mut self, id: ContainerId) {
         let last = self.rests.get(&id).map_or(FIRST_REST / 2, |(_, last)| *last);
         let next = (last * 2).min(LONGEST_REST);
-        self.rests.insert(id, (Instant::now() + next.mul_f64(0.75 + rand::random::<f64>() / 2.0), next));
+        self.rests.insert(id, (self.shared.instant() + next.mul_f64(0.75 + self.shared.random::<f64>() / 2.0), next));
     }
 }
 

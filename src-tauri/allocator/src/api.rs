@@ -11,7 +11,7 @@ use crate::{
     report::take_report,
     roles::from_bits,
     session::listable,
-    start::{Shared, make_invite, now},
+    start::{Shared, make_invite},
     world::{SeenContainer, World},
 };
 use fogbank_betanet::renewal;
@@ -159,7 +159,7 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     publisher(member)?;
     let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
     request.spec.check().map_err(|e| invalid(e.to_string()))?;
-    fogbank_betanet::proof::check(&request.proof, now())
+    fogbank_betanet::proof::check(&request.proof, shared.now())
         .map_err(|e| invalid(format!("the service proof is not believed: {e}")))?;
     if matches!(request.spec.image, Image::Site { .. }) && request.proof.seal.is_none() {
         return Err(invalid(
@@ -183,7 +183,7 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
         spec: request.spec,
         state: ContainerState::Pending,
         reason: "created".to_owned(),
-        created: now(),
+        created: shared.now(),
         epoch: 0,
     };
     let kept = KeptContainer { container, publisher: member.device, proof, points: Vec::new(), placement: None, deleting: false };
@@ -286,7 +286,7 @@ async fn scale(
 
 async fn stop(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
     theirs(shared, member, id).await?;
-    let stopped = shared.store.move_container(id, ContainerState::Stopping, "its publisher stopped it", now()).await;
+    let stopped = shared.store.move_container(id, ContainerState::Stopping, "its publisher stopped it", shared.now()).await;
     stopped.map(|()| NodeReply::Done).map_err(failed)
 }
 
@@ -297,10 +297,11 @@ async fn restart(shared: &Shared, member: &Member, id: ContainerId) -> Result<No
         let words = format!("the container is {}: only one that has stopped or failed can be started again", state.name());
         return Err(Refusal::new(RefusalKind::WrongState, words));
     }
-    if now() >= seen.signed_until {
+    if shared.now() >= seen.signed_until {
         return Err(Refusal::new(RefusalKind::WrongState, SIGNATURES_ENDED));
     }
-    let restarted = shared.store.move_container(id, ContainerState::Pending, "its publisher started it again", now()).await;
+    let restarted =
+        shared.store.move_container(id, ContainerState::Pending, "its publisher started it again", shared.now()).await;
     restarted.map(|()| NodeReply::Done).map_err(failed)
 }
 
@@ -312,7 +313,8 @@ async fn renew(shared: &Shared, member: &Member, id: ContainerId, offered: &Serv
         return Err(Refusal::new(RefusalKind::NotGranted, "only its owner signs for a container"));
     }
     let before: ServiceProof = decode(&kept.proof).map_err(|e| Refusal::new(RefusalKind::Failed, e.to_string()))?;
-    let merged = renewal::merge(&before, offered, now()).map_err(|e| invalid(format!("the renewal is not believed: {e}")))?;
+    let merged =
+        renewal::merge(&before, offered, shared.now()).map_err(|e| invalid(format!("the renewal is not believed: {e}")))?;
     let merged = encode(&merged).map_err(|e| invalid(e.to_string()))?;
     shared.store.set_proof(id, &kept.proof, &merged).await.map_err(failed)?;
     tracing::info!(container = %id, "its publisher has signed further ahead");
@@ -323,7 +325,11 @@ async fn delete(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
     let (_, seen, _) = theirs(shared, member, id).await?;
     shared.store.mark_deleting(id).await.map_err(failed)?;
     if seen.container.state.wants_instances() {
-        shared.store.move_container(id, ContainerState::Stopping, "its publisher deleted it", now()).await.map_err(failed)?;
+        shared
+            .store
+            .move_container(id, ContainerState::Stopping, "its publisher deleted it", shared.now())
+            .await
+            .map_err(failed)?;
     }
     Ok(NodeReply::Done)
 }

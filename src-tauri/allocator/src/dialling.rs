@@ -59,7 +59,7 @@ async fn keep_up(shared: Weak<Shared>, endpoint: Endpoint, fog: FogId) {
         let Some(shared) = shared.upgrade() else { return };
         let state = |peer: &mut Peer| (peer.connection().cloned(), peer.address.clone(), peer.came.clone());
         let Some((connection, address, came)) = shared.federation.peer(&fog, state) else { return };
-        let began = Instant::now();
+        let began = shared.instant();
         let connection = match connection {
             Some(connection) => Some(connection),
             None => meet(&shared, &endpoint, &address).await,
@@ -68,12 +68,13 @@ async fn keep_up(shared: Weak<Shared>, endpoint: Endpoint, fog: FogId) {
             tell(&shared, &fog, &connection, &mut pushed).await;
         }
         // One that lets us in and ends it at once is not dialled in a loop.
-        if began.elapsed() > LONGEST_PAUSE {
+        if shared.instant().duration_since(began) > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
+        let rest = pause.mul_f64(1.0 + shared.random::<f64>());
         drop(shared);
         tokio::select! {
-            () = sleep(pause.mul_f64(1.0 + rand::random::<f64>())) => {}
+            () = sleep(rest) => {}
             () = came.notified() => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -122,7 +123,8 @@ async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed
         let newest = shared.directory().filter(|d| d.directory.serial > told);
         let length = newest.as_ref().map_or(0, |d| d.bytes.len());
         let wait = PUSH_PAUSE.max(pace(length) * 2) * 2u32.saturating_pow(refused.min(16));
-        let until = pushed.map_or(Duration::ZERO, |at| wait.min(LONGEST_PUSH_PAUSE).saturating_sub(at.elapsed()));
+        let until =
+            pushed.map_or(Duration::ZERO, |at| wait.min(LONGEST_PUSH_PAUSE).saturating_sub(shared.instant().duration_since(at)));
         tokio::select! {
             _ = connection.closed() => return,
             () = shared.stop.cancelled() => return,
@@ -130,7 +132,7 @@ async fn tell(shared: &Arc<Shared>, fog: &FogId, connection: &Connection, pushed
             changed = signed.changed(), if newest.is_none() => if changed.is_err() { return } else { continue },
         }
         let Some(newest) = newest else { continue };
-        *pushed = Some(Instant::now());
+        *pushed = Some(shared.instant());
         let request = FederateRequest::Directory(newest.bytes.as_ref().clone());
         match timeout(REQUEST_DEADLINE, call(connection, &request)).await {
             Ok(Ok(FederateReply::Done)) => {

@@ -89,6 +89,7 @@ impl Signer {
         kept: Option<Vec<u8>>,
         drawn: Option<Parts>,
         history: MixHistory,
+        clock: Instant,
     ) -> Self {
         let fog = FogId(*key.public().as_bytes());
         let kept = kept.and_then(|bytes| match Directory::open(&bytes, &fog) {
@@ -105,7 +106,7 @@ impl Signer {
             test,
             secret,
             serial: last.map_or(0, |d| d.serial),
-            current: kept.map(|k| (k, Instant::now())),
+            current: kept.map(|k| (k, clock)),
             history,
             federated: Vec::new(),
             charter,

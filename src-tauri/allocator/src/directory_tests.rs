@@ -37,7 +37,7 @@ struct Fog {
 
 impl Fog {
     fn new(kept: Option<Vec<u8>>, drawn: Option<Parts>, history: MixHistory, clock: Instant) -> Self {
-        let mut signer = Signer::new(key(1), false, [1; 32], kept, drawn, history.clone());
+        let mut signer = Signer::new(key(1), false, [1; 32], kept, drawn, history.clone(), Instant::now());
         if signer.charter.keys.is_empty() {
             let charter = Charter { number: 1, keys: vec![id(2)], needed: 1 };
             let mut handover = signer.charter.hand_over(charter.clone(), &key(1)).unwrap();

@@ -13,7 +13,7 @@
 use crate::{
     answering::{self, Bounds},
     dialling::keep,
-    start::{Shared, now},
+    start::Shared,
     telling::hand_after,
     witnessing,
 };
@@ -105,13 +105,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn new(address: PeerAddress) -> Self {
+    fn new(address: PeerAddress, clock: Instant) -> Self {
         Self {
             address,
             connections: Vec::new(),
             why: "not dialled yet".to_owned(),
             heard: None,
-            next: Instant::now(),
+            next: clock,
             directory: None,
             keeping: None,
             came: Arc::default(),
@@ -204,7 +204,7 @@ pub(crate) async fn load(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let kept = shared.store.meta(PEERS).await?.and_then(|bytes| decode::<Vec<PeerAddress>>(&bytes).ok()).unwrap_or_default();
     let mut peers = BTreeMap::new();
     for address in kept.into_iter().filter(PeerAddress::is_sound).take(MAX_FEDERATED) {
-        let mut peer = Peer::new(address);
+        let mut peer = Peer::new(address, shared.instant());
         let bytes = shared.store.meta(&kept_as(&peer.address.fog)).await?.unwrap_or_default();
         if let Ok(directory) = Directory::open(&bytes, &peer.address.fog) {
             peer.directory = Some((Arc::new(directory), Arc::new(bytes)));
@@ -248,7 +248,7 @@ pub(crate) async fn federate(shared: &Arc<Shared>, address: PeerAddress) -> Resu
         }
         match peers.get_mut(&fog) {
             Some(known) => known.address = address,
-            None => drop(peers.insert(fog, Peer::new(address))),
+            None => drop(peers.insert(fog, Peer::new(address, shared.instant()))),
         }
         true
     });
@@ -334,7 +334,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, fog: FogI
 
 /// A peer's directory came from that peer.
 async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), Refusal> {
-    let clock = Instant::now();
+    let clock = shared.instant();
     let busy = || Refusal::new(RefusalKind::Busy, "your directory changes too quickly: later");
     let in_time = shared.federation.peer(fog, |peer| {
         let in_time = clock >= peer.next;
@@ -349,7 +349,7 @@ async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), R
     }
     let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
     let directory = Directory::open(&bytes, fog).map_err(|error| invalid(error.to_string()))?;
-    if !directory.fresh(now()) {
+    if !directory.fresh(shared.now()) {
         return Err(invalid("the directory has expired, or comes from the future: set the clocks right".to_owned()));
     }
     if let Some(Some(known)) = shared.federation.peer(fog, |peer| peer.directory.as_ref().map(|(known, _)| known.clone())) {
@@ -359,7 +359,7 @@ async fn take(shared: &Arc<Shared>, fog: &FogId, bytes: Vec<u8>) -> Result<(), R
     }
     let fresh = (Arc::new(directory), Arc::new(bytes));
     let news = shared.federation.peer(fog, |peer| {
-        peer.heard = Some(now());
+        peer.heard = Some(shared.now());
         let newer = peer.directory.as_ref().is_none_or(|(known, _)| known.serial < fresh.0.serial);
         if newer {
             peer.directory = Some(fresh.clone());

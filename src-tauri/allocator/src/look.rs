@@ -5,17 +5,14 @@ use crate::{
     registry::PROBE,
     roles::from_bits,
     session::is_member,
-    start::{Shared, now},
+    start::Shared,
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
 use fogbank_betanet::renewal;
 use fogbank_model::{DeviceId, DurationMs, Instance, InstanceState, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{Power, ServiceProof, decode};
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 /// What ended is shown for an hour.
 const SHOWN: DurationMs = DurationMs::from_s(3600);
@@ -35,19 +32,19 @@ fn lost(away: Option<Duration>, settling: bool) -> bool {
 }
 
 /// Until when a container's publisher has signed ahead.
-pub(crate) fn signed_until(kept: &KeptContainer) -> UnixMs {
-    decode::<ServiceProof>(&kept.proof).map_or(UnixMs(0), |proof| renewal::signed_until(&proof, now()))
+pub(crate) fn signed_until(kept: &KeptContainer, now: UnixMs) -> UnixMs {
+    decode::<ServiceProof>(&kept.proof).map_or(UnixMs(0), |proof| renewal::signed_until(&proof, now))
 }
 
 /// Everything at this moment, but for what the actor remembers.
 pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     let devices = shared.store.devices().await?;
     let containers = shared.store.containers().await?;
-    let instances = shared.store.instances(now().plus(DurationMs(-SHOWN.0))).await?;
+    let instances = shared.store.instances(shared.now().plus(DurationMs(-SHOWN.0))).await?;
     // After the store: what a report brought into it is then in the report that is seen.
-    let clock = Instant::now();
+    let clock = shared.instant();
     let members = shared.registry.snapshot(clock);
-    let now = now();
+    let now = shared.now();
     let mut live: HashMap<DeviceId, usize> = HashMap::new();
     for i in instances.iter().map(|i| &i.instance).filter(|i| i.state.is_live()) {
         *live.entry(i.device).or_default() += 1;
@@ -113,7 +110,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         deleting: kept.deleting,
         rests: false,
         lacks: None,
-        signed_until: signed_until(&kept),
+        signed_until: signed_until(&kept, now),
         instances: instances
             .iter()
             .filter(|i| i.instance.container == kept.container.id)
@@ -121,7 +118,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
             .collect(),
         container: kept.container,
     });
-    let before = i64::try_from(shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let before = i64::try_from(clock.duration_since(shared.started).as_millis()).unwrap_or(i64::MAX);
     let began = now.plus(DurationMs(before.saturating_neg()));
     Ok(World { now, began, routable: None, containers: containers.collect(), devices })
 }

@@ -1,13 +1,13 @@
 //! Who is connected, and what each member last said. Lives in memory only: after a restart members come back and say it again.
 
+use crate::line::{Line, same};
 use fogbank_betanet::directory::mix_id;
 use fogbank_model::{DeviceId, MixId, OwnerId};
 use fogbank_wire::{MixInfo, Report, Roles};
-use iroh::endpoint::Connection;
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Member {
     pub(crate) addrs: Vec<SocketAddr>,
     /// From where it connected; `None` when over a relay.
     pub(crate) seen: Option<IpAddr>,
-    pub(crate) connection: Connection,
+    pub(crate) line: Arc<dyn Line>,
     pub(crate) report: Option<(Report, Instant)>,
     pub(crate) connected: Instant,
 }
@@ -60,8 +60,8 @@ impl Registry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A member connected; returns the connection that it replaces.
-    pub(crate) fn arrived(&self, mut member: Member) -> Option<Connection> {
+    /// A member connected; returns the line that it replaces.
+    pub(crate) fn arrived(&self, mut member: Member) -> Option<Arc<dyn Line>> {
         let mut inner = self.lock();
         let before = inner.gone.remove(&member.device).map(|g| g.last).or_else(|| inner.here.get(&member.device).cloned());
         // What it last said holds until it says something else, so that a short interruption moves nothing.
@@ -69,13 +69,13 @@ impl Registry {
             member.report = before.as_ref().and_then(|b| b.report.clone());
         }
         (member.probes, member.clients) = before.map(|b| (b.probes, b.clients)).unwrap_or_default();
-        inner.here.insert(member.device, member).map(|old| old.connection)
+        inner.here.insert(member.device, member).map(|old| old.line)
     }
 
     /// A connection ended. A newer one of the same member stays.
-    pub(crate) fn left(&self, device: DeviceId, connection: &Connection, now: Instant) {
+    pub(crate) fn left(&self, device: DeviceId, line: &Arc<dyn Line>, now: Instant) {
         let mut inner = self.lock();
-        let same = inner.here.get(&device).is_some_and(|m| m.connection.stable_id() == connection.stable_id());
+        let same = inner.here.get(&device).is_some_and(|m| same(&m.line, line));
         if same && let Some(last) = inner.here.remove(&device) {
             inner.gone.insert(device, Gone { since: now, last });
         }

@@ -5,13 +5,13 @@ use crate::{
     look::look,
     place::seen,
     registry::Member,
-    start::{Shared, now},
+    start::Shared,
 };
 use fogbank_model::{ContainerSpec, DurationMs, Image, Resources};
 use fogbank_placement::Request;
 use fogbank_rehearsal::{Device, Rehearsal, rehearse};
 use fogbank_wire::{NodeReply, Refusal, RefusalKind, Rehearsed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A week, since habits are by its hours.
 const SPAN: DurationMs = DurationMs::from_s(7 * 24 * 3600);
@@ -34,12 +34,13 @@ pub(crate) async fn outlook(shared: &Shared, member: &Member, spec: &ContainerSp
     spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
     let busy = || Refusal::new(RefusalKind::Busy, "another container is being rehearsed: try again in a moment");
     let mut turns = shared.rehearsing.try_lock().map_err(|_| busy())?;
-    turns.retain(|_, at| at.elapsed() < AGAIN);
+    let clock = shared.instant();
+    turns.retain(|_, at| clock.duration_since(*at) < AGAIN);
     if turns.contains_key(&member.owner) {
         return Err(Refusal::new(RefusalKind::Busy, format!("one rehearsal each {} s: try again in a moment", AGAIN.as_secs())));
     }
     let world = look(shared).await.map_err(failed)?;
-    let begin = now();
+    let begin = shared.now();
     let (mut devices, mut watched_h) = (Vec::new(), 0.0);
     {
         let book = shared.book();
@@ -67,9 +68,9 @@ pub(crate) async fn outlook(shared: &Shared, member: &Member, spec: &ContainerSp
     };
     let mut copies = vec![1, 2, 3];
     copies.extend(Some(spec.instances).filter(|asked| !copies.contains(asked)));
-    let seed = rand::random();
+    let seed = shared.random();
     let outlooks = tokio::task::spawn_blocking(move || rehearse(&rehearsal, &copies, seed)).await;
-    turns.insert(member.owner, Instant::now());
+    turns.insert(member.owner, clock);
     let outlooks = outlooks.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))?;
     Ok(NodeReply::Rehearsed(Box::new(Rehearsed {
         outlooks,

@@ -4,12 +4,11 @@ use crate::{
     api::{administrator, failed},
     registry::Member,
     session::is_member,
-    start::{Shared, now},
+    start::Shared,
 };
 use fogbank_model::{ContainerState, DeviceId, OwnerId};
 use fogbank_store::KeptDevice;
 use fogbank_wire::{EXCHANGE_DEADLINE, Refusal, RefusalKind, Removal};
-use iroh::endpoint::VarInt;
 use tokio::time::timeout;
 
 /// A member leaves for good. Its mix is listed no more, what ran on it is lost, and the connection ends once the answer can have been read.
@@ -17,10 +16,10 @@ pub(crate) async fn leave(shared: &Shared, member: &Member) -> Result<(), Refusa
     shared.store.end_device(member.device).await.map_err(failed)?;
     shared.registry.ended(member.device);
     tracing::info!(name = member.name, "a member left");
-    let connection = member.connection.clone();
+    let line = member.line.clone();
     tokio::spawn(async move {
-        let _ = timeout(EXCHANGE_DEADLINE, connection.closed()).await;
-        connection.close(VarInt::from_u32(0), b"left");
+        let _ = timeout(EXCHANGE_DEADLINE, line.closed()).await;
+        line.close("left");
     });
     Ok(())
 }
@@ -45,12 +44,12 @@ pub(crate) async fn remove(shared: &Shared, by: &Member, removal: &Removal) -> R
         tracing::info!(voided, "an administrator made all invites void");
     }
     // First, so that nobody is let in again in between.
-    shared.store.ban(target.id, removal.person.then_some(target.owner), now()).await.map_err(failed)?;
+    shared.store.ban(target.id, removal.person.then_some(target.owner), shared.now()).await.map_err(failed)?;
     for device in &devices {
         shared.store.end_device(*device).await.map_err(failed)?;
         if let Some(member) = shared.registry.member(*device) {
             shared.registry.ended(*device);
-            member.connection.close(VarInt::from_u32(0), b"removed");
+            member.line.close("removed");
         }
     }
     if removal.person {
@@ -73,8 +72,12 @@ async fn take_down(shared: &Shared, owner: OwnerId) -> Result<(), Refusal> {
     for kept in containers.into_iter().filter(|kept| kept.container.owner == owner) {
         shared.store.mark_deleting(kept.container.id).await.map_err(failed)?;
         if kept.container.state.wants_instances() {
-            let moved =
-                shared.store.move_container(kept.container.id, ContainerState::Stopping, "its publisher was removed", now());
+            let moved = shared.store.move_container(
+                kept.container.id,
+                ContainerState::Stopping,
+                "its publisher was removed",
+                shared.now(),
+            );
             moved.await.map_err(failed)?;
         }
     }

@@ -1,13 +1,9 @@
 //! Taking a device's report: what it lends now, and how far its instances are.
 
-use crate::{
-    registry::Member,
-    start::{Shared, now},
-};
+use crate::{registry::Member, start::Shared};
 use fogbank_model::{InstanceState, Resources};
 use fogbank_store::StoreError;
 use fogbank_wire::{Refusal, Report};
-use std::time::Instant;
 
 /// Instances in one report: 64 that live and 256 that ended (the agent's limits), and room.
 const MAX_INSTANCES: usize = 512;
@@ -21,10 +17,10 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
     let report = bounded(report)?;
     let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
     // Before anything of it is stored: whoever sees in the store what a report said sees the report, too.
-    shared.registry.reported(member.device, report.clone(), Instant::now());
+    shared.registry.reported(member.device, report.clone(), shared.instant());
     let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
     shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
-    let instances = shared.store.instances(now()).await.map_err(failed)?;
+    let instances = shared.store.instances(shared.now()).await.map_err(failed)?;
     let stays = report.offer.open && report.drain.is_none();
     for said in &report.instances {
         let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance && i.instance.device == member.device) else {
@@ -37,10 +33,10 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
         }
         if stays && took_it_on(kept.instance.state) && said.state == InstanceState::Ended {
             // Nobody asked for that.
-            shared.book().failed(kept.instance.container, member.device, rand::random(), now());
+            shared.book().failed(kept.instance.container, member.device, shared.random(), shared.now());
         }
         for to in steps(kept.instance.state, said.state) {
-            match shared.store.move_instance(said.instance, to, &said.reason, now()).await {
+            match shared.store.move_instance(said.instance, to, &said.reason, shared.now()).await {
                 Ok(()) => {}
                 // Two reports of one device may cross; the machine keeps the order.
                 Err(StoreError::Move(error)) => tracing::debug!(%error, "a report came out of order"),

@@ -5,16 +5,16 @@
 
 use crate::{
     act::Actor,
+    line::Line,
     revoking::{Life, Revoking},
     service,
-    start::now,
     telling::send,
     world::{SeenInstance, World},
 };
 use fogbank_betanet::{address::Period, directory::Directory};
 use fogbank_model::{ContainerId, InstanceId, MixId, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
-use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, call, decode};
+use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, decode};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -77,7 +77,7 @@ impl Actor {
     pub(crate) async fn serve(&mut self, world: &World, kept: &HashMap<ContainerId, KeptContainer>) -> Result<(), StoreError> {
         let Some(signed) = self.shared.directory() else { return Ok(()) };
         let directory = signed.directory;
-        let clock = Instant::now();
+        let clock = self.shared.instant();
         let live: Vec<InstanceId> = world.containers.iter().flat_map(|c| &c.instances).map(|i| i.instance.id).collect();
         self.serving.leased.retain(|id, _| live.contains(id));
         self.serving.described.retain(|id, _| kept.contains_key(id));
@@ -93,17 +93,18 @@ impl Actor {
                 continue;
             }
             let settled = self.serving.described.get(&id).is_some_and(|h| h.points == kept.points);
-            let missing = |p| self.serving.missing.get(&p).is_some_and(|since| since.elapsed() >= service::MISSING);
-            let points = service::points(&kept.points, &directory, missing, settled);
+            let missing = |p| self.serving.missing.get(&p).is_some_and(|since| clock.duration_since(*since) >= service::MISSING);
+            let points = service::points(&kept.points, &directory, missing, settled, || self.shared.random());
             if points != kept.points {
                 self.shared.store.set_points(id, &points).await?;
             }
-            let period = Period::at(now());
+            let period = Period::at(self.shared.now());
             let ring: Vec<Life> = directory.mixes.iter().map(|m| (m.id, m.life)).collect();
             let salt = directory.shared_random;
             let signed_until = container.signed_until;
-            let fresh =
-                |h: &Handed| h.points == points && h.period == period && h.signed_until == signed_until && h.at.elapsed() < RENEW;
+            let fresh = |h: &Handed| {
+                h.points == points && h.period == period && h.signed_until == signed_until && clock.duration_since(h.at) < RENEW
+            };
             let able: Vec<&SeenInstance> = container
                 .instances
                 .iter()
@@ -118,23 +119,30 @@ impl Actor {
             let leads_nowhere = described.is_none_or(|h| !h.points.iter().any(|p| directory.mix(*p).is_some()));
             let same_points = described.is_some_and(|h| h.points == points);
             let registered = |i: &&SeenInstance| {
-                self.serving.leased.get(&i.instance.id).is_some_and(|h| h.points == points && h.at.elapsed() >= REGISTERED)
+                self.serving
+                    .leased
+                    .get(&i.instance.id)
+                    .is_some_and(|h| h.points == points && clock.duration_since(h.at) >= REGISTERED)
             };
             let describe = !current && (leads_nowhere || same_points || able.iter().any(registered));
             if stale.is_empty() && !describe {
                 continue;
             }
             let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
-            let signers = service::signers(&proof, now());
-            let handed = Handed { points: points.clone(), period, signed_until, ring, salt, at: Instant::now() };
+            let signers = service::signers(&proof, self.shared.now());
+            let handed = Handed { points: points.clone(), period, signed_until, ring, salt, at: self.shared.instant() };
             if describe {
                 self.describe(kept, &proof, &points, &directory, clock);
                 self.serving.described.insert(id, handed.clone());
             }
             for i in stale {
-                let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, now()) else { continue };
+                let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, self.shared.now()) else {
+                    continue;
+                };
                 if self.ask(i.instance.device, DeviceRequest::Lease { instance: i.instance.id, leases }).await.is_ok() {
-                    self.serving.leased.insert(i.instance.id, Handed { ring: Vec::new(), at: Instant::now(), ..handed.clone() });
+                    self.serving
+                        .leased
+                        .insert(i.instance.id, Handed { ring: Vec::new(), at: self.shared.instant(), ..handed.clone() });
                 }
             }
         }
@@ -143,9 +151,10 @@ impl Actor {
 
     /// Puts descriptors that name these points on the mixes that keep them.
     fn describe(&self, kept: &KeptContainer, proof: &ServiceProof, points: &[MixId], directory: &Directory, clock: Instant) {
-        let signers = service::signers(proof, now());
+        let signers = service::signers(proof, self.shared.now());
         let members = self.shared.registry.snapshot(clock);
-        let descriptors = service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, points, directory, now());
+        let descriptors =
+            service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, points, directory, self.shared.now());
         for (bytes, mixes) in descriptors {
             for member in mixes.iter().filter_map(|m| members.by_mix(*m)) {
                 send(member.clone(), DeviceRequest::PutDescriptor(bytes.clone()));
@@ -170,7 +179,7 @@ impl Actor {
         let container = world.containers.iter().find(|c| c.instances.iter().any(|i| instances.contains(&i.instance.id)));
         let Some(kept) = container.and_then(|c| kept.get(&c.container.id)) else { return };
         let Some(signed) = self.shared.directory() else { return };
-        self.tell(kept, instances, &signed.directory, Instant::now());
+        self.tell(kept, instances, &signed.directory, self.shared.instant());
     }
 
     fn tell(&self, kept: &KeptContainer, instances: &[InstanceId], directory: &Directory, clock: Instant) {
@@ -186,16 +195,16 @@ impl Actor {
             return;
         }
         let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { return };
-        let signers = service::revokers(&proof, now());
+        let signers = service::revokers(&proof, self.shared.now());
         let members = self.shared.registry.snapshot(clock);
         for telling in tellings {
             // One that is not connected is told when it is.
             let Some(member) = members.by_mix(telling.point.0).cloned() else { continue };
-            match service::revocations(&signers, &telling.instances, now()) {
+            match service::revocations(&signers, &telling.instances, self.shared.now()) {
                 Ok(statements) => {
                     let revoking = self.serving.revoking.clone();
                     tokio::spawn(async move {
-                        if all_done(&member.connection, statements).await {
+                        if all_done(member.line.as_ref(), statements).await {
                             revoking.lock().unwrap_or_else(PoisonError::into_inner).confirmed(&telling);
                         }
                     });
@@ -207,9 +216,9 @@ impl Actor {
 }
 
 /// Whether the point has taken every statement.
-async fn all_done(point: &iroh::endpoint::Connection, statements: Vec<Vec<u8>>) -> bool {
+async fn all_done(point: &dyn Line, statements: Vec<Vec<u8>>) -> bool {
     for statement in statements {
-        match timeout(CONFIRM, call(point, &DeviceRequest::Revoke(statement))).await {
+        match timeout(CONFIRM, point.call(&DeviceRequest::Revoke(statement))).await {
             Ok(Ok(DeviceReply::Done)) => {}
             Ok(Ok(DeviceReply::Refused(refusal))) => {
                 tracing::debug!(%refusal, "an introduction point did not take a revocation");

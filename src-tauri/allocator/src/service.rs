@@ -20,7 +20,13 @@ pub(crate) const MISSING: Duration = Duration::from_secs(20);
 
 /// Introduction points: those that are listed stay. One that has been missing for long gives its place to a new one, and only one at a time
 /// (`settled`: what visitors are told of is what instances are registered at). When none is left, or at the start, all are drawn.
-pub(crate) fn points(current: &[MixId], directory: &Directory, missing: impl Fn(MixId) -> bool, settled: bool) -> Vec<MixId> {
+pub(crate) fn points(
+    current: &[MixId],
+    directory: &Directory,
+    missing: impl Fn(MixId) -> bool,
+    settled: bool,
+    chance: impl Fn() -> f64,
+) -> Vec<MixId> {
     let listed = |p: &MixId| directory.mix(*p).is_some();
     let mut points: Vec<MixId> = current.iter().copied().take(POINTS).collect();
     let draw = if !points.iter().any(listed) {
@@ -35,19 +41,19 @@ pub(crate) fn points(current: &[MixId], directory: &Directory, missing: impl Fn(
         usize::from(points.len() < POINTS)
     };
     for _ in 0..draw {
-        points.extend(drawn(&points, directory));
+        points.extend(drawn(&points, directory, &chance));
     }
     points
 }
 
 /// One more point: by weight, as mixes of paths, so that who lists newcomers without end is no likelier to see who registers; of another owner than
 /// the others, where there is one.
-fn drawn(points: &[MixId], directory: &Directory) -> Option<MixId> {
+fn drawn(points: &[MixId], directory: &Directory, chance: impl Fn() -> f64) -> Option<MixId> {
     let owners: Vec<OwnerId> = points.iter().filter_map(|p| directory.mix(*p)).map(|m| m.owner).collect();
     let others = directory.mixes.iter().enumerate().filter(|(_, mix)| !points.contains(&mix.id));
     // The least of such draws is each one's in proportion to its weight (Efraimidis and Spirakis 2006). Those without weight come last.
     let place = |(index, mix): (usize, &MixEntry)| {
-        let draw = -(1.0 - rand::random::<f64>()).ln() / directory.weight(index).max(f64::MIN_POSITIVE);
+        let draw = -(1.0 - chance()).ln() / directory.weight(index).max(f64::MIN_POSITIVE);
         (owners.contains(&mix.owner), draw, mix.id)
     };
     others.map(place).min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(.., id)| id)
@@ -185,7 +191,7 @@ mod tests {
         mixes.extend(directory(11..=100).mixes.into_iter().map(|m| MixEntry { owner: OwnerId([200; 32]), since: old.made, ..m }));
         let all = Directory::new(old.fog, true, 1, old.made, [0; 32], mixes);
         let newcomer = |p: &MixId| old.mix(*p).is_none();
-        let drawn: Vec<Vec<MixId>> = (0..300).map(|_| points(&[], &all, |_| false, true)).collect();
+        let drawn: Vec<Vec<MixId>> = (0..300).map(|_| points(&[], &all, |_| false, true, rand::random)).collect();
         let newcomers = drawn.iter().flatten().filter(|p| newcomer(p)).count();
         assert!(newcomers < 270, "{newcomers} of 900, where nine of ten mixes are newcomers");
         assert!(drawn.iter().all(|points| points.iter().filter(|p| newcomer(p)).count() <= 1), "one of an owner");
@@ -194,22 +200,25 @@ mod tests {
     #[test]
     fn points_stay_and_are_replaced_one_at_a_time() {
         let all = directory(1..=9);
-        let first = points(&[], &all, |_| false, false);
+        let first = points(&[], &all, |_| false, false, rand::random);
         assert_eq!(first.len(), POINTS);
-        assert_eq!(points(&first, &all, |_| true, true), first, "whoever is listed stays");
+        assert_eq!(points(&first, &all, |_| true, true, rand::random), first, "whoever is listed stays");
         let without = |gone: &[MixId]| directory((1..=9).filter(|n| !gone.contains(&mix_id(&[*n; 32]))));
         let fewer = without(&first[..2]);
-        assert_eq!(points(&first, &fewer, |_| false, true), first, "a restart is waited for");
-        assert_eq!(points(&first, &fewer, |_| true, false), first, "not while a change is under way");
-        let second = points(&first, &fewer, |_| true, true);
+        assert_eq!(points(&first, &fewer, |_| false, true, rand::random), first, "a restart is waited for");
+        assert_eq!(points(&first, &fewer, |_| true, false, rand::random), first, "not while a change is under way");
+        let second = points(&first, &fewer, |_| true, true, rand::random);
         assert_eq!(second[..2], first[1..], "the other missing one stays for now");
         assert!(fewer.mix(second[2]).is_some());
-        let third = points(&second, &fewer, |_| true, true);
+        let third = points(&second, &fewer, |_| true, true, rand::random);
         assert!(third.len() == POINTS && third.iter().all(|p| fewer.mix(*p).is_some()) && third.contains(&first[2]));
         let none = without(&third);
-        let anew = points(&third, &none, |_| false, false);
+        let anew = points(&third, &none, |_| false, false, rand::random);
         assert!(anew.len() == POINTS && anew.iter().all(|p| none.mix(*p).is_some()), "with none left nobody waits");
-        assert_eq!(points(&[], &directory(1..=2), |_| true, true).len(), 2);
-        assert_eq!(points(&points(&[], &directory(1..=2), |_| true, true), &all, |_| true, true).len(), 3);
+        assert_eq!(points(&[], &directory(1..=2), |_| true, true, rand::random).len(), 2);
+        assert_eq!(
+            points(&points(&[], &directory(1..=2), |_| true, true, rand::random), &all, |_| true, true, rand::random).len(),
+            3
+        );
     }
 }

@@ -3,9 +3,10 @@
 use crate::{
     answering::{self, Bounds},
     api,
+    line::Line,
     registry::Member,
     roles::{from_bits, to_bits},
-    start::{Shared, hash, now},
+    start::{Shared, hash},
     telling::hand,
 };
 use fogbank_betanet::{
@@ -19,11 +20,7 @@ use iroh::{
     TransportAddr,
     endpoint::{Connection, SendStream, VarInt},
 };
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
 const HEARTBEAT: DurationMs = DurationMs::from_s(30);
@@ -42,7 +39,8 @@ const MAX_ADDRS: usize = 8;
 /// Runs a connection to its end.
 pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, reply: SendStream, stranger: Stranger) {
     let device = DeviceId(*connection.remote_id().as_bytes());
-    match admit(&shared, device, &connection, enrol).await {
+    let line: Arc<dyn Line> = Arc::new(connection.clone());
+    match admit(&shared, device, line.clone(), seen(&connection), enrol).await {
         Ok((member, welcome)) => {
             stranger.let_in();
             // Registered before the greeting, so that whoever is told "welcome" is a member at once.
@@ -65,7 +63,7 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
                 }
                 serve(&shared, &connection, device).await;
             }
-            shared.registry.left(device, &connection, Instant::now());
+            shared.registry.left(device, &line, shared.instant());
             tracing::info!(name, "a member's connection ended");
             shared.wake.notify_one();
         }
@@ -77,14 +75,20 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
 }
 
 /// Ends a connection that its member has replaced by another.
-async fn replaced(old: Connection) {
+async fn replaced(old: Arc<dyn Line>) {
     tokio::select! {
-        _ = old.closed() => {}
-        () = tokio::time::sleep(LAST_ANSWERS) => old.close(VarInt::from_u32(0), b"connected anew"),
+        () = old.closed() => {}
+        () = tokio::time::sleep(LAST_ANSWERS) => old.close("connected anew"),
     }
 }
 
-async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol: Enrol) -> Result<(Member, Welcome), Refusal> {
+pub(crate) async fn admit(
+    shared: &Shared,
+    device: DeviceId,
+    line: Arc<dyn Line>,
+    seen: Option<IpAddr>,
+    enrol: Enrol,
+) -> Result<(Member, Welcome), Refusal> {
     let failed = |error: fogbank_store::StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
     enrol.certificate.check(device).map_err(|_| {
         Refusal::new(RefusalKind::UnknownKey, "the owner's certificate is not for this device: start Fogbank again on the device")
@@ -117,10 +121,9 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
     if known.is_none() && shared.store.devices().await.map_err(failed)?.iter().filter(|d| is_member(d)).count() >= MAX_DEVICES {
         return Err(Refusal::new(RefusalKind::Busy, format!("this fog has {MAX_DEVICES} devices and takes no more")));
     }
-    let seen = seen(connection);
     let mix = enrol.mix.filter(|_| roles.mixnode).map(|mix| listable(shared, mix, device, seen)).transpose()?;
     let name: String = enrol.name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
-    shared.store.put_device(device, owner, &name, to_bits(granted), now()).await.map_err(|error| match error {
+    shared.store.put_device(device, owner, &name, to_bits(granted), shared.now()).await.map_err(|error| match error {
         StoreError::Banned => {
             Refusal::new(RefusalKind::UnknownKey, "an administrator has removed this device or its owner from the fog")
         }
@@ -138,12 +141,12 @@ async fn admit(shared: &Shared, device: DeviceId, connection: &Connection, enrol
         clients: 0,
         addrs,
         seen,
-        connection: connection.clone(),
+        line,
         report: None,
-        connected: Instant::now(),
+        connected: shared.instant(),
     };
     let welcome =
-        Welcome { fog: shared.config.name.clone(), test: shared.config.test, granted, now: now(), heartbeat: HEARTBEAT };
+        Welcome { fog: shared.config.name.clone(), test: shared.config.test, granted, now: shared.now(), heartbeat: HEARTBEAT };
     Ok((member, welcome))
 }
 
@@ -156,7 +159,7 @@ pub(crate) fn is_member(kept: &KeptDevice) -> bool {
 async fn invited(shared: &Shared, secret: &[u8; 16]) -> Result<Roles, Refusal> {
     let kept = shared.store.invite(&hash(secret)).await;
     match kept.map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))? {
-        Some((roles, expires)) if expires > now() => Ok(from_bits(roles)),
+        Some((roles, expires)) if expires > shared.now() => Ok(from_bits(roles)),
         Some(_) => Err(Refusal::new(RefusalKind::Expired, "the invite has expired: ask for a new one")),
         None => Err(Refusal::new(RefusalKind::Invite, "the invite is not known here: it is wrong, or it expired long ago")),
     }
@@ -176,7 +179,7 @@ fn seen(connection: &Connection) -> Option<IpAddr> {
 pub(crate) fn listable(shared: &Shared, mut mix: MixInfo, device: DeviceId, seen: Option<IpAddr>) -> Result<MixInfo, Refusal> {
     mix.addrs = of_one_computer(&mix.addrs, seen);
     mix.relay = mix.relay.filter(|relay| shared.config.relay.as_ref() == Some(relay));
-    check_mix(&mix, device, epoch::at(now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
+    check_mix(&mix, device, epoch::at(shared.now())).map_err(|why| Refusal::new(RefusalKind::Invalid, why.to_string()))?;
     Ok(mix)
 }
 

@@ -14,7 +14,7 @@ use crate::{
     charter,
     directory::{Due, Looked, Signed},
     federation::AskPeerError,
-    start::{DIRECTORY, DRAWN, MIX_HISTORY, Shared, now},
+    start::{DIRECTORY, DRAWN, MIX_HISTORY, Shared},
     telling::hand,
 };
 use fogbank_betanet::{
@@ -96,7 +96,8 @@ impl Attempts {
         self.next.is_none_or(|next| clock >= next)
     }
 
-    fn came_to(&mut self, result: Result<Duration, &Trouble>, clock: Instant) {
+    /// `jitter` in [0, 1) puts fogs that failed together apart.
+    fn came_to(&mut self, result: Result<Duration, &Trouble>, jitter: f64, clock: Instant) {
         match result {
             Ok(pause) => {
                 if self.trouble.take().is_some() {
@@ -110,7 +111,7 @@ impl Attempts {
                     tracing::warn!(%trouble, "going on with what was signed before");
                 }
                 self.trouble = Some(words);
-                self.next = Some(clock + self.pause.max(PAUSE).mul_f64(1.0 + rand::random::<f64>() / 2.0));
+                self.next = Some(clock + self.pause.max(PAUSE).mul_f64(1.0 + jitter / 2.0));
                 self.pause = (self.pause.max(PAUSE) * 2).min(LONGEST_PAUSE);
             }
         }
@@ -183,7 +184,7 @@ pub(crate) async fn tend(shared: &Arc<Shared>, looked: Looked, clock: Instant) -
         (state.wish, state.handover.rested(clock), state.directory.rested(clock))
     };
     let views = shared.federation.views(None);
-    match charter::wanted(shared.fog(), shared.config.test, &current, &views, wish, now()) {
+    match charter::wanted(shared.fog(), shared.config.test, &current, &views, wish, shared.now()) {
         Some(next) if hand_over => {
             if let Some(attempt) = Attempt::begin(shared) {
                 tokio::spawn(stoppable(attempt, move |shared| hand_to(shared, current, next)));
@@ -215,7 +216,7 @@ pub(crate) async fn tend(shared: &Arc<Shared>, looked: Looked, clock: Instant) -
         tokio::spawn(stoppable(attempt, move |shared| async move {
             let result = attempt_directory(&shared, &due).await;
             let pause = result.as_ref().map(|bytes| PAUSE.max(Duration::from_millis(*bytes as u64 * 1_000 / BYTES_S)));
-            shared.signing.lock().directory.came_to(pause, Instant::now());
+            shared.signing.lock().directory.came_to(pause, shared.random(), shared.instant());
         }));
     }
     Ok(())
@@ -263,7 +264,7 @@ async fn attempt_directory(shared: &Arc<Shared>, due: &Due) -> Result<usize, Tro
 async fn publish(shared: &Arc<Shared>, signed: Signed) -> Result<(), StoreError> {
     shared.store.set_meta(DIRECTORY, &signed.bytes).await?;
     let named = shared.directory().is_none_or(|before| before.directory.federated != signed.directory.federated);
-    if !shared.signer().publish(signed.clone(), Instant::now()) {
+    if !shared.signer().publish(signed.clone(), shared.instant()) {
         return Ok(());
     }
     tracing::info!(mixes = signed.directory.mixes.len(), serial = signed.directory.serial, "a new directory");
@@ -273,7 +274,7 @@ async fn publish(shared: &Arc<Shared>, signed: Signed) -> Result<(), StoreError>
     let others = shared.federation.signed();
     others.iter().for_each(|bytes| shared.learn(bytes));
     let all = std::iter::once(signed.bytes).chain(others.into_iter().filter(|_| named)).collect::<Vec<_>>();
-    for member in shared.registry.snapshot(Instant::now()).here.into_values() {
+    for member in shared.registry.snapshot(shared.instant()).here.into_values() {
         hand(member, all.clone());
     }
     Ok(())
@@ -330,7 +331,7 @@ async fn draw(shared: &Arc<Shared>, made: UnixMs) -> Result<Draw, Trouble> {
 
 /// Asks those of the old and of the new charter to sign the change, and takes it up when enough of both did.
 async fn hand_to(shared: Arc<Shared>, old: Charter, next: Charter) {
-    let next = Charter { number: old.number.saturating_add(1).max(millis(now())), ..next };
+    let next = Charter { number: old.number.saturating_add(1).max(millis(shared.now())), ..next };
     let result = async {
         let mut handover = old.hand_over(next.clone(), &shared.config.key).map_err(Trouble::Frame)?;
         let mut of: Vec<FogId> = old.keys.iter().chain(&next.keys).copied().collect();
@@ -353,7 +354,7 @@ async fn hand_to(shared: Arc<Shared>, old: Charter, next: Charter) {
         Ok(PAUSE)
     }
     .await;
-    shared.signing.lock().handover.came_to(result.as_ref().copied(), Instant::now());
+    shared.signing.lock().handover.came_to(result.as_ref().copied(), shared.random(), shared.instant());
 }
 
 fn deadline(charter: &Charter) -> Duration {

@@ -2,6 +2,7 @@
 
 use crate::{
     act::Actor,
+    clock::Clock,
     conduct::Book,
     dialling,
     directory::{Signed, Signer},
@@ -23,6 +24,11 @@ use fogbank_wire::{
 use iroh::{
     Endpoint, SecretKey,
     endpoint::{Connection, SendStream},
+};
+use rand::{
+    RngExt as _,
+    distr::{Distribution, StandardUniform},
+    rngs::StdRng,
 };
 use std::{
     collections::HashMap,
@@ -104,19 +110,39 @@ pub(crate) struct Shared {
     /// Something happened: look again.
     pub(crate) wake: Notify,
     pub(crate) started: Instant,
+    clock: Clock,
+    chance: Mutex<StdRng>,
     pub(crate) stop: CancellationToken,
     /// Whether the fog has been looked at and acted on once since the start.
     pub(crate) ready: watch::Sender<bool>,
 }
 
 impl Shared {
+    /// The time of day.
+    pub(crate) fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// For measuring how long something takes.
+    pub(crate) fn instant(&self) -> Instant {
+        self.clock.instant()
+    }
+
+    /// By chance; in a simulation, by its seed.
+    pub(crate) fn random<T>(&self) -> T
+    where
+        StandardUniform: Distribution<T>,
+    {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
     pub(crate) fn fog(&self) -> FogId {
         FogId(*self.config.key.public().as_bytes())
     }
 
     /// The allocator started only just now: who is not here yet may still come.
     pub(crate) fn settling(&self) -> bool {
-        self.started.elapsed() < COME_BACK
+        self.instant().duration_since(self.started) < COME_BACK
     }
 
     /// The directory as it is in use: with the mixes of federated fogs that count.
@@ -126,7 +152,7 @@ impl Shared {
 
     /// Takes up a directory of its own or of a named fog.
     pub(crate) fn learn(&self, bytes: &[u8]) {
-        if let Err(error) = self.hub.learn(&self.fog(), bytes.to_vec(), now()) {
+        if let Err(error) = self.hub.learn(&self.fog(), bytes.to_vec(), self.now()) {
             tracing::debug!(%error, "a directory does not count (yet)");
         }
     }
@@ -142,7 +168,7 @@ impl Shared {
 
     /// Keeps what is due of how devices have behaved; `all` when the allocator ends.
     pub(crate) async fn keep_book(&self, all: bool) -> Result<(), StoreError> {
-        let due = self.book().due(all, now());
+        let due = self.book().due(all, self.now());
         if !due.is_empty() {
             self.store.keep_conducts(&due).await.inspect_err(|_| self.book().not_kept(&due))?;
         }
@@ -178,12 +204,9 @@ const NEEDED: &str = "needed witnesses";
 /// After a start members get this long to come back before they count as lost: their longest pause between attempts, with jitter.
 const COME_BACK: Duration = Duration::from_secs(11);
 
-impl Allocator {
-    /// Starts in order: the store, what it keeps of directory and signing, the acting task; then waits until that has looked at the fog once.
-    ///
-    /// # Errors
-    /// When the database is damaged, of a newer version, or can't be used.
-    pub async fn start(config: AllocatorConfig) -> Result<Self, StartError> {
+impl Shared {
+    /// Takes up what the store keeps.
+    pub(crate) async fn open(config: AllocatorConfig, clock: Clock, chance: StdRng) -> Result<Arc<Self>, StartError> {
         let store = Store::open(&config.store).await.map_err(StartError::Open)?;
         let kept = store.meta(SHARED_RANDOM).await.map_err(StartError::Store)?;
         let shared_random = match kept.and_then(|bytes| bytes.try_into().ok()) {
@@ -200,12 +223,12 @@ impl Allocator {
         let drawn = store.meta(DRAWN).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
         let needed = store.meta(NEEDED).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
         let conducts = store.conducts().await.map_err(StartError::Store)?;
-        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, drawn, history);
-        let shared = Arc::new(Shared {
+        let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, drawn, history, clock.instant());
+        let shared = Arc::new(Self {
             config,
             store,
             registry: Registry::default(),
-            book: Mutex::new(Book::load(conducts, now())),
+            book: Mutex::new(Book::load(conducts, clock.now())),
             rehearsing: tokio::sync::Mutex::default(),
             planning: Semaphore::new(1),
             signer: Mutex::new(signer),
@@ -216,12 +239,25 @@ impl Allocator {
             federation: Federation::default(),
             hub: DirectoryHub::new(),
             wake: Notify::new(),
-            started: Instant::now(),
+            started: clock.instant(),
+            clock,
+            chance: Mutex::new(chance),
             stop: CancellationToken::new(),
             ready: watch::Sender::new(false),
         });
         shared.signing.wish(needed.flatten());
         federation::load(&shared).await.map_err(StartError::Store)?;
+        Ok(shared)
+    }
+}
+
+impl Allocator {
+    /// Starts in order: the store, what it keeps of directory and signing, the acting task; then waits until that has looked at the fog once.
+    ///
+    /// # Errors
+    /// When the database is damaged, of a newer version, or can't be used.
+    pub async fn start(config: AllocatorConfig) -> Result<Self, StartError> {
+        let shared = Shared::open(config, Clock::default(), rand::make_rng()).await?;
         let acting = tokio::spawn(Actor::new(shared.clone()).run());
         let allocator = Self { shared, acting: Arc::new(Mutex::new(Some(acting))) };
         let mut ready = allocator.shared.ready.subscribe();
@@ -302,7 +338,7 @@ impl Allocator {
         if !self.shared.federation.fogs().contains(&fog) {
             return Err(Refusal::new(RefusalKind::NotFound, "this fog is not federated with that one"));
         }
-        self.shared.witnessing.allow(fog, now());
+        self.shared.witnessing.allow(fog, self.shared.now());
         Ok(())
     }
 
@@ -311,7 +347,7 @@ impl Allocator {
     pub fn abandon_witnesses(&self) -> Charter {
         let charter = {
             let mut signer = self.shared.signer();
-            let charter = signer.abandon(now());
+            let charter = signer.abandon(self.shared.now());
             self.shared.hub.renounce(self.shared.fog(), charter.clone());
             charter
         };
@@ -351,8 +387,8 @@ impl Allocator {
                 tracing::warn!(%error, "how devices have behaved could not be kept");
             }
         }
-        for member in self.shared.registry.snapshot(Instant::now()).here.into_values() {
-            member.connection.close(iroh::endpoint::VarInt::from_u32(0), b"the allocator ends");
+        for member in self.shared.registry.snapshot(self.shared.instant()).here.into_values() {
+            member.line.close("the allocator ends");
         }
         self.shared.store.close().await;
     }
@@ -375,9 +411,9 @@ pub(crate) async fn make_invite(
         return Err(Refusal::new(RefusalKind::Invalid, "an invite is taken for a second at least and a year at most"));
     }
     let secret: [u8; 16] = rand::random();
-    let expires = now().plus(valid);
+    let expires = shared.now().plus(valid);
     let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
-    shared.store.sweep_invites(now()).await.map_err(failed)?;
+    shared.store.sweep_invites(shared.now()).await.map_err(failed)?;
     shared.store.add_invite(&hash(&secret), to_bits(roles), expires).await.map_err(failed)?;
     let relay = shared.config.relay.clone();
     Ok(Ticket { version: VERSION, fog: shared.fog(), addrs, relay, roles, expires, secret })
@@ -386,9 +422,4 @@ pub(crate) async fn make_invite(
 /// What is kept of an invite's secret.
 pub(crate) fn hash(secret: &[u8; 16]) -> [u8; 32] {
     blake3::derive_key("fogbank 2026 invite secret", secret)
-}
-
-/// The allocator's clock.
-pub(crate) fn now() -> UnixMs {
-    fogbank_betanet::clock::system()
 }

@@ -3,7 +3,7 @@
 //! Invariants: a mix is told once in each of its lives and each period, when it is connected (what it has else still names points); what one
 //! round tells is bounded, so that neither a fog of many stopped sites nor a mix that comes and goes keeps the allocator from its work.
 
-use crate::{act::Actor, revoking::Life, service, start::now, telling::send, world::World};
+use crate::{act::Actor, revoking::Life, service, telling::send, world::World};
 use fogbank_betanet::{address::Period, directory::Directory};
 use fogbank_model::{ContainerId, MixId};
 use fogbank_store::KeptContainer;
@@ -57,7 +57,7 @@ impl Actor {
         let here = self.shared.registry.mixes_here();
         let mut members = None;
         let life = |id: &MixId| directory.mix(*id).filter(|_| here.contains(id)).map(|mix| (mix.id, mix.life));
-        let (period, salt, serial) = (Period::at(now()), directory.shared_random, directory.serial);
+        let (period, salt, serial) = (Period::at(self.shared.now()), directory.shared_random, directory.serial);
         let mut left = MOST_IN_A_ROUND;
         for kept in ended {
             let id = kept.container.id;
@@ -70,8 +70,9 @@ impl Actor {
             }
             left -= 1;
             let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
-            let signers = service::signers(&proof, now());
-            let descriptors = service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, &[], directory, now());
+            let signers = service::signers(&proof, self.shared.now());
+            let descriptors =
+                service::descriptors(&signers, proof.seal.as_deref(), &kept.container.spec, &[], directory, self.shared.now());
             let ring: HashSet<MixId> = descriptors.iter().flat_map(|(_, mixes)| mixes).copied().collect();
             let mut mixes = self
                 .stopped

@@ -3,10 +3,7 @@
 //! Invariants: what is to be signed is judged by betanet's [`witness`](fogbank_betanet::directory::witness) alone; the record of it is in the
 //! store before the signature leaves, so that a restart between the two signs nothing twice; one request is judged at a time.
 
-use crate::{
-    federation::kept_as,
-    start::{Shared, now},
-};
+use crate::{federation::kept_as, start::Shared};
 use fogbank_betanet::{
     address::Period,
     directory::{
@@ -119,7 +116,7 @@ async fn sign_directory(
     let judged = Record::judge(known.as_ref(), &directory, signed.body(), away, &eyes(shared, &named, fog));
     let record = judged.map_err(|objection| objects(fog, &objection))?;
     let kept = keep(shared, fog, &record).await.map_err(failed)?;
-    shared.witnessing.took(*fog, Asked::Directory, kept.max(bytes.len()), Instant::now());
+    shared.witnessing.took(*fog, Asked::Directory, kept.max(bytes.len()), shared.instant());
     Ok(signed.countersign(&shared.config.key))
 }
 
@@ -140,19 +137,19 @@ async fn sign_handover(shared: &Shared, fog: &FogId, bytes: &[u8]) -> Result<Cou
 /// clock; from then on nothing of the period before is signed.
 fn part(shared: &Shared, fog: &FogId, period: Period) -> FederateReply {
     let secret = &shared.secret;
-    let open = period <= Period::at(now());
+    let open = period <= Period::at(shared.now());
     FederateReply::Part { commit: commit(&reveal(secret, fog, period.next())), reveal: open.then(|| reveal(secret, fog, period)) }
 }
 
 fn eyes<'a>(shared: &'a Shared, named: &'a [FogId], fog: &FogId) -> Eyes<'a> {
-    let now = now();
+    let now = shared.now();
     let lets = shared.witnessing.lets(fog, now);
     Eyes { me: shared.fog(), secret: &shared.secret, named, test: shared.config.test, lets, now }
 }
 
 fn paced(shared: &Shared, fog: &FogId, asked: Asked) -> Result<(), Refusal> {
     let busy = || Refusal::new(RefusalKind::Busy, "signed for you a moment ago: later");
-    shared.witnessing.in_time(*fog, asked, Instant::now()).then_some(()).ok_or_else(busy)
+    shared.witnessing.in_time(*fog, asked, shared.instant()).then_some(()).ok_or_else(busy)
 }
 
 fn objects(fog: &FogId, objection: &Objection) -> Refusal {
