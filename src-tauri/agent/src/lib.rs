@@ -15,7 +15,7 @@ mod offer;
 mod publish;
 mod sensors;
 pub mod site;
-mod table;
+pub mod table;
 
 pub use agent::{Agent, AgentConfig, Listed};
 pub use offer::Share;

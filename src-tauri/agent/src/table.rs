@@ -18,35 +18,46 @@ const MAX_EPOCHS: usize = 4096;
 /// A reservation that asks for more holds no longer than this: the allocator confirms within seconds.
 const LONGEST_RESERVATION_MS: i64 = 10 * 60 * 1000;
 
+/// An instance as it stands here.
 #[derive(Debug, Clone)]
-pub(crate) struct Slot {
-    pub(crate) container: ContainerId,
-    pub(crate) given: Resources,
-    pub(crate) state: InstanceState,
+pub struct Slot {
+    /// What it is a copy of.
+    pub container: ContainerId,
+    /// What it holds.
+    pub given: Resources,
+    /// Where it stands.
+    pub state: InstanceState,
     reason: String,
     expires: UnixMs,
-    pub(crate) introduction_key: Option<[u8; 32]>,
+    /// By which visitors introduce themselves, once it has one.
+    pub introduction_key: Option<[u8; 32]>,
 }
 
+/// The instances of a device.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     slots: BTreeMap<InstanceId, Slot>,
     epochs: HashMap<ContainerId, u64>,
 }
 
 /// What to hold for an instance.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Claim {
-    pub(crate) instance: InstanceId,
-    pub(crate) container: ContainerId,
-    pub(crate) given: Resources,
-    pub(crate) expires: UnixMs,
-    pub(crate) epoch: u64,
+pub struct Claim {
+    /// Which.
+    pub instance: InstanceId,
+    /// Of what.
+    pub container: ContainerId,
+    /// How much.
+    pub given: Resources,
+    /// It ends by itself then.
+    pub expires: UnixMs,
+    /// The container's plan that it belongs to.
+    pub epoch: u64,
 }
 
 /// What a confirmation means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Confirmed {
+pub enum Confirmed {
     /// Start it.
     Start,
     /// It was confirmed before.
@@ -55,13 +66,10 @@ pub(crate) enum Confirmed {
 
 impl Table {
     /// Holds resources for an instance. Asking again for the same is answered alike.
-    pub(crate) fn reserve(
-        &mut self,
-        claim: &Claim,
-        lent: &Resources,
-        closed: Option<String>,
-        now: UnixMs,
-    ) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// When a newer plan is known, the device is closed or full, or the instance is another one here.
+    pub fn reserve(&mut self, claim: &Claim, lent: &Resources, closed: Option<String>, now: UnixMs) -> Result<(), Refusal> {
         self.expire(now);
         let refuse = |kind, words: String| Err(Refusal::new(kind, words));
         let newest = self.epochs.get(&claim.container).copied().unwrap_or(0);
@@ -113,7 +121,10 @@ impl Table {
     }
 
     /// Uses a reservation. `bytes` is what the content takes.
-    pub(crate) fn confirm(&mut self, assignment: &Assignment, bytes: u64, now: UnixMs) -> Result<Confirmed, Refusal> {
+    ///
+    /// # Errors
+    /// When there is no such reservation, or it does not fit what is to run.
+    pub fn confirm(&mut self, assignment: &Assignment, bytes: u64, now: UnixMs) -> Result<Confirmed, Refusal> {
         self.expire(now);
         let Some(slot) = self.slots.get_mut(&assignment.instance) else {
             return Err(Refusal::new(RefusalKind::NotFound, "there is no such reservation here (any more)"));
@@ -133,14 +144,14 @@ impl Table {
     }
 
     /// Drops a reservation that was not confirmed.
-    pub(crate) fn release(&mut self, instance: InstanceId) {
+    pub fn release(&mut self, instance: InstanceId) {
         if self.slots.get(&instance).is_some_and(|s| s.state == InstanceState::Reserved) {
             self.slots.remove(&instance);
         }
     }
 
     /// Moves an instance; `false` when the machine has no such move. The same state again is a new reason.
-    pub(crate) fn step(&mut self, instance: InstanceId, to: InstanceState, reason: impl Into<String>) -> bool {
+    pub fn step(&mut self, instance: InstanceId, to: InstanceState, reason: impl Into<String>) -> bool {
         let Some(slot) = self.slots.get_mut(&instance) else { return false };
         if slot.state != to {
             match slot.state.go(to) {
@@ -157,39 +168,41 @@ impl Table {
     }
 
     /// Makes the key known under which visitors introduce themselves.
-    pub(crate) fn introduce(&mut self, instance: InstanceId, key: [u8; 32]) {
+    pub fn introduce(&mut self, instance: InstanceId, key: [u8; 32]) {
         if let Some(slot) = self.slots.get_mut(&instance) {
             slot.introduction_key = Some(key);
         }
     }
 
     /// The allocator knows that it is over.
-    pub(crate) fn forget(&mut self, instance: InstanceId) {
+    pub fn forget(&mut self, instance: InstanceId) {
         self.slots.remove(&instance);
     }
 
-    pub(crate) fn get(&self, instance: InstanceId) -> Option<&Slot> {
+    /// One of them.
+    pub fn get(&self, instance: InstanceId) -> Option<&Slot> {
         self.slots.get(&instance)
     }
 
     /// Drops reservations whose time is over; whether there were any.
-    pub(crate) fn expire(&mut self, now: UnixMs) -> bool {
+    pub fn expire(&mut self, now: UnixMs) -> bool {
         let before = self.slots.len();
         self.slots.retain(|_, s| s.state != InstanceState::Reserved || s.expires > now);
         self.slots.len() != before
     }
 
     /// When the next reservation ends.
-    pub(crate) fn next_expiry(&self) -> Option<UnixMs> {
+    pub fn next_expiry(&self) -> Option<UnixMs> {
         self.slots.values().filter(|s| s.state == InstanceState::Reserved).map(|s| s.expires).min()
     }
 
     /// What live instances hold.
-    pub(crate) fn used(&self) -> Resources {
+    pub fn used(&self) -> Resources {
         self.slots.values().filter(|s| s.state.is_live()).fold(Resources::ZERO, |sum, s| sum.plus(&s.given))
     }
 
-    pub(crate) fn reports(&self) -> Vec<InstanceReport> {
+    /// All, as they are reported.
+    pub fn reports(&self) -> Vec<InstanceReport> {
         let report = |(instance, slot): (&InstanceId, &Slot)| InstanceReport {
             instance: *instance,
             state: slot.state,
@@ -199,7 +212,8 @@ impl Table {
         self.slots.iter().map(report).collect()
     }
 
-    pub(crate) fn list(&self) -> Vec<Listed> {
+    /// All, as the owner sees them.
+    pub fn list(&self) -> Vec<Listed> {
         let listed = |(instance, slot): (&InstanceId, &Slot)| Listed {
             instance: *instance,
             container: slot.container,

@@ -17,14 +17,14 @@ use fogbank_model::{
 };
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed};
+use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed};
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// Looked at this often even when nothing happens, so that time's work (probes, expiries) is done.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -114,7 +114,8 @@ impl Actor {
         }
     }
 
-    async fn round(&mut self) -> Result<(), StoreError> {
+    /// Looks once, and does what is to be done.
+    pub(crate) async fn round(&mut self) -> Result<(), StoreError> {
         self.directory().await?;
         let mut world = look(&self.shared).await?;
         let clock = self.shared.instant();
@@ -410,21 +411,21 @@ impl Actor {
         if self.muted(|mute| mute.get(&device).is_some_and(lately)) {
             return Err(away("the device did not answer a moment ago".to_owned()));
         }
-        match timeout(ANSWER, member.line.call(&request)).await {
-            Ok(Ok(DeviceReply::Done)) => Ok(()),
-            Ok(Ok(DeviceReply::Refused(refusal))) => {
+        match member.line.call(&request, ANSWER).await {
+            Ok(DeviceReply::Done) => Ok(()),
+            Ok(DeviceReply::Refused(refusal)) => {
                 // All else is of what was asked, or of a plan or a clock that is behind.
                 let its_own = matches!(refusal.kind, RefusalKind::Busy | RefusalKind::WrongState);
                 Err(No { refusal, its_own })
             }
-            Ok(Err(error)) => Err(away(error.to_string())),
-            Err(_) => {
+            Err(CallError::TimedOut(_)) => {
                 self.muted(|mute| {
                     mute.retain(|_, at| lately(at));
                     mute.insert(device, self.shared.instant());
                 });
                 Err(no("the device does not answer".to_owned(), true))
             }
+            Err(error) => Err(away(error.to_string())),
         }
     }
 

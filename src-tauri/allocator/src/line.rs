@@ -3,12 +3,13 @@
 use fogbank_wire::{CallError, DeviceReply, DeviceRequest, call};
 use futures_util::future::BoxFuture;
 use iroh::endpoint::{Connection, VarInt};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// What the allocator does with a member's connection. The simulation has lines of its own, on which requests are lost, late or doubled.
 pub(crate) trait Line: fmt::Debug + Send + Sync {
-    /// Asks the member.
-    fn call<'a>(&'a self, request: &'a DeviceRequest) -> BoxFuture<'a, Result<DeviceReply, CallError>>;
+    /// Asks the member, and waits so long for its answer.
+    fn call<'a>(&'a self, request: &'a DeviceRequest, within: Duration) -> BoxFuture<'a, Result<DeviceReply, CallError>>;
     /// Ends it, with a word for the member's log.
     fn close(&self, why: &'static str);
     /// Resolves when it has ended.
@@ -16,8 +17,8 @@ pub(crate) trait Line: fmt::Debug + Send + Sync {
 }
 
 impl Line for Connection {
-    fn call<'a>(&'a self, request: &'a DeviceRequest) -> BoxFuture<'a, Result<DeviceReply, CallError>> {
-        Box::pin(call(self, request))
+    fn call<'a>(&'a self, request: &'a DeviceRequest, within: Duration) -> BoxFuture<'a, Result<DeviceReply, CallError>> {
+        Box::pin(async move { timeout(within, call(self, request)).await.unwrap_or(Err(CallError::TimedOut(within))) })
     }
 
     fn close(&self, why: &'static str) {

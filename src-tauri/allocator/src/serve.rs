@@ -20,7 +20,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
 
 /// Leases and descriptors are renewed at half of the leases' day.
 const RENEW: Duration = Duration::from_secs(12 * 3600);
@@ -218,17 +217,16 @@ impl Actor {
 /// Whether the point has taken every statement.
 async fn all_done(point: &dyn Line, statements: Vec<Vec<u8>>) -> bool {
     for statement in statements {
-        match timeout(CONFIRM, point.call(&DeviceRequest::Revoke(statement))).await {
-            Ok(Ok(DeviceReply::Done)) => {}
-            Ok(Ok(DeviceReply::Refused(refusal))) => {
+        match point.call(&DeviceRequest::Revoke(statement), CONFIRM).await {
+            Ok(DeviceReply::Done) => {}
+            Ok(DeviceReply::Refused(refusal)) => {
                 tracing::debug!(%refusal, "an introduction point did not take a revocation");
                 return false;
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(%error, "an introduction point did not hear of a revocation");
                 return false;
             }
-            Err(_) => return false,
         }
     }
     true

@@ -18,7 +18,7 @@ use fogbank_store::{KeptDevice, StoreError};
 use fogbank_wire::{Coming, Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
 use iroh::{
     TransportAddr,
-    endpoint::{Connection, SendStream, VarInt},
+    endpoint::{Connection, SendStream},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -40,19 +40,9 @@ const MAX_ADDRS: usize = 8;
 pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enrol, reply: SendStream, stranger: Stranger) {
     let device = DeviceId(*connection.remote_id().as_bytes());
     let line: Arc<dyn Line> = Arc::new(connection.clone());
-    match admit(&shared, device, line.clone(), seen(&connection), enrol).await {
-        Ok((member, welcome)) => {
+    match enter(&shared, device, line.clone(), seen(&connection), enrol).await {
+        Ok((name, welcome)) => {
             stranger.let_in();
-            // Registered before the greeting, so that whoever is told "welcome" is a member at once.
-            let name = member.name.clone();
-            if let Some(old) = shared.registry.arrived(member) {
-                tokio::spawn(replaced(old));
-            }
-            // Whoever was removed between being let in and being registered is neither.
-            if !shared.store.device(device).await.is_ok_and(|kept| kept.as_ref().is_some_and(is_member)) {
-                shared.registry.ended(device);
-                return connection.close(VarInt::from_u32(0), b"removed");
-            }
             let greeted = fogbank_wire::welcome(reply, Some(welcome)).await;
             tracing::info!(name, "a member connected");
             shared.wake.notify_one();
@@ -74,6 +64,27 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, enrol: Enro
     }
 }
 
+/// Lets a node in, or says why not. Registered before the greeting, so that whoever is told "welcome" is a member at once.
+pub(crate) async fn enter(
+    shared: &Shared,
+    device: DeviceId,
+    line: Arc<dyn Line>,
+    seen: Option<IpAddr>,
+    enrol: Enrol,
+) -> Result<(String, Welcome), Refusal> {
+    let (member, welcome) = admit(shared, device, line, seen, enrol).await?;
+    let name = member.name.clone();
+    if let Some(old) = shared.registry.arrived(member) {
+        tokio::spawn(replaced(old));
+    }
+    // Whoever was removed between being let in and being registered is neither.
+    if !shared.store.device(device).await.is_ok_and(|kept| kept.as_ref().is_some_and(is_member)) {
+        shared.registry.ended(device);
+        return Err(Refusal::new(RefusalKind::UnknownKey, "this device has just been removed from the fog"));
+    }
+    Ok((name, welcome))
+}
+
 /// Ends a connection that its member has replaced by another.
 async fn replaced(old: Arc<dyn Line>) {
     tokio::select! {
@@ -82,7 +93,7 @@ async fn replaced(old: Arc<dyn Line>) {
     }
 }
 
-pub(crate) async fn admit(
+async fn admit(
     shared: &Shared,
     device: DeviceId,
     line: Arc<dyn Line>,

@@ -1,13 +1,13 @@
 //! Telling members what they need not say yes to.
 
 use crate::registry::Member;
-use fogbank_wire::{CallError, DeviceReply, DeviceRequest};
+use fogbank_wire::{CallError, DeviceReply, DeviceRequest, EXCHANGE_DEADLINE};
 use std::sync::Arc;
 
 /// Tells a device something whose answer changes nothing.
 pub(crate) fn send(member: Member, request: DeviceRequest) {
     tokio::spawn(async move {
-        if let Err(error) = member.line.call(&request).await {
+        if let Err(error) = member.line.call(&request, EXCHANGE_DEADLINE).await {
             tracing::debug!(%error, device = member.device.short(), "a device did not hear");
         }
     });
@@ -36,7 +36,7 @@ pub(crate) fn hand_after(member: Member, own: Option<Arc<Vec<u8>>>, other: Arc<V
 }
 
 async fn taken(member: &Member, bytes: &[u8]) -> Result<bool, CallError> {
-    match member.line.call(&DeviceRequest::Directory(bytes.to_vec())).await? {
+    match member.line.call(&DeviceRequest::Directory(bytes.to_vec()), EXCHANGE_DEADLINE).await? {
         DeviceReply::Done => Ok(true),
         DeviceReply::Refused(refusal) => {
             tracing::debug!(%refusal, device = member.device.short(), "a device does not take a directory");

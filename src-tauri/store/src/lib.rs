@@ -9,6 +9,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod container;
+#[cfg(debug_assertions)]
+mod cut;
 mod device;
 mod error;
 mod instance;
@@ -16,6 +18,8 @@ mod open;
 mod transition;
 
 pub use container::KeptContainer;
+#[cfg(debug_assertions)]
+pub use cut::Cut;
 pub use device::{KeptDevice, MAX_BANNED, MAX_INVITES, RoleBits};
 pub use error::{OpenError, StoreError};
 pub use instance::{KeptInstance, MAX_PAST_INSTANCES, Reservation, Reserved};

@@ -1,5 +1,7 @@
 //! Opening a database: checked before it is used, migrated, in write-ahead mode with durable commits.
 
+#[cfg(debug_assertions)]
+use crate::Cut;
 use crate::{
     OpenError, StoreError,
     error::{Complaint, complaint},
@@ -32,6 +34,26 @@ impl Store {
     /// # Errors
     /// When it is damaged, of a newer version, or can't be written; nothing is changed then.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, SqlitePoolOptions::new()).await
+    }
+
+    /// As [`Self::open`], of a database whose process will be cut off. For tests.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(debug_assertions)]
+    pub async fn open_until(path: &Path, cut: Cut) -> Result<Self, OpenError> {
+        let watched = SqlitePoolOptions::new().after_connect(move |connection, _| {
+            let cut = cut.clone();
+            Box::pin(async move {
+                connection.lock_handle().await?.set_commit_hook(move || cut.commits());
+                Ok(())
+            })
+        });
+        Self::open_with(path, watched).await
+    }
+
+    async fn open_with(path: &Path, pool: SqlitePoolOptions) -> Result<Self, OpenError> {
         touch_private(path).map_err(|source| match source.kind() {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => OpenError::ReadOnly { path: path.to_owned() },
             io::ErrorKind::StorageFull => OpenError::DiskFull { path: path.to_owned() },
@@ -45,7 +67,7 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let failed = |source| classify(path, source);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(failed)?;
+        let pool = pool.max_connections(CONNECTIONS).connect_with(options).await.map_err(failed)?;
         let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(failed)?;
         if verdict != "ok" {
             return Err(OpenError::Damaged { path: path.to_owned(), why: verdict });
