@@ -130,6 +130,9 @@ impl Actor {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
             container.lacks = self.lacks.get(&container.container.id).cloned();
         }
+        for device in &mut world.devices {
+            device.mute = self.is_mute(device.id);
+        }
         if clock.duration_since(self.kept_book) >= KEEP_BOOK {
             self.kept_book = clock;
             let (devices, containers) =
@@ -407,8 +410,7 @@ impl Actor {
         let no = |words: String, its_own| No { refusal: Refusal::new(RefusalKind::Failed, words), its_own };
         let away = |words: String| no(words, false);
         let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
-        let lately = |at: &Instant| self.shared.instant().duration_since(*at) < MUTE;
-        if self.muted(|mute| mute.get(&device).is_some_and(lately)) {
+        if self.is_mute(device) {
             return Err(away("the device did not answer a moment ago".to_owned()));
         }
         match member.line.call(&request, ANSWER).await {
@@ -419,14 +421,20 @@ impl Actor {
                 Err(No { refusal, its_own })
             }
             Err(CallError::TimedOut(_)) => {
+                let clock = self.shared.instant();
                 self.muted(|mute| {
-                    mute.retain(|_, at| lately(at));
-                    mute.insert(device, self.shared.instant());
+                    mute.retain(|_, at| clock.duration_since(*at) < MUTE);
+                    mute.insert(device, clock);
                 });
                 Err(no("the device does not answer".to_owned(), true))
             }
             Err(error) => Err(away(error.to_string())),
         }
+    }
+
+    fn is_mute(&self, device: DeviceId) -> bool {
+        let clock = self.shared.instant();
+        self.muted(|mute| mute.get(&device).is_some_and(|at| clock.duration_since(*at) < MUTE))
     }
 
     fn muted<T>(&self, act: impl FnOnce(&mut HashMap<DeviceId, Instant>) -> T) -> T {

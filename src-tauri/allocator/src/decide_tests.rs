@@ -21,6 +21,7 @@ fn device(n: u8) -> SeenDevice {
         lent: Resources::LIMIT,
         held: Resources::ZERO,
         full: false,
+        mute: false,
         power: None,
         why: String::new(),
         expected: Expected { availability: 0.9, reliability: 0.8, goes_soon: false, aside: None },

@@ -34,6 +34,8 @@ mod serve;
 mod service;
 mod session;
 mod signing;
+#[cfg(test)]
+mod sim;
 mod start;
 mod stopped;
 mod telling;

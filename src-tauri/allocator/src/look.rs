@@ -8,11 +8,15 @@ use crate::{
     start::Shared,
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
-use fogbank_betanet::renewal;
-use fogbank_model::{DeviceId, DurationMs, Instance, InstanceState, UnixMs};
+use fogbank_betanet::{address::Period, renewal};
+use fogbank_model::{ContainerId, DeviceId, DurationMs, Instance, InstanceState, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{Power, ServiceProof, decode};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::PoisonError,
+    time::Duration,
+};
 
 /// What ended is shown for an hour.
 const SHOWN: DurationMs = DurationMs::from_s(3600);
@@ -31,9 +35,20 @@ fn lost(away: Option<Duration>, settling: bool) -> bool {
     away.map_or(!settling, |away| away >= PROBE)
 }
 
-/// Until when a container's publisher has signed ahead.
-pub(crate) fn signed_until(kept: &KeptContainer, now: UnixMs) -> UnixMs {
-    decode::<ServiceProof>(&kept.proof).map_or(UnixMs(0), |proof| renewal::signed_until(&proof, now))
+/// Until when containers' publishers have signed ahead. Proofs are long, and all are looked at four times a second: each is read once in a period.
+#[derive(Default)]
+pub(crate) struct SignedAhead(HashMap<ContainerId, (blake3::Hash, Period, UnixMs)>);
+
+impl SignedAhead {
+    fn of(&mut self, kept: &KeptContainer, now: UnixMs) -> UnixMs {
+        let (hash, period) = (blake3::hash(&kept.proof), Period::at(now));
+        let known = self.0.get(&kept.container.id).filter(|(of, at, _)| (*of, *at) == (hash, period));
+        known.map(|(.., until)| *until).unwrap_or_else(|| {
+            let until = decode::<ServiceProof>(&kept.proof).map_or(UnixMs(0), |proof| renewal::signed_until(&proof, now));
+            self.0.insert(kept.container.id, (hash, period, until));
+            until
+        })
+    }
 }
 
 /// Everything at this moment, but for what the actor remembers.
@@ -89,6 +104,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
                 lost,
                 open,
                 draining,
+                mute: false,
                 lent: kept.lent,
                 full: live.get(&kept.id).is_some_and(|live| *live >= Instance::MAX_ON_DEVICE),
                 held: kept.held,
@@ -104,13 +120,16 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         })
         .collect();
     book.look(&standings, |device| live.contains_key(&device), now);
+    let mut ahead = shared.signed_ahead.lock().unwrap_or_else(PoisonError::into_inner);
+    let all: HashSet<ContainerId> = containers.iter().map(|kept| kept.container.id).collect();
+    ahead.0.retain(|id, _| all.contains(id));
     let containers = containers.into_iter().map(|kept| SeenContainer {
         apart: book.apart(kept.container.id, now),
         publisher: kept.publisher,
         deleting: kept.deleting,
         rests: false,
         lacks: None,
-        signed_until: signed_until(&kept, now),
+        signed_until: ahead.of(&kept, now),
         instances: instances
             .iter()
             .filter(|i| i.instance.container == kept.container.id)

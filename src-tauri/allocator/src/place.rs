@@ -97,6 +97,6 @@ pub(crate) fn seen(d: &SeenDevice, free: bool) -> DeviceSnapshot {
         reliability: d.expected.reliability,
         surcharge: 0.0,
         hosts: false,
-        suitable: free && d.connected && d.open && !d.full && d.draining.is_none() && d.expected.aside.is_none(),
+        suitable: free && d.connected && d.open && !d.full && !d.mute && d.draining.is_none() && d.expected.aside.is_none(),
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     dialling,
     directory::{Signed, Signer},
     federation::{self, AskPeerError, Federation, PeerView},
+    look::SignedAhead,
     registry::Registry,
     roles::to_bits,
     session,
@@ -93,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     book: Mutex<Book>,
+    pub(crate) signed_ahead: Mutex<SignedAhead>,
     /// Held while a container is rehearsed, with when each person asked for that last.
     pub(crate) rehearsing: tokio::sync::Mutex<HashMap<OwnerId, Instant>>,
     /// Planning for those who only ask: it takes a core for a moment.
@@ -206,8 +208,12 @@ const COME_BACK: Duration = Duration::from_secs(11);
 
 impl Shared {
     /// Takes up what the store keeps.
-    pub(crate) async fn open(config: AllocatorConfig, clock: Clock, chance: StdRng) -> Result<Arc<Self>, StartError> {
-        let store = Store::open(&config.store).await.map_err(StartError::Open)?;
+    pub(crate) async fn over(
+        store: Store,
+        config: AllocatorConfig,
+        clock: Clock,
+        chance: StdRng,
+    ) -> Result<Arc<Self>, StartError> {
         let kept = store.meta(SHARED_RANDOM).await.map_err(StartError::Store)?;
         let shared_random = match kept.and_then(|bytes| bytes.try_into().ok()) {
             Some(random) => random,
@@ -229,6 +235,7 @@ impl Shared {
             store,
             registry: Registry::default(),
             book: Mutex::new(Book::load(conducts, clock.now())),
+            signed_ahead: Mutex::default(),
             rehearsing: tokio::sync::Mutex::default(),
             planning: Semaphore::new(1),
             signer: Mutex::new(signer),
@@ -257,7 +264,8 @@ impl Allocator {
     /// # Errors
     /// When the database is damaged, of a newer version, or can't be used.
     pub async fn start(config: AllocatorConfig) -> Result<Self, StartError> {
-        let shared = Shared::open(config, Clock::default(), rand::make_rng()).await?;
+        let store = Store::open(&config.store).await.map_err(StartError::Open)?;
+        let shared = Shared::over(store, config, Clock::default(), rand::make_rng()).await?;
         let acting = tokio::spawn(Actor::new(shared.clone()).run());
         let allocator = Self { shared, acting: Arc::new(Mutex::new(Some(acting))) };
         let mut ready = allocator.shared.ready.subscribe();

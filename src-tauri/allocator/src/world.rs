@@ -21,6 +21,8 @@ pub(crate) struct SeenDevice {
     pub(crate) draining: Option<String>,
     pub(crate) lent: Resources,
     pub(crate) held: Resources,
+    /// It did not answer a moment ago, and is not asked again for a while.
+    pub(crate) mute: bool,
     /// As many instances live on it as may.
     pub(crate) full: bool,
     pub(crate) power: Option<Power>,

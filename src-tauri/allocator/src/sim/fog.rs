@@ -1,0 +1,518 @@
+//! A fog in virtual time: its events in order, and the allocator that lives, is killed and begins again among them.
+
+use super::{
+    device::{Device, Doing},
+    line::{Faults, SimLine},
+    script::Incident,
+};
+use crate::{
+    act::Actor,
+    api,
+    clock::{Clock, Hands},
+    line::{Line, same},
+    session,
+    start::{AllocatorConfig, Shared, make_invite},
+};
+use fogbank_model::{DeviceId, UnixMs};
+use fogbank_store::Cut;
+use fogbank_wire::{Coming, DeviceRequest, Enrol, NodeReply, NodeRequest, Report, Roles};
+use futures_util::FutureExt as _;
+use iroh::SecretKey;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+use tempfile::TempDir;
+
+/// A day in 2026, at which virtual time begins.
+const DAY: UnixMs = UnixMs(1_790_000_000_000);
+/// The allocator looks at least this often while nothing happens. The real one does four times a second; what waits for a time waits seconds.
+const IDLE_MS: u64 = 5_000;
+/// And so soon after something has happened.
+const SETTLE_MS: u64 = 5;
+/// A silent connection is given up after this (QUIC's limit).
+const SILENCE_MS: u64 = 3_000;
+/// Devices report at least this often.
+const HEARTBEAT_MS: u64 = 30_000;
+/// Mixes tell their further keys this often.
+const KEYS_MS: u64 = 30 * 60_000;
+
+/// Something that happens.
+#[derive(Debug)]
+pub(super) enum What {
+    /// The allocator looks.
+    Round,
+    /// A device tries to connect.
+    Connect(DeviceId),
+    /// The allocator notices that a device's connection is dead.
+    Silent(DeviceId, Arc<dyn Line>),
+    /// A device's heartbeat, of this life.
+    Beat(DeviceId, u64),
+    /// A mix has further keys.
+    Keys(DeviceId),
+    /// A device goes on with what it does, if it still lives that life.
+    Does(DeviceId, u64, Doing),
+    /// A request arrives late.
+    Arrives(DeviceId, Box<DeviceRequest>),
+    /// A report arrives, on a connection of this number.
+    Reports(DeviceId, u64, Box<Report>),
+    /// The allocator's process begins anew.
+    Begins,
+    /// Something befalls the fog.
+    Befalls(Incident),
+}
+
+struct Event {
+    at: u64,
+    /// What tasks of their own brought comes after all else at that moment: in which order they ran beside it does not count.
+    told: bool,
+    number: u64,
+    what: What,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Event {}
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.told, self.number).cmp(&(other.at, other.told, other.number))
+    }
+}
+
+/// What lines and the fog share.
+pub(super) struct Net {
+    pub(super) hands: Arc<Hands>,
+    pub(super) cut: Cut,
+    /// When the present step began.
+    pub(super) step: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// The devices, and what will happen.
+pub(super) struct State {
+    pub(super) devices: BTreeMap<DeviceId, Device>,
+    pub(super) faults: Faults,
+    pub(super) stumbles: bool,
+    events: BinaryHeap<Reverse<Event>>,
+    numbers: u64,
+    trace: blake3::Hasher,
+    said: bool,
+}
+
+impl Net {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Milliseconds since the beginning.
+    pub(super) fn ms(&self) -> u64 {
+        self.hands.passed()
+    }
+}
+
+impl State {
+    /// Something will happen so many milliseconds from now.
+    pub(super) fn after(&mut self, now: u64, delay: u64, what: What) {
+        self.numbers += 1;
+        self.events.push(Reverse(Event { at: now + delay, told: false, number: self.numbers, what }));
+    }
+
+    /// Something was told by a task of its own.
+    pub(super) fn told(&mut self, at: u64, what: What) {
+        self.numbers += 1;
+        self.events.push(Reverse(Event { at, told: true, number: self.numbers, what }));
+    }
+
+    /// A device does something some time from now.
+    pub(super) fn do_later(&mut self, now: u64, id: DeviceId, doings: Vec<(u64, Doing)>) {
+        for (delay, doing) in doings {
+            let Some(device) = self.devices.get_mut(&id) else { return };
+            if doing == Doing::Say && std::mem::replace(&mut device.saying, true) {
+                continue;
+            }
+            let life = device.life;
+            self.after(now, delay, What::Does(id, life, doing));
+        }
+    }
+
+    /// Notes what happened, for comparing runs; and says it where that is asked for.
+    pub(super) fn trace(&mut self, at: u64, what: fmt::Arguments<'_>) {
+        let line = format!("{:>10.3} {what}\n", f64::from(u32::try_from(at).unwrap_or(u32::MAX)) / 1_000.0);
+        self.trace.update(line.as_bytes());
+        if self.said {
+            let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
+        }
+    }
+}
+
+/// A running allocator.
+pub(super) struct Running {
+    pub(super) shared: Arc<Shared>,
+    actor: Actor,
+}
+
+/// A fog.
+pub(super) struct Fog {
+    pub(super) net: Arc<Net>,
+    pub(super) rng: StdRng,
+    pub(super) allocator: Option<Running>,
+    key: SecretKey,
+    folder: TempDir,
+    lines: u64,
+    /// Deaths of the allocator.
+    pub(super) deaths: u32,
+    /// When the allocator looks next, of several such events.
+    look_at: u64,
+    /// Something may be otherwise than at the last check.
+    changed: bool,
+}
+
+impl Fog {
+    pub(super) async fn begin(seed: u64, said: bool) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let net = Net {
+            hands: Arc::new(Hands::at(DAY)),
+            cut: Cut::default(),
+            step: AtomicU64::new(0),
+            state: Mutex::new(State {
+                devices: BTreeMap::new(),
+                faults: Faults::default(),
+                stumbles: false,
+                events: BinaryHeap::new(),
+                numbers: 0,
+                trace: blake3::Hasher::new(),
+                said,
+            }),
+        };
+        let key = SecretKey::from_bytes(&rng.random());
+        // In memory where there is such a place: what is measured is not the disk.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let mut fog =
+            Self { net: Arc::new(net), rng, allocator: None, key, folder, lines: 0, deaths: 0, look_at: 0, changed: false };
+        fog.start().await;
+        fog
+    }
+
+    /// What has happened so far, in short: alike for runs that went alike.
+    pub(super) fn trace(&self) -> blake3::Hash {
+        self.net.lock().trace.finalize()
+    }
+
+    /// Whether a step has been taken in which something may have changed, since this was asked last.
+    pub(super) fn changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn at(&self) -> u64 {
+        self.net.ms()
+    }
+
+    pub(super) fn now(&self) -> UnixMs {
+        self.net.hands.now()
+    }
+
+    /// Starts the allocator, from what its store holds.
+    async fn start(&mut self) {
+        self.net.cut.after(u64::MAX);
+        let path = self.folder.path().join("fog.db");
+        let config = AllocatorConfig::new(path, self.key.clone(), "simulated".to_owned(), true);
+        let (clock, chance) = (Clock::of(self.net.hands.clone()), StdRng::seed_from_u64(self.rng.random()));
+        let store = fogbank_store::Store::open_until(&config.store, self.net.cut.clone()).await.unwrap();
+        let shared = Shared::over(store, config, clock, chance).await.unwrap();
+        self.allocator = Some(Running { actor: Actor::new(shared.clone()), shared });
+        self.look(0);
+    }
+
+    fn look(&mut self, delay: u64) {
+        let at = self.at();
+        self.look_at = at + delay;
+        self.net.lock().after(at, delay, What::Round);
+    }
+
+    /// The allocator is killed after so many further writes.
+    pub(super) fn kill_after(&self, writes: u64) {
+        self.net.cut.after(writes);
+    }
+
+    /// Whether the allocator is dead; if it has just died, what follows from that begins.
+    async fn dead(&mut self) -> bool {
+        if self.net.cut.is_off()
+            && let Some(Running { shared, actor }) = self.allocator.take()
+        {
+            drop(actor);
+            shared.store.close().await;
+            self.deaths += 1;
+            let at = self.at();
+            let mut state = self.net.lock();
+            state.trace(at, format_args!("the allocator is killed"));
+            let ids: Vec<DeviceId> = state.devices.keys().copied().collect();
+            for id in ids {
+                let line = state.devices.get_mut(&id).and_then(|d| d.line.take());
+                if let Some(device) = state.devices.get_mut(&id).filter(|_| line.is_some()) {
+                    let pause = device.rng.random_range(100..11_000);
+                    state.after(at, pause, What::Connect(id));
+                }
+            }
+            let rest = self.rng.random_range(500..30_000);
+            state.after(at, rest, What::Begins);
+        }
+        self.allocator.is_none()
+    }
+
+    /// Lets a device into the fog at this moment, and then whatever it does.
+    pub(super) fn add(&mut self, device: Device) -> DeviceId {
+        let (id, at) = (device.id(), self.at());
+        let mut state = self.net.lock();
+        let life = device.life;
+        let relays = device.mix.is_some();
+        state.devices.insert(id, device);
+        state.after(at, 0, What::Connect(id));
+        state.after(at, HEARTBEAT_MS, What::Beat(id, life));
+        if relays {
+            state.after(at, KEYS_MS, What::Keys(id));
+        }
+        id
+    }
+
+    /// The next thing that happens, if it happens before this time; `None` when time is over.
+    pub(super) async fn step(&mut self, until: u64) -> Option<Option<Incident>> {
+        let event = {
+            let mut state = self.net.lock();
+            let due = state.events.peek().is_some_and(|next| next.0.at < until);
+            if due { state.events.pop().map(|next| next.0) } else { None }
+        };
+        let Some(Event { at, what, .. }) = event else {
+            self.net.hands.move_to(until);
+            return None;
+        };
+        self.net.hands.move_to(at);
+        self.net.step.store(self.at(), Relaxed);
+        let mut befell = None;
+        match what {
+            What::Round => self.round(at).await,
+            What::Begins => self.start().await,
+            What::Befalls(incident) => befell = Some(incident),
+            What::Connect(id) => self.connect(id).await,
+            What::Silent(id, line) => self.silent(id, &line),
+            What::Beat(id, life) => self.beat(id, life).await,
+            What::Keys(id) => self.keys(id).await,
+            What::Does(id, life, doing) => self.goes_on(id, life, &doing).await,
+            What::Arrives(id, request) => {
+                let (at, now) = (self.at(), self.now());
+                let mut state = self.net.lock();
+                if let Some(device) = state.devices.get_mut(&id).filter(|d| !d.away()) {
+                    let (reply, doings) = device.handle(&request, now);
+                    state.trace(at, format_args!("{} late {reply:?}", id.short()));
+                    state.do_later(at, id, doings);
+                }
+            }
+            What::Reports(id, number, report) => self.reported(id, number, *report).await,
+        }
+        // Tasks that tell devices something come to their end before the next step.
+        tokio::task::yield_now().await;
+        self.dead().await;
+        Some(befell)
+    }
+
+    async fn round(&mut self, due: u64) {
+        // One that was put forward is not held twice.
+        if due != self.look_at {
+            return;
+        }
+        let Some(running) = &mut self.allocator else { return };
+        let looked = running.actor.round().await;
+        self.changed = true;
+        if self.dead().await {
+            return;
+        }
+        looked.expect("the store fails only when it is cut off");
+        let woken = self.allocator.as_ref().is_some_and(|r| r.shared.wake.notified().now_or_never().is_some());
+        self.look(if woken { SETTLE_MS } else { IDLE_MS });
+    }
+
+    /// Something has reached the allocator.
+    fn wake(&mut self) {
+        if self.look_at > self.at() + SETTLE_MS {
+            self.look(SETTLE_MS);
+        }
+    }
+
+    /// Asks the allocator as a member.
+    pub(super) async fn ask(&mut self, id: DeviceId, request: NodeRequest) -> Option<NodeReply> {
+        let running = self.allocator.as_ref()?;
+        let (_, line) = self.net.lock().devices.get(&id).filter(|d| !d.away())?.line.clone()?;
+        // On another connection than the allocator's nobody listens any more.
+        let member = running.shared.registry.member(id).filter(|member| same(&member.line, &line))?;
+        let reply = api::answer(&running.shared, &member, request).await;
+        self.changed = true;
+        self.wake();
+        (!self.dead().await).then_some(reply)
+    }
+
+    async fn connect(&mut self, id: DeviceId) {
+        let (at, now) = (self.at(), self.now());
+        let (enrol, joins) = {
+            let state = self.net.lock();
+            let Some(device) = state.devices.get(&id).filter(|d| d.on && d.line.is_none()) else { return };
+            let relays = device.mix.is_some();
+            let enrol = Enrol {
+                certificate: device.certificate(),
+                name: device.name.clone(),
+                roles: Roles { agent: true, mixnode: relays, publisher: true, admin: false },
+                mix: device.mix_info(now),
+                addrs: Vec::new(),
+                comes: Coming::Back,
+            };
+            (enrol, !device.member)
+        };
+        let again = |fog: &Self| {
+            let mut state = fog.net.lock();
+            let Some(device) = state.devices.get_mut(&id) else { return };
+            let pause = device.rng.random_range(1_000..10_000);
+            state.after(at, pause, What::Connect(id));
+        };
+        let parted = self.net.lock().devices.get(&id).is_some_and(|d| d.parted);
+        let Some(Running { shared, .. }) = self.allocator.as_ref().filter(|_| !parted) else { return again(self) };
+        let shared = shared.clone();
+        let mut enrol = enrol;
+        if joins {
+            let roles = Roles { admin: false, ..Roles::ALL };
+            let ticket = make_invite(&shared, roles, fogbank_model::DurationMs::from_s(3_600), Vec::new()).await;
+            let Ok(ticket) = ticket else { return again(self) };
+            enrol.comes = Coming::Joins(ticket.secret);
+        }
+        self.lines += 1;
+        let line: Arc<dyn Line> = Arc::new(SimLine { device: id, number: self.lines, net: self.net.clone() });
+        let seen = Some(std::net::IpAddr::from([10, 0, id.0[0], 1]));
+        let entered = session::enter(&shared, id, line.clone(), seen, enrol).await;
+        if self.dead().await {
+            return again(self);
+        }
+        match entered {
+            Ok(_) => {
+                let number = self.lines;
+                let mut state = self.net.lock();
+                state.trace(at, format_args!("{} connects", id.short()));
+                let Some(device) = state.devices.get_mut(&id) else { return };
+                (device.member, device.line) = (true, Some((number, line)));
+                state.do_later(at, id, vec![(1, Doing::Say)]);
+                drop(state);
+                self.wake();
+            }
+            Err(refusal) => {
+                let mut state = self.net.lock();
+                state.trace(at, format_args!("{} is refused: {refusal}", id.short()));
+                drop(state);
+                again(self);
+            }
+        }
+    }
+
+    /// A device's connection dies: its allocator notices after a while, and so does the device if it still runs.
+    pub(super) fn break_line(&mut self, id: DeviceId) {
+        let at = self.at();
+        let mut state = self.net.lock();
+        let Some(device) = state.devices.get_mut(&id) else { return };
+        if let Some((_, line)) = device.line.take() {
+            state.after(at, SILENCE_MS, What::Silent(id, line));
+            state.after(at, SILENCE_MS, What::Connect(id));
+        }
+    }
+
+    fn silent(&mut self, id: DeviceId, line: &Arc<dyn Line>) {
+        if let Some(Running { shared, .. }) = &self.allocator {
+            shared.registry.left(id, line, shared.instant());
+            self.wake();
+        }
+    }
+
+    async fn beat(&mut self, id: DeviceId, life: u64) {
+        let (at, now) = (self.at(), self.now());
+        let news = {
+            let mut state = self.net.lock();
+            let Some(device) = state.devices.get_mut(&id).filter(|d| d.on && d.life == life) else { return };
+            let news = device.tick(now);
+            state.after(at, HEARTBEAT_MS, What::Beat(id, life));
+            news
+        };
+        // Without news it changes nothing that a look would have to be taken at once for.
+        let (look_at, changed) = (self.look_at, self.changed);
+        self.say(id).await;
+        if !news && self.allocator.is_some() {
+            (self.look_at, self.changed) = (look_at, changed);
+        }
+    }
+
+    async fn keys(&mut self, id: DeviceId) {
+        let (at, now) = (self.at(), self.now());
+        let mix = {
+            let mut state = self.net.lock();
+            state.after(at, KEYS_MS, What::Keys(id));
+            state.devices.get(&id).filter(|d| !d.away()).and_then(|d| d.mix_info(now))
+        };
+        if let Some(mix) = mix {
+            self.ask(id, NodeRequest::Relays { mix: Box::new(mix), probes: Vec::new(), clients: 0 }).await;
+        }
+    }
+
+    async fn goes_on(&mut self, id: DeviceId, life: u64, doing: &Doing) {
+        let (at, now) = (self.at(), self.now());
+        {
+            let mut state = self.net.lock();
+            let stumbles = state.stumbles;
+            let Some(device) = state.devices.get_mut(&id).filter(|d| d.on && d.life == life) else { return };
+            if *doing == Doing::Say {
+                device.saying = false;
+            } else {
+                let doings = device.go_on(doing, now, stumbles);
+                state.do_later(at, id, doings);
+                return;
+            }
+        }
+        self.say(id).await;
+    }
+
+    /// A device reports, over a line on which reports are late or doubled too; one that is lost ends the connection, as QUIC would.
+    async fn say(&mut self, id: DeviceId) {
+        let at = self.at();
+        let (report, number, drawn) = {
+            let mut state = self.net.lock();
+            let faults = state.faults;
+            let Some(device) = state.devices.get_mut(&id).filter(|d| !d.away()) else { return };
+            let Some((number, _)) = device.line else { return };
+            let drawn = (device.rng.random_range(0..1_000), device.rng.random_range(10..8_000));
+            (device.report(), number, (drawn, faults))
+        };
+        let ((drawn, delay), faults) = drawn;
+        if drawn < faults.lost {
+            return self.break_line(id);
+        }
+        if drawn < faults.lost + faults.late + faults.doubled {
+            self.net.lock().after(at, delay, What::Reports(id, number, Box::new(report.clone())));
+        }
+        if drawn < faults.lost + faults.late {
+            return;
+        }
+        self.reported(id, number, report).await;
+    }
+
+    async fn reported(&mut self, id: DeviceId, number: u64, report: Report) {
+        if self.net.lock().devices.get(&id).is_some_and(|d| d.speaks_on(number)) {
+            self.ask(id, NodeRequest::Report(report)).await;
+        }
+    }
+}
