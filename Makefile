@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run demo test bench sweep privacy fuzz check lint unit ui window licences check-android bindings clean
+.PHONY: help run demo test bench sweep privacy fuzz sim check lint unit ui window licences check-android bindings clean
 
 help: ## These lines
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -23,6 +23,10 @@ test: ## Everything that CI checks
 bench: ## Measure; ONLY=prefix for a part, FULL=1 for long. Writes target/bench.json
 	@tools/setup bench
 	@tools/bench
+
+sim: ## Faults for the whole allocator in virtual time: SEED=n again, SEEDS=n many, WEEK=1 a week
+	@tools/setup demo
+	@tools/sim
 
 privacy: ## Measure what watchers learn; SEED=n, SIZE=short. Writes docs/privacy
 	@tools/setup demo

@@ -38,7 +38,7 @@ pub struct Habit {
 
 impl Churn {
     /// When a device that is there since `since` goes, seen at `now`.
-    pub(crate) fn goes(&self, since: UnixMs, now: UnixMs, rng: &mut impl Rng) -> UnixMs {
+    pub fn goes(&self, since: UnixMs, now: UnixMs, rng: &mut impl Rng) -> UnixMs {
         match self {
             Self::Usual { shape, there_h, .. } => {
                 let shape = if shape.is_finite() { shape.clamp(0.1, 10.0) } else { 1.0 };
@@ -56,7 +56,7 @@ impl Churn {
     }
 
     /// When one that is away at `now` is back.
-    pub(crate) fn returns(&self, now: UnixMs, rng: &mut impl Rng) -> UnixMs {
+    pub fn returns(&self, now: UnixMs, rng: &mut impl Rng) -> UnixMs {
         match self {
             Self::Usual { away_h, .. } => later(now, positive(*away_h) * HOUR_MS as f64 * exponential(rng)),
             Self::Habit(habit) => habit.reaches(now, exponential(rng), |habit, at| rate(&habit.returns, at)),

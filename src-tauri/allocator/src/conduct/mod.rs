@@ -25,6 +25,8 @@ pub(crate) const AHEAD: DurationMs = DurationMs::from_s(3600);
 
 /// Kept this often while nothing but time passes.
 const KEEP_EVERY: DurationMs = DurationMs::from_s(3600);
+/// What is expected of a device is worked out anew after this.
+const OUTLOOK: DurationMs = DurationMs::from_s(60);
 /// Devices kept at a time: with a look a minute, all of 100,000 have their turn within the hour.
 const KEPT_AT_ONCE: usize = 2_000;
 /// Devices on which a container failed that are remembered, the latest: more are not tried within the hour.
@@ -124,6 +126,33 @@ struct Entry {
     kept: UnixMs,
     /// It did something since it was kept.
     news: bool,
+    /// How likely it stays and whether it goes soon, as worked out last: all devices are looked at four times a second, and hardly anything
+    /// changes within [`OUTLOOK`].
+    outlook: Option<Outlook>,
+}
+
+#[derive(Clone, Copy)]
+struct Outlook {
+    at: UnixMs,
+    usual: f64,
+    stays: f64,
+    goes_soon: bool,
+}
+
+impl Entry {
+    const fn new(conduct: Conduct, now: UnixMs) -> Self {
+        Self { conduct, kept: now, news: false, outlook: None }
+    }
+
+    fn outlook(&mut self, usual: f64, now: UnixMs) -> Outlook {
+        let fresh = |o: &Outlook| (DurationMs(0)..OUTLOOK).contains(&now.since(o.at)) && o.usual.to_bits() == usual.to_bits();
+        if let Some(outlook) = self.outlook.filter(fresh) {
+            return outlook;
+        }
+        let presence = &mut self.conduct.presence;
+        let outlook = Outlook { at: now, usual, stays: presence.stays(AHEAD, usual, now), goes_soon: presence.goes_soon(now) };
+        *self.outlook.insert(outlook)
+    }
 }
 
 /// All devices' conduct.
@@ -142,13 +171,13 @@ impl Book {
                 tracing::warn!(device = device.short(), "what was kept of a device's conduct can't be read: it begins anew");
                 Conduct::new(now)
             });
-            (device, Entry { conduct, kept: now, news: false })
+            (device, Entry::new(conduct, now))
         };
         Self { devices: kept.into_iter().map(entry).collect(), failures: HashMap::new() }
     }
 
     fn of(&mut self, device: DeviceId, now: UnixMs) -> &mut Entry {
-        self.devices.entry(device).or_insert_with(|| Entry { conduct: Conduct::new(now), kept: now, news: false })
+        self.devices.entry(device).or_insert_with(|| Entry::new(Conduct::new(now), now))
     }
 
     /// A device stands so now; `hosts`: instances live on it.
@@ -162,7 +191,9 @@ impl Book {
             entry.conduct.reliability.did(deed, now);
             entry.news = true;
         }
-        entry.news |= entry.conduct.presence.is_there() != was;
+        if entry.conduct.presence.is_there() != was {
+            (entry.news, entry.outlook) = (true, None);
+        }
     }
 
     /// All devices as they stand at one look; `hosts`: whether instances live on one. When most of those that were there are gone without a word at once, it is
@@ -230,17 +261,15 @@ impl Book {
     /// What is to be expected of a device of this power.
     pub(crate) fn expected(&mut self, device: DeviceId, power: Option<Power>, now: UnixMs) -> Expected {
         let usual = usual_stay(power);
-        let Some(Entry { conduct, .. }) = self.devices.get_mut(&device) else {
+        let Some(entry) = self.devices.get_mut(&device) else {
             let new = Conduct::new(now);
             let availability = new.presence.stays(AHEAD, usual, now);
             return Expected { availability, reliability: new.reliability.clone().score(now), goes_soon: false, aside: None };
         };
-        Expected {
-            availability: conduct.presence.stays(AHEAD, usual, now),
-            reliability: conduct.reliability.score(now),
-            goes_soon: conduct.presence.goes_soon(now),
-            aside: conduct.aside.until(now),
-        }
+        let Outlook { stays, goes_soon, .. } = entry.outlook(usual, now);
+        let conduct = &mut entry.conduct;
+        let (reliability, aside) = (conduct.reliability.score(now), conduct.aside.until(now));
+        Expected { availability: stays, reliability, goes_soon, aside }
     }
 
     /// How a device comes and goes, where it stands now, and for how many hours it was watched, for rehearsals.

@@ -10,6 +10,7 @@ use crate::{
     api,
     clock::{Clock, Hands},
     line::{Line, same},
+    registry::PROBE,
     session,
     start::{AllocatorConfig, Shared, make_invite},
 };
@@ -21,7 +22,7 @@ use iroh::SecretKey;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -32,16 +33,21 @@ use tempfile::TempDir;
 
 /// A day in 2026, at which virtual time begins.
 const DAY: UnixMs = UnixMs(1_790_000_000_000);
-/// The allocator looks at least this often while nothing happens. The real one does four times a second; what waits for a time waits seconds.
-const IDLE_MS: u64 = 5_000;
 /// And so soon after something has happened.
 const SETTLE_MS: u64 = 5;
 /// A silent connection is given up after this (QUIC's limit).
 const SILENCE_MS: u64 = 3_000;
-/// Devices report at least this often.
-const HEARTBEAT_MS: u64 = 30_000;
 /// Mixes tell their further keys this often.
 const KEYS_MS: u64 = 30 * 60_000;
+
+/// How often there is something to do while nothing happens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// The allocator looks. The real one does four times a second, and when something has happened, as here; what waits for a time waits seconds.
+    pub(super) idle_ms: u64,
+    /// Devices report: each half minute in the real one.
+    pub(super) heartbeat_ms: u64,
+}
 
 /// Something that happens.
 #[derive(Debug)]
@@ -175,14 +181,15 @@ pub(super) struct Fog {
     lines: u64,
     /// Deaths of the allocator.
     pub(super) deaths: u32,
-    /// When the allocator looks next, of several such events.
-    look_at: u64,
+    /// When the allocator looks.
+    looks: BTreeSet<u64>,
+    pace: Pace,
     /// Something may be otherwise than at the last check.
     changed: bool,
 }
 
 impl Fog {
-    pub(super) async fn begin(seed: u64, said: bool) -> Self {
+    pub(super) async fn begin(seed: u64, pace: Pace, said: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let net = Net {
             hands: Arc::new(Hands::at(DAY)),
@@ -201,8 +208,18 @@ impl Fog {
         let key = SecretKey::from_bytes(&rng.random());
         // In memory where there is such a place: what is measured is not the disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let mut fog =
-            Self { net: Arc::new(net), rng, allocator: None, key, folder, lines: 0, deaths: 0, look_at: 0, changed: false };
+        let mut fog = Self {
+            net: Arc::new(net),
+            rng,
+            allocator: None,
+            key,
+            folder,
+            lines: 0,
+            deaths: 0,
+            looks: BTreeSet::new(),
+            pace,
+            changed: false,
+        };
         fog.start().await;
         fog
     }
@@ -234,13 +251,15 @@ impl Fog {
         let store = fogbank_store::Store::open_until(&config.store, self.net.cut.clone()).await.unwrap();
         let shared = Shared::over(store, config, clock, chance).await.unwrap();
         self.allocator = Some(Running { actor: Actor::new(shared.clone()), shared });
+        self.looks.clear();
         self.look(0);
     }
 
     fn look(&mut self, delay: u64) {
         let at = self.at();
-        self.look_at = at + delay;
-        self.net.lock().after(at, delay, What::Round);
+        if self.looks.insert(at + delay) {
+            self.net.lock().after(at, delay, What::Round);
+        }
     }
 
     /// The allocator is killed after so many further writes.
@@ -281,7 +300,7 @@ impl Fog {
         let relays = device.mix.is_some();
         state.devices.insert(id, device);
         state.after(at, 0, What::Connect(id));
-        state.after(at, HEARTBEAT_MS, What::Beat(id, life));
+        state.after(at, self.pace.heartbeat_ms, What::Beat(id, life));
         if relays {
             state.after(at, KEYS_MS, What::Keys(id));
         }
@@ -329,10 +348,11 @@ impl Fog {
     }
 
     async fn round(&mut self, due: u64) {
-        // One that was put forward is not held twice.
-        if due != self.look_at {
+        // Those that are due by now are one.
+        if !self.looks.contains(&due) {
             return;
         }
+        self.looks = self.looks.split_off(&(self.at() + 1));
         let Some(running) = &mut self.allocator else { return };
         let looked = running.actor.round().await;
         self.changed = true;
@@ -341,12 +361,16 @@ impl Fog {
         }
         looked.expect("the store fails only when it is cut off");
         let woken = self.allocator.as_ref().is_some_and(|r| r.shared.wake.notified().now_or_never().is_some());
-        self.look(if woken { SETTLE_MS } else { IDLE_MS });
+        if woken {
+            self.look(SETTLE_MS);
+        } else if self.looks.is_empty() {
+            self.look(self.pace.idle_ms);
+        }
     }
 
     /// Something has reached the allocator.
     fn wake(&mut self) {
-        if self.look_at > self.at() + SETTLE_MS {
+        if self.looks.first().is_none_or(|next| *next > self.at() + SETTLE_MS) {
             self.look(SETTLE_MS);
         }
     }
@@ -437,6 +461,8 @@ impl Fog {
         if let Some(Running { shared, .. }) = &self.allocator {
             shared.registry.left(id, line, shared.instant());
             self.wake();
+            // And once more when it has had its time to come back.
+            self.look(u64::try_from(PROBE.as_millis()).unwrap() + SETTLE_MS);
         }
     }
 
@@ -446,14 +472,14 @@ impl Fog {
             let mut state = self.net.lock();
             let Some(device) = state.devices.get_mut(&id).filter(|d| d.on && d.life == life) else { return };
             let news = device.tick(now);
-            state.after(at, HEARTBEAT_MS, What::Beat(id, life));
+            state.after(at, self.pace.heartbeat_ms, What::Beat(id, life));
             news
         };
         // Without news it changes nothing that a look would have to be taken at once for.
-        let (look_at, changed) = (self.look_at, self.changed);
+        let (looks, changed) = (self.looks.clone(), self.changed);
         self.say(id).await;
         if !news && self.allocator.is_some() {
-            (self.look_at, self.changed) = (look_at, changed);
+            (self.looks, self.changed) = (looks, changed);
         }
     }
 

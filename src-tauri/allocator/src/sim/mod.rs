@@ -11,9 +11,10 @@ mod device;
 mod fog;
 mod line;
 mod script;
+mod week;
 
 use checks::Checks;
-use fog::Fog;
+use fog::{Fog, Pace};
 use line::Faults;
 use script::{Script, Size};
 use std::io::Write as _;
@@ -33,6 +34,9 @@ const SMALL: Size = Size {
     faults: Faults { lost: 15, unheard: 15, late: 15, doubled: 30 },
 };
 
+/// In small fogs.
+const PACE: Pace = Pace { idle_ms: 5_000, heartbeat_ms: 30_000 };
+
 /// What a run was like.
 struct Ran {
     trace: blake3::Hash,
@@ -42,12 +46,15 @@ struct Ran {
     lost: usize,
 }
 
+/// Where tasks that tell devices something run to their end before anything else goes on, so that the same seed goes the same way.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(u32::MAX).build().unwrap()
+}
+
 /// Plays one fog from its seed; panics where something does not hold.
 fn run(seed: u64, size: Size, said: bool) -> Ran {
-    // Tasks that tell devices run to their end before anything else goes on, so that the same seed goes the same way.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(u32::MAX).build().unwrap();
-    runtime.block_on(async {
-        let mut fog = Fog::begin(seed, said).await;
+    runtime().block_on(async {
+        let mut fog = Fog::begin(seed, PACE, said).await;
         let mut checks = Checks::default();
         let mut script = Script::begin(&mut fog, size);
         for until in [size.wild_ms, size.wild_ms + CALM_MS] {
@@ -69,6 +76,17 @@ fn run(seed: u64, size: Size, said: bool) -> Ran {
     })
 }
 
+/// Says by which seed a run that fails is played again.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(format_args!("it failed with seed {0}: make sim SEED={0} plays it again", self.0));
+        }
+    }
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|n| n.parse().ok())
 }
@@ -84,8 +102,7 @@ fn a_number_of_seeds() {
     let first = number("FOGBANK_SEED").unwrap_or(0);
     let seeds = number("FOGBANK_SEEDS").unwrap_or(SEEDS);
     for seed in first..first + seeds {
-        // The last of these lines is of the seed that failed.
-        println!("seed {seed}");
+        let _seed = Seed(seed);
         let ran = run(seed, SMALL, false);
         (steps, deaths, ready, lost) = (steps + ran.steps, deaths + ran.deaths, ready + ran.ready, lost + ran.lost);
     }

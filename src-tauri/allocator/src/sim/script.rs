@@ -178,24 +178,8 @@ impl Script {
                     state.after(at, pause, What::Befalls(Incident::Next));
                 }
             }
-            Incident::Vanishes(id, long) => {
-                fog.break_line(id);
-                let mut state = fog.net.lock();
-                if let Some(device) = state.devices.get_mut(&id).filter(|d| d.on) {
-                    device.restart();
-                    device.on = false;
-                    state.after(at, long, What::Befalls(Incident::Returns(id)));
-                }
-            }
-            Incident::Returns(id) => {
-                let mut state = fog.net.lock();
-                if let Some(device) = state.devices.get_mut(&id).filter(|d| !d.on) {
-                    device.on = true;
-                    let life = device.life;
-                    state.after(at, 500, What::Connect(id));
-                    state.after(at, 30_000, What::Beat(id, life));
-                }
-            }
+            Incident::Vanishes(id, long) => Self::vanish(fog, id, long),
+            Incident::Returns(id) => Self::returns(fog, id),
             Incident::Restarts(id) => {
                 let mut state = fog.net.lock();
                 if let Some(device) = state.devices.get_mut(&id).filter(|d| d.on) {
@@ -228,6 +212,30 @@ impl Script {
             }),
             Incident::Kill(writes) => fog.kill_after(writes),
             Incident::Publishes => self.publishes(fog).await,
+        }
+    }
+
+    /// Switches a device off for so long.
+    pub(super) fn vanish(fog: &mut Fog, id: DeviceId, long: u64) {
+        fog.break_line(id);
+        let at = fog.at();
+        let mut state = fog.net.lock();
+        if let Some(device) = state.devices.get_mut(&id).filter(|d| d.on) {
+            device.restart();
+            device.on = false;
+            state.after(at, long, What::Befalls(Incident::Returns(id)));
+        }
+    }
+
+    /// Switches it on again.
+    pub(super) fn returns(fog: &mut Fog, id: DeviceId) {
+        let at = fog.at();
+        let mut state = fog.net.lock();
+        if let Some(device) = state.devices.get_mut(&id).filter(|d| !d.on) {
+            device.on = true;
+            let life = device.life;
+            state.after(at, 500, What::Connect(id));
+            state.after(at, 30_000, What::Beat(id, life));
         }
     }
 
