@@ -37,7 +37,11 @@ const MAX_PROBES: usize = 256;
 /// Answers one request of a member.
 pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeRequest) -> NodeReply {
     let result = match request {
-        NodeRequest::Report(report) => take_report(shared, member, report).await.map(|()| NodeReply::Done),
+        NodeRequest::Report(report) => match take_report(shared, member, report).await {
+            // Nothing to be looked at for.
+            Ok(false) => return NodeReply::Done,
+            taken => taken.map(|_| NodeReply::Done),
+        },
         NodeRequest::Relays { mix, probes, clients } => relays(shared, member, *mix, probes, clients),
         NodeRequest::Directory => Ok(match shared.directory() {
             Some(signed) => NodeReply::Directory(signed.bytes.as_ref().clone()),

@@ -29,6 +29,9 @@ fn runs_low(power: Power) -> bool {
     matches!(power, Power::Battery { share, charging: false } if share < LOW_BATTERY)
 }
 
+/// A device that is connected and says nothing for so long has stopped doing anything but keep its line: three heartbeats, and a moment.
+const SILENT: Duration = Duration::from_secs(95);
+
 /// Whether a member that is not connected is lost. One that has not come back since the allocator started is given time; one that was here and
 /// went (`away` since) is not.
 fn lost(away: Option<Duration>, settling: bool) -> bool {
@@ -74,15 +77,17 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         .map(|kept| {
             let here = members.here.get(&kept.id);
             let gone = members.gone.get(&kept.id);
-            let lost =
+            let silent = here.is_some_and(|m| m.roles.agent && clock.duration_since(m.heard()) >= SILENT);
+            let away =
                 here.is_none() && (!is_member(&kept) || lost(gone.map(|g| clock.duration_since(g.since)), shared.settling()));
+            let lost = silent || away;
             let report = here.or(gone.map(|g| &g.last)).and_then(|m| m.report.as_ref());
             let fresh = here.and_then(|m| m.report.as_ref().filter(|(_, at)| *at >= m.connected));
             let draining = report.and_then(|(r, _)| {
                 let battery = runs_low(r.power).then(|| "its battery runs low".to_owned());
                 r.drain.clone().or(battery)
             });
-            let open = here.is_some_and(|m| m.roles.agent) && report.is_some_and(|(r, _)| r.offer.open);
+            let open = !silent && here.is_some_and(|m| m.roles.agent) && report.is_some_and(|(r, _)| r.offer.open);
             let standing = match (here, report) {
                 _ if lost => Standing::Vanished,
                 (Some(_), Some(_)) if open && draining.is_none() => Standing::There,

@@ -2,7 +2,7 @@
 
 use crate::line::{Line, same};
 use fogbank_betanet::directory::mix_id;
-use fogbank_model::{DeviceId, MixId, OwnerId};
+use fogbank_model::{DeviceId, MixId, OwnerId, Resources};
 use fogbank_wire::{MixInfo, Report, Roles};
 use std::{
     collections::{HashMap, HashSet},
@@ -33,7 +33,16 @@ pub(crate) struct Member {
     pub(crate) seen: Option<IpAddr>,
     pub(crate) line: Arc<dyn Line>,
     pub(crate) report: Option<(Report, Instant)>,
+    /// Held while a report of it is taken, so that they are taken one after another; what the store knows it to lend since it connected.
+    pub(crate) reporting: Arc<tokio::sync::Mutex<Option<Resources>>>,
     pub(crate) connected: Instant,
+}
+
+impl Member {
+    /// When it was heard last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.report.as_ref().map_or(self.connected, |(_, at)| self.connected.max(*at))
+    }
 }
 
 /// A member that was connected, and since when it is not.
@@ -88,11 +97,13 @@ impl Registry {
         inner.gone.remove(&device);
     }
 
-    /// A member reported.
-    pub(crate) fn reported(&self, device: DeviceId, report: Report, now: Instant) {
-        if let Some(member) = self.lock().here.get_mut(&device) {
-            member.report = Some((report, now));
-        }
+    /// A member reported; whether it said anything else than before.
+    pub(crate) fn reported(&self, device: DeviceId, report: Report, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let Some(member) = inner.here.get_mut(&device) else { return false };
+        let news = member.report.as_ref().is_none_or(|(before, _)| *before != report);
+        member.report = Some((report, now));
+        news
     }
 
     /// A member's mix has further packet keys, measured others, and counted its clients.

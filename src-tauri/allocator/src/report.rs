@@ -12,24 +12,32 @@ const MAX_BUNDLES: usize = 4_096;
 /// A reason is one sentence; each is kept and shown.
 const MAX_WORDS_CHARS: usize = 256;
 
-/// A device's report: what it lends, and how far its instances are.
-pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<(), Refusal> {
+/// A device's report: what it lends, and how far its instances are. Whether there was anything new in it: most say only that the device is there.
+pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report) -> Result<bool, Refusal> {
     let report = bounded(report)?;
+    let mut lent_before = member.reporting.lock().await;
     let failed = |error: StoreError| Refusal::new(fogbank_wire::RefusalKind::Failed, error.to_string());
     // Before anything of it is stored: whoever sees in the store what a report said sees the report, too.
-    shared.registry.reported(member.device, report.clone(), shared.instant());
+    let mut news = shared.registry.reported(member.device, report.clone(), shared.instant());
     let lent = if member.roles.agent { report.offer.lent.min(&Resources::LIMIT) } else { Resources::ZERO };
-    shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
-    let instances = shared.store.instances(shared.now()).await.map_err(failed)?;
+    if *lent_before != Some(lent) {
+        shared.store.set_lent(member.device, &lent).await.map_err(failed)?;
+        (*lent_before, news) = (Some(lent), true);
+    }
+    if report.instances.is_empty() {
+        return Ok(news);
+    }
+    let instances = shared.store.instances_on(member.device).await.map_err(failed)?;
     let stays = report.offer.open && report.drain.is_none();
     for said in &report.instances {
-        let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance && i.instance.device == member.device) else {
+        let Some(kept) = instances.iter().find(|i| i.instance.id == said.instance) else {
             continue;
         };
         if kept.introduction_key.is_none()
             && let Some(key) = &said.introduction_key
         {
             shared.store.set_introduction_key(said.instance, key).await.map_err(failed)?;
+            news = true;
         }
         if stays && took_it_on(kept.instance.state) && said.state == InstanceState::Ended {
             // Nobody asked for that.
@@ -37,14 +45,14 @@ pub(crate) async fn take_report(shared: &Shared, member: &Member, report: Report
         }
         for to in steps(kept.instance.state, said.state) {
             match shared.store.move_instance(said.instance, to, &said.reason, shared.now()).await {
-                Ok(()) => {}
+                Ok(()) => news = true,
                 // Two reports of one device may cross; the machine keeps the order.
                 Err(StoreError::Move(error)) => tracing::debug!(%error, "a report came out of order"),
                 Err(error) => return Err(failed(error)),
             }
         }
     }
-    Ok(())
+    Ok(news)
 }
 
 /// What a device says is bounded before it is kept: words are cut, and lists longer than an honest device's are refused.

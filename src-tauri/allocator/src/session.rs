@@ -154,6 +154,7 @@ async fn admit(
         seen,
         line,
         report: None,
+        reporting: Arc::default(),
         connected: shared.instant(),
     };
     let welcome =

@@ -44,6 +44,43 @@ pub enum Reserved {
     Outdated,
 }
 
+struct Row {
+    id: Vec<u8>,
+    container: Vec<u8>,
+    device: Vec<u8>,
+    cpu: i64,
+    memory: i64,
+    storage: i64,
+    bandwidth: i64,
+    state: String,
+    reason: String,
+    since: i64,
+    epoch: i64,
+    expires: i64,
+    introduction_key: Option<Vec<u8>>,
+}
+
+impl TryFrom<Row> for KeptInstance {
+    type Error = StoreError;
+
+    fn try_from(r: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            instance: Instance {
+                id: InstanceId(id(r.id, "an instance id")?),
+                container: ContainerId(id(r.container, "a container id")?),
+                device: DeviceId(id(r.device, "a device id")?),
+                given: resources(r.cpu, r.memory, r.storage, r.bandwidth),
+                state: InstanceState::from_name(&r.state).ok_or(StoreError::Unreadable { what: "a state" })?,
+                reason: r.reason,
+                since: UnixMs(r.since),
+                epoch: u64::try_from(r.epoch).unwrap_or(0),
+            },
+            expires: UnixMs(r.expires),
+            introduction_key: r.introduction_key.map(|k| id(k, "an introduction key")).transpose()?,
+        })
+    }
+}
+
 impl Store {
     /// Holds all resources of a plan or none, in one transaction, devices in the order of their ids. `epoch` is the container's epoch that
     /// the plan was made under; it rises by one.
@@ -114,7 +151,8 @@ impl Store {
     /// When the database fails.
     pub async fn instances(&self, after: UnixMs) -> Result<Vec<KeptInstance>, StoreError> {
         let after = after.0;
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             "SELECT id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, introduction_key
              FROM instances WHERE state NOT IN ('ended', 'lost') OR since >= ? ORDER BY since",
             after
@@ -122,24 +160,25 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database)?;
-        rows.into_iter()
-            .map(|r| {
-                Ok(KeptInstance {
-                    instance: Instance {
-                        id: InstanceId(id(r.id, "an instance id")?),
-                        container: ContainerId(id(r.container, "a container id")?),
-                        device: DeviceId(id(r.device, "a device id")?),
-                        given: resources(r.cpu, r.memory, r.storage, r.bandwidth),
-                        state: InstanceState::from_name(&r.state).ok_or(StoreError::Unreadable { what: "a state" })?,
-                        reason: r.reason,
-                        since: UnixMs(r.since),
-                        epoch: u64::try_from(r.epoch).unwrap_or(0),
-                    },
-                    expires: UnixMs(r.expires),
-                    introduction_key: r.introduction_key.map(|k| id(k, "an introduction key")).transpose()?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(KeptInstance::try_from).collect()
+    }
+
+    /// The live instances of one device.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn instances_on(&self, device: DeviceId) -> Result<Vec<KeptInstance>, StoreError> {
+        let device = device.0.as_slice();
+        let rows = sqlx::query_as!(
+            Row,
+            "SELECT id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, introduction_key
+             FROM instances WHERE device = ? AND state NOT IN ('ended', 'lost') ORDER BY since",
+            device
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database)?;
+        rows.into_iter().map(KeptInstance::try_from).collect()
     }
 
     /// Moves an instance from the state it is in; one that ends frees what it held. A move to the state it is in is none.

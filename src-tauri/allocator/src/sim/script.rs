@@ -24,6 +24,8 @@ pub(super) enum Incident {
     Parts(DeviceId, u64),
     /// It is reached again.
     Meets(DeviceId),
+    /// It keeps its line and does nothing else, for so long.
+    Hangs(DeviceId, u64),
     /// Its owner asks it to be drained, for so long.
     Drains(DeviceId, u64),
     /// It takes new instances again.
@@ -160,6 +162,7 @@ impl Script {
             11 => Incident::Charges(id),
             12..14 => Incident::Changes(id, fog.rng.random_range(10..=100), fog.rng.random_range(1..=3)),
             14..17 => Incident::Kill(fog.rng.random_range(1..25)),
+            17 => Incident::Hangs(id, long / 2),
             _ => Incident::Publishes,
         }
     }
@@ -197,6 +200,10 @@ impl Script {
                     device.parted = true;
                     state.after(at, long, What::Befalls(Incident::Meets(id)));
                 }
+            }
+            Incident::Hangs(id, long) => {
+                with(fog, id, |d| d.parted = true);
+                fog.net.lock().after(at, long, What::Befalls(Incident::Meets(id)));
             }
             Incident::Meets(id) => with(fog, id, |d| d.parted = false),
             Incident::Drains(id, long) => {
