@@ -30,6 +30,9 @@ use tokio::time::sleep;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Changes in quick succession are looked at together.
 const SETTLE: Duration = Duration::from_millis(5);
+/// Between two looks so many times as long passes as one takes, however much happens: in a fog that is too large for four looks a second, they take
+/// a fifth of a core.
+const LOOK_SHARE: u32 = 4;
 /// A reservation is confirmed within moments or not at all.
 const RESERVATION: DurationMs = DurationMs::from_s(30);
 /// A permit to fetch a bundle: a large one over a slow line, and then it is asked for again.
@@ -65,6 +68,8 @@ pub(crate) struct Actor {
     strays: HashMap<DeviceId, Instant>,
     /// Since when there are mixes enough for instances to be found.
     routable: Option<UnixMs>,
+    /// How long the last look took.
+    look_took: Duration,
     /// When this round began.
     round: Instant,
     /// When how devices have behaved was kept last.
@@ -85,6 +90,7 @@ impl Actor {
             kept_asked: HashMap::new(),
             strays: HashMap::new(),
             routable: None,
+            look_took: Duration::ZERO,
             round: clock,
             kept_book: clock,
             mute: Mutex::default(),
@@ -99,8 +105,8 @@ impl Actor {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = async {}, if !*shared.ready.borrow() => {}
-                () = shared.wake.notified() => sleep(SETTLE).await,
-                () = sleep(LOOK_EVERY) => {}
+                () = shared.wake.notified() => sleep(SETTLE.max(self.look_took * LOOK_SHARE)).await,
+                () = sleep(LOOK_EVERY.max(self.look_took * LOOK_SHARE)) => {}
             }
             match self.round().await {
                 Ok(()) => {
@@ -117,8 +123,10 @@ impl Actor {
     /// Looks once, and does what is to be done.
     pub(crate) async fn round(&mut self) -> Result<(), StoreError> {
         self.directory().await?;
+        let began = self.shared.instant();
         let mut world = look(&self.shared).await?;
         let clock = self.shared.instant();
+        self.look_took = clock.duration_since(began);
         self.round = clock;
         self.shared.hub.expire(self.shared.now());
         let routable = self.shared.merged().is_some_and(|directory| directory.usable(&[]).is_ok());

@@ -29,8 +29,11 @@ fn runs_low(power: Power) -> bool {
     matches!(power, Power::Battery { share, charging: false } if share < LOW_BATTERY)
 }
 
-/// A device that is connected and says nothing for so long has stopped doing anything but keep its line: three heartbeats, and a moment.
-const SILENT: Duration = Duration::from_secs(95);
+/// A device that is connected and leaves out so many heartbeats has stopped doing anything but keep its line: one may be late, and one lost with
+/// the stream that carried it.
+const MISSED: u32 = 3;
+/// And a moment.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Whether a member that is not connected is lost. One that has not come back since the allocator started is given time; one that was here and
 /// went (`away` since) is not.
@@ -67,6 +70,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     for i in instances.iter().map(|i| &i.instance).filter(|i| i.state.is_live()) {
         *live.entry(i.device).or_default() += 1;
     }
+    let silence = Duration::from_millis(shared.config.heartbeat.0.unsigned_abs()) * MISSED + LATE;
     let mut book = shared.book();
     for i in instances.iter().map(|i| &i.instance).filter(|i| i.state == InstanceState::Ready) {
         book.ready(i.container, i.device, i.since, now);
@@ -77,7 +81,7 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         .map(|kept| {
             let here = members.here.get(&kept.id);
             let gone = members.gone.get(&kept.id);
-            let silent = here.is_some_and(|m| m.roles.agent && clock.duration_since(m.heard()) >= SILENT);
+            let silent = here.is_some_and(|m| m.roles.agent && clock.duration_since(m.heard()) >= silence);
             let away =
                 here.is_none() && (!is_member(&kept) || lost(gone.map(|g| clock.duration_since(g.since)), shared.settling()));
             let lost = silent || away;

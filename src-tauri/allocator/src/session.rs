@@ -13,7 +13,7 @@ use fogbank_betanet::{
     directory::{check_mix, of_one_computer},
     epoch,
 };
-use fogbank_model::{DeviceId, DurationMs};
+use fogbank_model::DeviceId;
 use fogbank_store::{KeptDevice, StoreError};
 use fogbank_wire::{Coming, Enrol, MixInfo, NodeReply, Refusal, RefusalKind, Roles, Stranger, Welcome};
 use iroh::{
@@ -22,8 +22,6 @@ use iroh::{
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-/// How often a member reports when nothing changes. Losses show sooner: those who host or relay hold the connection.
-const HEARTBEAT: DurationMs = DurationMs::from_s(30);
 /// A member sends a whole request at once. The longest is a report of 512 instances and 4,096 bundles, or a container with the records of 400 days.
 const REQUESTS: Bounds = Bounds { at_once: 32, bytes: 384 << 10, deadline: Duration::from_secs(10) };
 /// What was asked on a connection that its member replaces is answered on it for so long: answers take milliseconds, and a member that presents
@@ -157,8 +155,13 @@ async fn admit(
         reporting: Arc::default(),
         connected: shared.instant(),
     };
-    let welcome =
-        Welcome { fog: shared.config.name.clone(), test: shared.config.test, granted, now: shared.now(), heartbeat: HEARTBEAT };
+    let welcome = Welcome {
+        fog: shared.config.name.clone(),
+        test: shared.config.test,
+        granted,
+        now: shared.now(),
+        heartbeat: shared.config.heartbeat,
+    };
     Ok((member, welcome))
 }
 

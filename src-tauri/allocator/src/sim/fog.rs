@@ -14,7 +14,7 @@ use crate::{
     session,
     start::{AllocatorConfig, Shared, make_invite},
 };
-use fogbank_model::{DeviceId, UnixMs};
+use fogbank_model::{DeviceId, DurationMs, UnixMs};
 use fogbank_store::Cut;
 use fogbank_wire::{Coming, DeviceRequest, Enrol, NodeReply, NodeRequest, Report, Roles};
 use futures_util::FutureExt as _;
@@ -246,7 +246,8 @@ impl Fog {
     async fn start(&mut self) {
         self.net.cut.after(u64::MAX);
         let path = self.folder.path().join("fog.db");
-        let config = AllocatorConfig::new(path, self.key.clone(), "simulated".to_owned(), true);
+        let mut config = AllocatorConfig::new(path, self.key.clone(), "simulated".to_owned(), true);
+        config.heartbeat = DurationMs(i64::try_from(self.pace.heartbeat_ms).unwrap());
         let (clock, chance) = (Clock::of(self.net.hands.clone()), StdRng::seed_from_u64(self.rng.random()));
         let store = fogbank_store::Store::open_until(&config.store, self.net.cut.clone()).await.unwrap();
         let shared = Shared::over(store, config, clock, chance).await.unwrap();
@@ -415,7 +416,7 @@ impl Fog {
         let mut enrol = enrol;
         if joins {
             let roles = Roles { admin: false, ..Roles::ALL };
-            let ticket = make_invite(&shared, roles, fogbank_model::DurationMs::from_s(3_600), Vec::new()).await;
+            let ticket = make_invite(&shared, roles, DurationMs::from_s(3_600), Vec::new()).await;
             let Ok(ticket) = ticket else { return again(self) };
             enrol.comes = Coming::Joins(ticket.secret);
         }
