@@ -18,6 +18,7 @@ use fogbank_model::{
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
 use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed};
+use futures_util::future::join_all;
 use std::{
     collections::HashMap,
     fmt,
@@ -304,7 +305,8 @@ impl Actor {
         let Some(kept) = kept.get(&id) else { return Ok(()) };
         let find = |wanted: &InstanceId| world.containers.iter().flat_map(|c| &c.instances).find(|i| i.instance.id == *wanted);
         let reserved: Vec<&SeenInstance> = instances.iter().filter_map(find).collect();
-        for i in &reserved {
+        // Side by side: one that is silent holds up its own container for no longer than it may be silent.
+        let asked = join_all(reserved.iter().map(async |i| {
             let request = DeviceRequest::Reserve {
                 instance: i.instance.id,
                 container: id,
@@ -312,23 +314,27 @@ impl Actor {
                 expires: i.expires,
                 epoch: i.instance.epoch,
             };
-            if let Err(No { refusal, its_own }) = self.ask(i.instance.device, request).await {
-                let name = world.device(i.instance.device).map_or_else(String::new, |d| d.name.clone());
-                tracing::info!(device = name, %refusal, "a device refused a reservation");
-                if its_own {
-                    // It is set aside, so others are sought at once.
-                    self.shared.book().refused(i.instance.device, self.shared.random(), self.shared.now());
-                } else {
-                    self.rest(id);
-                }
-                for other in &reserved {
-                    let _ = self.ask(other.instance.device, DeviceRequest::Release(other.instance.id)).await;
-                    let reason = format!("{name} refused: {refusal}");
-                    self.shared.store.move_instance(other.instance.id, InstanceState::Ended, &reason, self.shared.now()).await?;
-                }
-                self.shared.wake.notify_one();
-                return Ok(());
+            (i.instance.device, self.ask(i.instance.device, request).await)
+        }));
+        let noes: Vec<(DeviceId, No)> =
+            asked.await.into_iter().filter_map(|(device, answer)| Some((device, answer.err()?))).collect();
+        if let Some((device, No { refusal, .. })) = noes.first() {
+            let name = world.device(*device).map_or_else(String::new, |d| d.name.clone());
+            tracing::info!(device = name, %refusal, "a device refused a reservation");
+            for (device, _) in noes.iter().filter(|(_, no)| no.its_own) {
+                // It is set aside, so others are sought at once.
+                self.shared.book().refused(*device, self.shared.random(), self.shared.now());
             }
+            if noes.iter().any(|(_, no)| !no.its_own) {
+                self.rest(id);
+            }
+            join_all(reserved.iter().map(|i| self.ask(i.instance.device, DeviceRequest::Release(i.instance.id)))).await;
+            for i in &reserved {
+                let reason = format!("{name} refused: {refusal}");
+                self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, self.shared.now()).await?;
+            }
+            self.shared.wake.notify_one();
+            return Ok(());
         }
         if kept.container.state == ContainerState::Allocating {
             let reason = match reserved.len() {
@@ -337,22 +343,23 @@ impl Actor {
             };
             self.shared.store.move_container(id, ContainerState::Starting, &reason, self.shared.now()).await?;
         }
-        for i in &reserved {
-            let Some(assignment) = self.assignment(world, kept, i) else { continue };
-            match self.ask(i.instance.device, DeviceRequest::Confirm(Box::new(assignment))).await {
+        let assignments =
+            reserved.iter().filter_map(|i| Some((i.instance.id, i.instance.device, self.assignment(world, kept, i)?)));
+        let confirmed = join_all(assignments.map(async |(instance, device, assignment)| {
+            (instance, device, self.ask(device, DeviceRequest::Confirm(Box::new(assignment))).await)
+        }));
+        for (instance, device, answer) in confirmed.await {
+            let (to, reason) = match answer {
                 Ok(()) => {
-                    self.shared.book().committed(i.instance.device, self.shared.now());
-                    self.shared
-                        .store
-                        .move_instance(i.instance.id, InstanceState::Fetching, "fetching the content", self.shared.now())
-                        .await?;
+                    self.shared.book().committed(device, self.shared.now());
+                    (InstanceState::Fetching, "fetching the content".to_owned())
                 }
                 Err(refusal) => {
-                    self.shared.book().failed(id, i.instance.device, self.shared.random(), self.shared.now());
-                    let reason = format!("the device would not start it: {refusal}");
-                    self.shared.store.move_instance(i.instance.id, InstanceState::Ended, &reason, self.shared.now()).await?;
+                    self.shared.book().failed(id, device, self.shared.random(), self.shared.now());
+                    (InstanceState::Ended, format!("the device would not start it: {refusal}"))
                 }
-            }
+            };
+            self.shared.store.move_instance(instance, to, &reason, self.shared.now()).await?;
         }
         self.rests.remove(&id);
         self.shared.wake.notify_one();
