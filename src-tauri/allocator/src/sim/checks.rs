@@ -46,11 +46,11 @@ impl Checks {
         for i in instances.iter().filter(live).map(|i| &i.instance) {
             assert!(places.insert((i.container, i.device)), "two copies of one container on one device");
         }
-        self.moves(&containers, &instances);
+        self.moves(fog, &containers, &instances);
     }
 
     /// States move only as the machines allow, also between two looks: each is reached from the last by moves that there are.
-    fn moves(&mut self, containers: &[KeptContainer], instances: &[KeptInstance]) {
+    fn moves(&mut self, fog: &Fog, containers: &[KeptContainer], instances: &[KeptInstance]) {
         for c in containers.iter().map(|k| &k.container) {
             if let Some(before) = self.containers.insert(c.id, c.state) {
                 let all = &ContainerState::ALL;
@@ -58,6 +58,10 @@ impl Checks {
             }
         }
         for i in instances.iter().map(|i| &i.instance) {
+            if self.instances.get(&i.id) != Some(&i.state) {
+                let at = fog.at();
+                fog.net.lock().trace(at, format_args!("instance {} is {}: {}", i.id.short(), i.state, i.reason));
+            }
             match i.state {
                 InstanceState::Ready => drop(self.ready.insert(i.id)),
                 InstanceState::Lost => drop(self.lost.insert(i.id)),

@@ -27,7 +27,7 @@ const CALM_MS: u64 = 25 * 60_000;
 
 /// A small fog that has a bad half hour.
 const SMALL: Size = Size {
-    devices: 16,
+    devices: 18,
     containers: 5,
     every_ms: 8_000,
     wild_ms: 1_800_000,

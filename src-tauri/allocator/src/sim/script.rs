@@ -65,6 +65,8 @@ pub(super) struct Script {
     pub(super) over: bool,
 }
 
+/// The first devices relay, and nothing befalls them.
+const MIXES: u32 = 6;
 const FULL: Resources = Resources { cpu_millicores: 2_000, memory_mb: 1_024, storage_mb: 2_000, bandwidth_kbps: 20_000 };
 
 /// So many per cent of it.
@@ -127,9 +129,10 @@ impl Script {
         let publisher = fog.add(device(&mut rng, "publisher".to_owned(), false, 0));
         let devices = (0..size.devices)
             .map(|n| {
-                let percent = rng.random_range(20..=100);
-                // Whatever befalls the others, there are mixes enough for a test fog.
-                fog.add(device(&mut rng, format!("device {n}"), n < 6, percent))
+                // Whatever befalls the others, there are mixes enough for a test fog. These lend nothing: what is placed is placed where it is wild.
+                let relays = n < MIXES;
+                let percent = if relays { 0 } else { rng.random_range(20..=100) };
+                fog.add(device(&mut rng, format!("device {n}"), relays, percent))
             })
             .collect();
         {
@@ -145,8 +148,7 @@ impl Script {
     }
 
     fn some(&self, fog: &mut Fog) -> DeviceId {
-        // The first six relay, and stay.
-        self.devices[fog.rng.random_range(6..self.devices.len())]
+        self.devices[fog.rng.random_range(MIXES as usize..self.devices.len())]
     }
 
     /// Draws what befalls the fog next.
@@ -281,7 +283,7 @@ impl Script {
         let at = fog.at();
         let mut state = fog.net.lock();
         (state.faults, state.stumbles) = (Faults::default(), false);
-        for id in self.devices.clone() {
+        for id in self.devices[MIXES as usize..].to_vec() {
             let Some(device) = state.devices.get_mut(&id) else { continue };
             (device.parted, device.drain, device.power) = (false, None, Power::Mains);
             (device.has, device.says) = (FULL, FULL);
