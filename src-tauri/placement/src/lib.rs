@@ -16,6 +16,8 @@
 //!
 //! [`explain`] says on demand why each device was chosen or passed over, and [`remedies`] what would make a request fit that does not.
 //!
+//! [`scaling`] says how many copies there should be, from how much they were asked.
+//!
 //! [`plan_all`] places many containers at once on devices that they share, with affinity, anti-affinity and the fragmentation term; [`plan`] places one on
 //! what the others left free, without them.
 
@@ -32,6 +34,7 @@ mod problem;
 mod reasons;
 mod relax;
 mod remedy;
+pub mod scaling;
 mod search;
 mod sift;
 mod spread;
