@@ -4,15 +4,22 @@ use crate::{
     agent::{AgentConfig, Listed},
     bundle::{Bundles, FetchError, Limits, SILENCE, Sources, Wanted},
     instance::{self, Job, Orders, Told},
+    meter::Meter,
     offer::{Share, Stored, Will, offer},
     publish::Publish,
     sensors::{self, Sample},
     table::{Claim, Confirmed, Table},
 };
 use fogbank_betanet::clock::FogClock;
-use fogbank_betanet::{lease::Lease, service::MAX_LEASES, tunnel::IntroductionKey};
+use fogbank_betanet::{
+    lease::Lease,
+    service::{MAX_LEASES, MAX_TUNNELS},
+    tunnel::IntroductionKey,
+};
 use fogbank_model::{BundleId, Image, InstanceId, InstanceState, UnixMs};
-use fogbank_wire::{Assignment, BundlePermit, DeviceReply, DeviceRequest, Offer, Power, Refusal, RefusalKind, Report, Signed};
+use fogbank_wire::{
+    Assignment, BundlePermit, DeviceReply, DeviceRequest, Offer, Power, Refusal, RefusalKind, Report, Signed, Traffic,
+};
 use iroh::PublicKey;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -54,6 +61,7 @@ struct Running {
     /// What it needs: which bundle, of how many bytes.
     bundle: BundleId,
     bytes: u64,
+    meter: Arc<Meter>,
     leases: watch::Sender<Vec<Vec<u8>>>,
     leased_until: watch::Sender<Option<UnixMs>>,
     drain: watch::Sender<Option<UnixMs>>,
@@ -102,6 +110,8 @@ impl<P: Publish> Actor<P> {
     pub(crate) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         let mut held = self.config.bundles.held();
         let (looked, mut looks) = mpsc::channel(1);
+        let mut windows = interval(Duration::from_millis(Traffic::WINDOW.0.unsigned_abs()));
+        windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let looking = tokio::spawn(look_again_and_again(self.config.folder.clone(), looked));
         let mut done = None;
         loop {
@@ -119,6 +129,11 @@ impl<P: Publish> Actor<P> {
                 Some(sample) = looks.recv() => self.sample = Some(sample),
                 Some(kept) = self.keeping.join_next() => self.kept(kept),
                 Ok(()) = held.changed() => {}
+                _ = windows.tick() => {
+                    for (instance, running) in &self.running {
+                        self.table.measured(*instance, |given| running.meter.take(given.bandwidth_kbps, MAX_TUNNELS));
+                    }
+                }
                 () = sleep(expiry) => {
                     self.table.expire(self.clock.now());
                 }
@@ -186,6 +201,15 @@ impl<P: Publish> Actor<P> {
                 self.table.forget(instance);
                 Ok(())
             }
+            DeviceRequest::Measure { instance, on } => {
+                let running = self.running.get(&instance).ok_or_else(not_here)?;
+                if on && !self.table.measures(instance) {
+                    // What was asked before is nobody's to know.
+                    running.meter.take(0, MAX_TUNNELS);
+                }
+                self.table.measure(instance, on);
+                Ok(())
+            }
             DeviceRequest::Keep { bundle, bytes, sources, permit } => self.keep(bundle, bytes, sources, permit, now).await,
             DeviceRequest::Forget(bundle) => self
                 .config
@@ -222,6 +246,7 @@ impl<P: Publish> Actor<P> {
         let end = CancellationToken::new();
         let orders = Orders { leases: leases_seen, leased_until: leased_seen, drain: drain_seen, end: end.clone() };
         let limits = Limits { max_bytes: bytes, max_files: files.min(Limits::default().max_files), ..Limits::default() };
+        let meter = Arc::<Meter>::default();
         let job = Job {
             instance: assignment.instance,
             level: assignment.spec.level,
@@ -231,11 +256,12 @@ impl<P: Publish> Actor<P> {
             endpoint: self.config.endpoint.clone(),
             clock: self.clock.clone(),
             orders,
+            meter: meter.clone(),
         };
         self.table.step(assignment.instance, InstanceState::Fetching, "fetching the content");
         tracing::info!(instance = assignment.instance.short(), onion = %assignment.onion, "an instance begins");
         let task = tokio::spawn(make_room_and_run(job, self.excess(bundle, bytes), self.publish.clone(), self.tell.clone()));
-        self.running.insert(assignment.instance, Running { bundle, bytes, leases, leased_until, drain, end, task });
+        self.running.insert(assignment.instance, Running { bundle, bytes, meter, leases, leased_until, drain, end, task });
         Ok(())
     }
 

@@ -5,12 +5,13 @@
 
 use crate::{
     bundle::{Bundles, FetchError, FetchProgress, InUse, Wanted},
+    meter::Meter,
     publish::{Publish, Published},
     site::Site,
 };
 use fogbank_betanet::clock::FogClock;
 use fogbank_betanet::tunnel::IntroductionKey;
-use fogbank_model::{DurationMs, InstanceId, InstanceState, Level, UnixMs};
+use fogbank_model::{DurationMs, Instance, InstanceId, InstanceState, Level, UnixMs};
 use iroh::Endpoint;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -20,8 +21,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Streams of visitors at once. Each holds what [`fogbank_site::give`] reads ahead and gathers, 80 KiB; further ones wait.
-const MAX_CONNECTIONS: usize = 256;
 /// Streams that wait to be taken.
 const WAITING_STREAMS: usize = 16;
 /// Rounds over all sources before the content is given up; the allocator then finds another place.
@@ -62,6 +61,7 @@ pub(crate) struct Job {
     pub(crate) endpoint: Endpoint,
     pub(crate) clock: FogClock,
     pub(crate) orders: Orders,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// What an instance tells: where it stands now and why.
@@ -106,13 +106,13 @@ async fn live<P: Publish>(job: Job, publish: Arc<P>, teller: &Teller) -> String 
         Err(error) => return format!("the content could not be had: {error}"),
     };
     let site = match Site::of(held).await {
-        Ok(site) => site,
+        Ok(site) => site.with_meter(job.meter.clone()),
         Err(error) => return format!("it could not start: {error}"),
     };
     teller.tell(InstanceState::Starting, "waiting to be found by visitors").await;
     let (accept, streams) = mpsc::channel(WAITING_STREAMS);
     let published = publish.publish(job.instance, job.key, job.orders.leases.clone(), job.level, accept);
-    serve(published, streams, site, &job.orders, &job.clock, teller).await
+    serve(published, streams, site, &job.orders, &job.clock, &job.meter, teller).await
 }
 
 async fn fetch(job: &Job, teller: &Teller) -> Result<InUse, FetchError> {
@@ -172,6 +172,7 @@ async fn serve<P: Published, S>(
     site: Site,
     orders: &Orders,
     clock: &FogClock,
+    meter: &Meter,
     teller: &Teller,
 ) -> String
 where
@@ -184,7 +185,7 @@ where
     let mut look = interval(LOOK_EVERY);
     loop {
         tokio::select! {
-            stream = streams.recv(), if connections.len() < MAX_CONNECTIONS => match stream {
+            stream = streams.recv(), if connections.len() < Instance::MAX_STREAMS => match stream {
                 Some(stream) => {
                     let site = site.clone();
                     connections.spawn(async move { site.serve(stream).await });
@@ -211,6 +212,7 @@ where
                 teller.tell(state, "sends visitors elsewhere and finishes what is open").await;
             }
             _ = look.tick() => {
+                meter.open(published.open_tunnels(), published.open_streams().max(connections.len()));
                 if let Some(why) = over(&published, connections.len(), state, orders, clock, &mut since) {
                     return why;
                 }

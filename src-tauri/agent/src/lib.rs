@@ -11,6 +11,7 @@ mod actor;
 mod agent;
 pub mod bundle;
 mod instance;
+mod meter;
 mod offer;
 mod publish;
 mod sensors;

@@ -39,6 +39,8 @@ pub trait Published: Send + Sync + 'static {
     fn drain(&self);
     /// Streams that are open.
     fn open_streams(&self) -> usize;
+    /// Visitors' tunnels that are open.
+    fn open_tunnels(&self) -> usize;
 }
 
 impl Publish for Host {
@@ -72,5 +74,9 @@ impl Published for ServiceHandle {
 
     fn open_streams(&self) -> usize {
         self.open_streams()
+    }
+
+    fn open_tunnels(&self) -> usize {
+        self.open_tunnels()
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::Listed;
 use fogbank_model::{ContainerId, Dimension, Instance, InstanceId, InstanceState, Resources, UnixMs};
-use fogbank_wire::{Assignment, InstanceReport, Refusal, RefusalKind};
+use fogbank_wire::{Assignment, InstanceReport, Refusal, RefusalKind, Traffic};
 use std::collections::{BTreeMap, HashMap};
 
 /// Live instances at once; the allocator knows it, too.
@@ -31,6 +31,8 @@ pub struct Slot {
     expires: UnixMs,
     /// By which visitors introduce themselves, once it has one.
     pub introduction_key: Option<[u8; 32]>,
+    /// How much visitors ask of it, where that is to be told.
+    traffic: Option<Traffic>,
 }
 
 /// The instances of a device.
@@ -115,6 +117,7 @@ impl Table {
             reason: "reserved".to_owned(),
             expires,
             introduction_key: None,
+            traffic: None,
         };
         self.slots.insert(claim.instance, slot);
         Ok(())
@@ -174,6 +177,27 @@ impl Table {
         }
     }
 
+    /// Tells from now on how much visitors ask of an instance, or no more. Asking again for the same changes nothing.
+    pub fn measure(&mut self, instance: InstanceId, on: bool) {
+        if let Some(slot) = self.slots.get_mut(&instance) {
+            slot.traffic = on.then(|| slot.traffic.unwrap_or_default());
+        }
+    }
+
+    /// Whether it is told how much visitors ask of an instance.
+    pub fn measures(&self, instance: InstanceId) -> bool {
+        self.slots.get(&instance).is_some_and(|slot| slot.traffic.is_some())
+    }
+
+    /// What was measured of an instance, if that is to be told.
+    pub fn measured(&mut self, instance: InstanceId, take: impl FnOnce(&Resources) -> Traffic) {
+        if let Some(slot) = self.slots.get_mut(&instance)
+            && slot.traffic.is_some()
+        {
+            slot.traffic = Some(take(&slot.given));
+        }
+    }
+
     /// The allocator knows that it is over.
     pub fn forget(&mut self, instance: InstanceId) {
         self.slots.remove(&instance);
@@ -208,6 +232,7 @@ impl Table {
             state: slot.state,
             reason: slot.reason.clone(),
             introduction_key: slot.introduction_key,
+            traffic: slot.traffic.filter(|_| slot.state.is_live()),
         };
         self.slots.iter().map(report).collect()
     }

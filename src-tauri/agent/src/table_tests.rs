@@ -32,6 +32,7 @@ fn assignment(instance: u8, container: u8) -> Assignment {
             requirements: SOME,
             instances: 1,
             availability: None,
+            most: None,
             level: Level::Fast,
         },
         sources: Vec::new(),

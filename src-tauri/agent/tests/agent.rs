@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
+#[path = "agent/measured.rs"]
+mod measured;
 
 use common::{Device, Fog, noise, now, site, until};
 use fogbank_agent::{
@@ -99,6 +101,10 @@ impl Published for Door {
     fn open_streams(&self) -> usize {
         self.house.open.load(Ordering::Relaxed)
     }
+
+    fn open_tunnels(&self) -> usize {
+        self.open_streams()
+    }
 }
 
 impl Drop for Door {
@@ -188,6 +194,7 @@ impl Scene {
                 requirements: SOME,
                 instances: 1,
                 availability: None,
+                most: None,
                 level: Level::Fast,
             },
             sources: vec![self.publisher.source()],

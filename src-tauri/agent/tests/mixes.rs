@@ -101,6 +101,7 @@ async fn a_folder_is_opened_by_its_address() {
             requirements: SOME,
             instances: 1,
             availability: None,
+            most: None,
             level: Level::Fast,
         },
         sources: vec![publisher.source()],

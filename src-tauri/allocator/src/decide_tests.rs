@@ -54,6 +54,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         requirements: Resources::ZERO,
         instances: 2,
         availability: None,
+        most: None,
         level: Level::Fast,
     };
     let container = Container {

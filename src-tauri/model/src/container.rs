@@ -71,6 +71,10 @@ pub struct ContainerSpec {
     /// [`Self::instances`] are placed where that takes more. `None` asks for the copies alone.
     #[serde(default)]
     pub availability: Option<f64>,
+    /// Copies at most when the copies that there are have more to do than they should, [`Self::instances`]–[`Self::MAX_INSTANCES`]. `None`: their
+    /// number does not follow load, and hosts tell nobody how much they are asked.
+    #[serde(default)]
+    pub most: Option<u8>,
     /// Delay on the way.
     pub level: Level,
 }
@@ -83,6 +87,14 @@ pub enum SpecError {
     Instances {
         /// What was given.
         given: u8,
+    },
+    /// Fewer at most than at least, or more than the limit.
+    #[error("at most {given} copies: from the {least} that are asked for at least to {} can be asked for", ContainerSpec::MAX_INSTANCES)]
+    Most {
+        /// What was given.
+        given: u8,
+        /// Copies at least.
+        least: u8,
     },
     /// A probability that is none, or more than can be told.
     #[error("an availability of {given}: above 0 and up to {} can be asked for", ContainerSpec::MOST_AVAILABILITY)]
@@ -107,6 +119,25 @@ impl ContainerSpec {
         self.image.minimum()
     }
 
+    /// Copies at most, as load asks for them.
+    pub fn most(&self) -> u8 {
+        self.most.unwrap_or(self.instances).max(self.instances)
+    }
+
+    /// Whether the number of copies follows load.
+    pub fn scales(&self) -> bool {
+        self.most() > self.instances
+    }
+
+    /// What so many copies are given at least together: each what one of [`Self::instances`] has of the requirements.
+    pub fn requirements_of(&self, copies: usize) -> Resources {
+        let (copies, least) = (copies as u64, u64::from(self.instances.max(1)));
+        if copies <= least {
+            return self.requirements;
+        }
+        Resources::from_fn(|d| self.requirements.get(d).saturating_mul(copies).div_ceil(least))
+    }
+
     /// Checks what arrives from elsewhere.
     ///
     /// # Errors
@@ -114,6 +145,9 @@ impl ContainerSpec {
     pub fn check(&self) -> Result<(), SpecError> {
         if self.instances == 0 || self.instances > Self::MAX_INSTANCES {
             return Err(SpecError::Instances { given: self.instances });
+        }
+        if let Some(given) = self.most.filter(|most| !(self.instances..=Self::MAX_INSTANCES).contains(most)) {
+            return Err(SpecError::Most { given, least: self.instances });
         }
         // What is no number is none of these.
         if let Some(given) = self.availability.filter(|share| !(*share > 0.0 && *share <= Self::MOST_AVAILABILITY)) {

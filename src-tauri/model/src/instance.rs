@@ -91,6 +91,9 @@ impl InstanceState {
 impl Instance {
     /// Live instances on one device at most: at [`crate::Image::SITE_MEMORY_MB`] each they fill a quarter of 4 GB.
     pub const MAX_ON_DEVICE: usize = 64;
+
+    /// Streams of visitors that one instance serves at once; further ones wait. Each holds what is read ahead and gathered for it, 80 KiB.
+    pub const MAX_STREAMS: usize = 256;
 }
 
 impl fmt::Display for InstanceState {

@@ -25,6 +25,7 @@ fn container(n: u8) -> KeptContainer {
                 requirements: ONE,
                 instances: 1,
                 availability: None,
+                most: None,
                 level: Level::Fast,
             },
             state: ContainerState::Pending,

@@ -4,8 +4,8 @@
 //! Leases, descriptors, period records and directories are betanet's and travel here as bytes that it signs and checks.
 
 use crate::{
-    BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, Explained, MixInfo, OwnerCertificate, Rehearsed, Signed,
-    Ticket,
+    BundlePermit, Call, ContainerDetail, ContainerSummary, DeviceView, Explained, LoadSpan, LoadView, MixInfo, OwnerCertificate,
+    Rehearsed, Signed, Ticket, Traffic,
 };
 use fogbank_model::{
     BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, MixId, Onion, Resources,
@@ -198,6 +198,8 @@ pub struct InstanceReport {
     pub reason: String,
     /// Its X25519 introduction key, once it has one.
     pub introduction_key: Option<[u8; 32]>,
+    /// How much visitors ask of it, where the allocator asked for that ([`DeviceRequest::Measure`]).
+    pub traffic: Option<Traffic>,
 }
 
 /// What a device reports at each heartbeat and whenever something changes.
@@ -308,6 +310,15 @@ pub enum NodeRequest {
         instances: u8,
         /// As in its specification.
         availability: Option<f64>,
+        /// As in its specification.
+        most: Option<u8>,
+    },
+    /// How much its copies are asked, now and before. Answer: `Load`.
+    Load {
+        /// Of which container.
+        id: ContainerId,
+        /// How finely, and for how long back.
+        span: LoadSpan,
     },
     /// Stop it. Answer: `Done`.
     Stop(ContainerId),
@@ -362,6 +373,8 @@ pub enum NodeReply {
     Container(Box<ContainerDetail>),
     /// Why it runs where it runs.
     Explained(Box<Explained>),
+    /// How much its copies are asked.
+    Load(Box<LoadView>),
     /// An invite.
     Ticket(Ticket),
     /// So many devices were removed.
@@ -429,6 +442,13 @@ pub enum DeviceRequest {
     },
     /// End now. Answer: `Done`.
     End(InstanceId),
+    /// Say in reports from now on how much visitors ask of it, or say it no more. Answer: `Done`.
+    Measure {
+        /// Of which instance.
+        instance: InstanceId,
+        /// Whether.
+        on: bool,
+    },
     /// Hold a copy of a bundle. Answer: `Done`; the next report names it once it is whole.
     Keep {
         /// Which.
@@ -464,29 +484,5 @@ impl Call for DeviceRequest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::frame::{decode, encode};
-    use fogbank_model::{Dimension, Shortfall};
-
-    /// A node of before there were three ways to come says its invite or none.
-    #[test]
-    fn an_invite_alone_joins() {
-        for (older, now) in [(None, Coming::Back), (Some([3; 16]), Coming::Joins([3; 16]))] {
-            assert_eq!(decode::<Coming>(&encode::<Option<[u8; 16]>>(&older).unwrap()).unwrap(), now);
-        }
-        assert!(!format!("{:?}", Coming::Joins([3; 16])).contains('3'));
-    }
-
-    #[test]
-    fn why_it_does_not_fit_crosses_the_wire() {
-        let shortfalls = vec![
-            Shortfall::Resource { dimension: Dimension::Cpu, asked: 9_000, free: 2_000 },
-            Shortfall::Changes { needed: 3, allowed: 2 },
-        ];
-        let why = Infeasible { shortfalls, largest: Some(Resources::LIMIT) };
-        let bytes = encode(&NodeReply::Infeasible(why.clone())).unwrap();
-        let NodeReply::Infeasible(read) = decode(&bytes).unwrap() else { panic!("another answer") };
-        assert_eq!(read, why);
-    }
-}
+#[path = "control_tests.rs"]
+mod tests;

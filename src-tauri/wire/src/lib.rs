@@ -13,6 +13,7 @@ mod federate;
 mod frame;
 mod goodbye;
 mod hello;
+mod load;
 mod mix;
 mod permit;
 mod relay;
@@ -34,6 +35,7 @@ pub use goodbye::goodbye;
 pub use hello::{
     ALPN, Call, CallError, EXCHANGE_DEADLINE, Greeting, HELLO_DEADLINE, Hello, Purpose, call, greet, receive_hello, welcome,
 };
+pub use load::{LoadNow, LoadRow, LoadSpan, LoadView, Traffic};
 pub use mix::{MixInfo, MixLife, PacketKeys};
 pub use permit::BundlePermit;
 pub use relay::{RelayHint, RelayHintError, RelaySwitch, met_at, with_relay};

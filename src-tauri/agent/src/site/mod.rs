@@ -5,7 +5,10 @@
 //! proxy makes of them.
 //! Deliberately absent: HTTP (a host that speaks it could add headers that nobody can check), and which path is read.
 
-use crate::bundle::{Bundles, InUse, Listed, Root, SALT_BYTES};
+use crate::{
+    bundle::{Bundles, InUse, Listed, Root, SALT_BYTES},
+    meter::Meter,
+};
 use bytes::{Bytes, BytesMut};
 use fogbank_model::BundleId;
 use fogbank_site::{
@@ -54,6 +57,7 @@ pub enum SiteError {
 pub struct Site {
     given: Arc<Given<Stored>>,
     patience: Patience,
+    meter: Arc<Meter>,
 }
 
 impl fmt::Debug for Site {
@@ -102,12 +106,17 @@ impl Site {
         let listed = held.bundles().manifest(held.id()).await;
         let Listed { manifest, encoded, hashes, .. } = listed.map_err(SiteError::Unreadable)?;
         let given = Arc::new(Given::new(manifest, encoded, Stored { hashes, held }));
-        Ok(Self { given, patience: Patience::default() })
+        Ok(Self { given, patience: Patience::default(), meter: Arc::default() })
     }
 
     /// The same, with other patience.
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, measured by an instance's meter.
+    pub(crate) fn with_meter(self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self }
     }
 
     /// The root by which visitors check it.
@@ -118,7 +127,10 @@ impl Site {
     /// Answers the one ask of a stream.
     pub async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let given = match timeout(self.patience.ask, Ask::read(&mut stream)).await {
-            Ok(Ok(Ok(ask))) => give(&self.given, ask, Patient::new(stream, self.patience.write)).await,
+            Ok(Ok(Ok(ask))) => {
+                let answering = self.meter.answering(Patient::new(stream, self.patience.write));
+                give(&self.given, ask, answering).await
+            }
             Ok(Ok(Err(none))) => refuse(stream, none).await,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),

@@ -142,6 +142,7 @@ pub(crate) fn spec() -> ContainerSpec {
         requirements: Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 10, bandwidth_kbps: 1_000 },
         instances: 1,
         availability: None,
+        most: None,
         level: Level::Fast,
     }
 }
