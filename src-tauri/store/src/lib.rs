@@ -3,7 +3,7 @@
 //! Invariants: a state changes only by a move that its machine has, stored in one transaction with its reason; a device's live instances
 //! never hold more than it lends at the moment of reserving; the epoch of a container fences reservations of older plans.
 //! An invite is taken any number of times until it expires, so that one ticket serves a household or a class; only its hash is kept.
-//! What grows is bounded: invites, the history, instances that are over.
+//! What grows is bounded: invites, the history, instances that are over, rows of load.
 //! Deliberately absent: what to do next (the allocator decides) and who is connected (that is not kept).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
@@ -14,6 +14,7 @@ mod cut;
 mod device;
 mod error;
 mod instance;
+mod load;
 mod open;
 mod transition;
 
@@ -23,5 +24,6 @@ pub use cut::Cut;
 pub use device::{KeptDevice, MAX_BANNED, MAX_INVITES, RoleBits};
 pub use error::{OpenError, StoreError};
 pub use instance::{KeptInstance, MAX_PAST_INSTANCES, Reservation, Reserved};
+pub use load::{KeptLoad, LoadStep};
 pub use open::Store;
 pub use transition::MAX_HISTORY;
