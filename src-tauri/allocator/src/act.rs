@@ -4,7 +4,7 @@ use crate::{
     conduct::MAX_FAILED_ON,
     decide::{Action, decide},
     look::look,
-    place::{in_all, snapshot_for},
+    place::{in_all, snapshot_for, staying},
     serve::Serving,
     signing,
     start::Shared,
@@ -149,6 +149,7 @@ impl Actor {
             self.shared.book().retain(&devices, &containers);
             self.shared.keep_book(false).await?;
         }
+        self.scale(&mut world).await?;
         let kept: HashMap<ContainerId, KeptContainer> =
             self.shared.store.containers().await?.into_iter().map(|k| (k.container.id, k)).collect();
         for action in decide(&world) {
@@ -262,7 +263,7 @@ impl Actor {
                 if more_likely_only { None } else { part(&snapshot, policy) }
             }
         };
-        let Some(plan) = plan else {
+        let Some(mut plan) = plan else {
             self.rest(id);
             // Whoever was set aside is tried again as soon as that is over.
             let over = world.devices.iter().filter(|d| d.open).filter_map(|d| Some(d.expected.aside?.1.since(world.now))).min();
@@ -272,6 +273,7 @@ impl Actor {
             }
             return Ok(());
         };
+        plan.assignments.truncate(seen.beyond(world, staying(world, seen)));
         let store = &self.shared.store;
         if seen.container.state == ContainerState::Pending {
             store.move_container(id, ContainerState::Allocating, &plan.to_string(), self.shared.now()).await?;

@@ -10,17 +10,18 @@ use crate::{
     removing::{leave, pardon, remove},
     report::take_report,
     roles::from_bits,
+    scaling,
     session::listable,
     start::{Shared, make_invite},
     world::{SeenContainer, World},
 };
 use fogbank_betanet::renewal;
-use fogbank_model::{Container, ContainerId, ContainerState, Image, MixId, Resources};
+use fogbank_model::{Container, ContainerId, ContainerSpec, ContainerState, Image, MixId, Resources};
 use fogbank_placement::{Capacity as Room, Policy, Snapshot, capacity as room};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{
-    Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, InstanceView, MixInfo, NodeReply, NodeRequest,
-    Refusal, RefusalKind, Roles, ServiceProof, decode, encode,
+    Capacity, ContainerDetail, ContainerRequest, ContainerSummary, DeviceView, Explained, InstanceView, LoadSpan, MixInfo,
+    NodeReply, NodeRequest, Refusal, RefusalKind, Roles, ServiceProof, decode, encode,
 };
 
 /// Containers of one person.
@@ -53,7 +54,10 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         NodeRequest::Containers => list(shared, member).await,
         NodeRequest::Container(id) => detail(shared, member, id).await,
         NodeRequest::Explain(id) => explain(shared, member, id).await,
-        NodeRequest::Scale { id, instances, availability } => scale(shared, member, id, instances, availability).await,
+        NodeRequest::Scale { id, instances, availability, most } => {
+            scale(shared, member, id, |spec| ContainerSpec { instances, availability, most, ..spec }).await
+        }
+        NodeRequest::Load { id, span } => load(shared, member, id, span).await,
         NodeRequest::Stop(id) => stop(shared, member, id).await,
         NodeRequest::Restart(id) => restart(shared, member, id).await,
         NodeRequest::Renew { id, proof } => renew(shared, member, id, &proof).await,
@@ -252,6 +256,7 @@ async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
         instances,
         history,
         holders,
+        load: shared.scaler().words(&seen, world.now),
         availability: if all { world.availability(seen.ready()) } else { coarse(world.availability(seen.ready())) },
         placement: kept.placement,
     })))
@@ -268,7 +273,9 @@ async fn explain(shared: &Shared, member: &Member, id: ContainerId) -> Result<No
     let (world, seen, _) = theirs(shared, member, id).await?;
     let all = is_administrator(shared, member).await?;
     let policy = shared.config.policy.clone();
+    let load = shared.scaler().words(&seen, world.now);
     let explained = shared.planned(move || explained(&world, &seen, &policy, all)).await?;
+    let explained = Explained { load, ..explained };
     Ok(NodeReply::Explained(Box::new(explained)))
 }
 
@@ -277,15 +284,21 @@ async fn scale(
     shared: &Shared,
     member: &Member,
     id: ContainerId,
-    instances: u8,
-    availability: Option<f64>,
+    asked: impl FnOnce(ContainerSpec) -> ContainerSpec,
 ) -> Result<NodeReply, Refusal> {
     let (_, _, kept) = theirs(shared, member, id).await?;
-    let spec = fogbank_model::ContainerSpec { instances, availability, ..kept.container.spec };
+    let spec = asked(kept.container.spec);
     spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
     shared.store.set_spec(id, &spec).await.map_err(failed)?;
-    tracing::info!(container = id.short(), instances, availability, "a container is scaled");
+    let ContainerSpec { instances, availability, most, .. } = spec;
+    tracing::info!(container = id.short(), instances, availability, most, "a container is scaled");
     Ok(NodeReply::Done)
+}
+
+/// How much its copies are asked.
+async fn load(shared: &Shared, member: &Member, id: ContainerId, span: LoadSpan) -> Result<NodeReply, Refusal> {
+    let (_, seen, _) = theirs(shared, member, id).await?;
+    scaling::told(shared, &seen, span, shared.now()).await.map(|view| NodeReply::Load(Box::new(view)))
 }
 
 async fn stop(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {

@@ -2,8 +2,7 @@
 
 use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState,
-    Resources,
+    BundleId, ContainerId, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState, Resources,
 };
 use std::collections::HashSet;
 
@@ -184,7 +183,7 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     let leaving = |i: &&SeenInstance| world.device(i.instance.device).is_none_or(|d| d.draining.is_some() || d.lost);
     let stays: Vec<&SeenInstance> = live(container).filter(|i| i.instance.state.counts() && !leaving(i)).collect();
     let ready = stays.iter().filter(|i| i.instance.state == InstanceState::Ready).count();
-    let wanted = container.wanted();
+    let (base, wanted) = (container.base(), container.wanted());
 
     let reserved: Vec<InstanceId> =
         stays.iter().filter(|i| i.instance.state == InstanceState::Reserved).map(|i| i.instance.id).collect();
@@ -193,17 +192,18 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     }
     let uncovered = container.uncovered(stays.iter().copied()) != Resources::ZERO;
     let likely_gone = !world.lasts(c.spec.availability, 1.0, stays.iter().copied());
-    let room_for_more = stays.len() < ContainerSpec::MAX_INSTANCES.into();
+    let room_for_more = container.beyond(world, stays.iter().copied()) > 0;
     let short = stays.len() < wanted || ((uncovered || likely_gone) && room_for_more);
     if short && !container.rests {
         actions.push(Action::Place { container: c.id });
     }
     let lacks = container.lacks.as_ref().filter(|_| short);
 
-    // Those on leaving devices go once enough others are ready; before that they go on serving.
+    // Those on leaving devices go once enough others are ready; before that they go on serving. Room that is sought for load holds no device up.
+    let enough = ready >= wanted || (ready >= base && lacks.is_some());
     for i in live(container).filter(|i| leaving(i) && i.instance.state.counts()) {
         let why = world.device(i.instance.device).and_then(|d| d.draining.clone()).unwrap_or_default();
-        if i.instance.state == InstanceState::Ready && ready >= wanted {
+        if i.instance.state == InstanceState::Ready && enough {
             actions.push(Action::Drain { instance: i.instance.id, reason: format!("drained: {why}") });
         } else if i.instance.state != InstanceState::Ready {
             actions.push(Action::End { device: i.instance.device, instance: i.instance.id });
@@ -219,7 +219,7 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
             || !world.lasts(c.spec.availability, SURPLUS, others());
         if kept.len() > wanted && !needed {
             kept = others().collect();
-            actions.push(Action::Drain { instance: i.instance.id, reason: "one copy too many".to_owned() });
+            actions.push(Action::Drain { instance: i.instance.id, reason: too_many(container) });
         }
     }
 
@@ -240,23 +240,37 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     let coming = stays.iter().find(|i| i.instance.state != InstanceState::Ready);
     let moving = coming.is_some() || live(container).any(|i| leaving(&i));
     // All that fits serves: what else is wanted waits for room, not for a device.
-    let as_far_as_fits = ready >= wanted || (ready > 0 && lacks.is_some() && !moving);
+    let as_far_as_fits = ready >= base || (ready > 0 && lacks.is_some() && !moving);
     let to = |to, reason: String| Action::MoveContainer { container: c.id, to, reason };
     match c.state {
         ContainerState::Starting | ContainerState::Migrating if as_far_as_fits => {
-            actions.push(to(ContainerState::Running, standing(ready, wanted, lacks)));
+            actions.push(to(ContainerState::Running, standing(container, ready, lacks)));
         }
         ContainerState::Running if !as_far_as_fits => {
             if let Some(why) = disturbed(world, container, coming.copied(), ready) {
-                actions.push(to(ContainerState::Migrating, format!("{ready} of {wanted} copies ready: {why}")));
+                actions.push(to(ContainerState::Migrating, format!("{ready} of {base} copies ready: {why}")));
             }
         }
-        _ => explain(container, standing(ready, wanted, lacks), actions),
+        _ => explain(container, standing(container, ready, lacks), actions),
     }
 }
 
 /// How far a container is, for people.
-fn standing(ready: usize, wanted: usize, lacks: Option<&String>) -> String {
+fn standing(container: &SeenContainer, ready: usize, lacks: Option<&String>) -> String {
+    let (base, wanted) = (container.base(), container.wanted());
+    let why = container.scaled.as_ref().map(|s| s.why.as_str()).filter(|why| !why.is_empty());
+    let for_load = why.map_or_else(|| "for load".to_owned(), |why| format!("for {why}"));
+    if wanted > base && ready >= base {
+        let more =
+            if ready + 1 == wanted { "one more is".to_owned() } else { format!("{} more are", wanted.saturating_sub(ready)) };
+        return match lacks {
+            Some(lacks) if ready < wanted => {
+                format!("{ready} of {wanted} copies ready, {more} wanted {for_load}, and waiting for room: it {lacks}")
+            }
+            None if ready < wanted => format!("{ready} of {wanted} copies ready, {more} wanted {for_load}"),
+            _ => format!("every copy serves; {} beyond the {base} asked for, {for_load}", wanted - base),
+        };
+    }
     match lacks {
         Some(lacks) if ready < wanted => {
             format!("{ready} of {wanted} copies ready, waiting for room for the rest: it {lacks}")
@@ -281,6 +295,14 @@ fn disturbed(world: &World, container: &SeenContainer, coming: Option<&SeenInsta
     let ended = container.instances.iter().filter(|i| !i.instance.state.is_live()).max_by_key(|i| i.instance.since);
     let news = ended.filter(|i| i.instance.since >= world.began).map(|i| i.instance.reason.clone());
     going.or(coming).or(news).or_else(|| (ready == 0).then(|| "none is left".to_owned()))
+}
+
+/// Why a copy goes that others make up for, for people.
+fn too_many(container: &SeenContainer) -> String {
+    match container.scaled.as_ref().map(|s| s.why.as_str()) {
+        Some(why) if !why.is_empty() => format!("one copy too many: {why}"),
+        _ => "one copy too many".to_owned(),
+    }
 }
 
 fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
@@ -319,4 +341,4 @@ fn strangers(world: &World, actions: &mut Vec<Action>) {
 
 #[cfg(test)]
 #[path = "decide_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use fogbank_wire::Roles;
 
 const NOW: UnixMs = UnixMs(1_000_000);
 
-fn device(n: u8) -> SeenDevice {
+pub(crate) fn device(n: u8) -> SeenDevice {
     SeenDevice {
         id: DeviceId([n; 32]),
         owner: OwnerId([n; 32]),
@@ -30,7 +30,7 @@ fn device(n: u8) -> SeenDevice {
     }
 }
 
-fn instance(n: u8, state: InstanceState) -> SeenInstance {
+pub(crate) fn instance(n: u8, state: InstanceState) -> SeenInstance {
     SeenInstance {
         instance: Instance {
             id: InstanceId([n; 16]),
@@ -44,10 +44,11 @@ fn instance(n: u8, state: InstanceState) -> SeenInstance {
         },
         expires: UnixMs(NOW.0 + 1),
         introduction_key: (state != InstanceState::Reserved).then_some([n; 32]),
+        traffic: None,
     }
 }
 
-fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
+pub(crate) fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
     let spec = ContainerSpec {
         name: "site".parse().unwrap(),
         image: Image::Site { bundle: BundleId([1; 32]), bytes: 1, files: 1 },
@@ -80,6 +81,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         rests: false,
         apart: Vec::new(),
         lacks: None,
+        scaled: None,
         signed_until: UnixMs(i64::MAX),
     };
     World { now: NOW, began: UnixMs(0), routable: Some(UnixMs(0)), devices, containers: vec![container] }

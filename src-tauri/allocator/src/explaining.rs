@@ -39,6 +39,7 @@ pub(crate) fn explained(world: &World, container: &SeenContainer, policy: &Polic
             Some(plan) => plan.to_string(),
             None => "where it was placed before; now it would not fit".to_owned(),
         },
+        load: None,
         devices,
         others: others.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         remedies: remedies(snapshot, policy).iter().map(ToString::to_string).collect(),

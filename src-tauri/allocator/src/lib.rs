@@ -5,7 +5,7 @@
 //! small, and can be killed between any two steps, because every decision is made afresh from the store and from what devices report.
 //! Invariants: what devices hold is reserved in the store first and on the device second; nobody but the owner of a container (or an
 //! administrator) sees or touches it.
-//! Deliberately absent: how devices are reached (the node's endpoint hands connections in), scaling with load, several allocators.
+//! Deliberately absent: how devices are reached (the node's endpoint hands connections in), several allocators.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
@@ -30,6 +30,7 @@ mod removing;
 mod report;
 mod revoking;
 mod roles;
+mod scaling;
 mod serve;
 mod service;
 mod session;

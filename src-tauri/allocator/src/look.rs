@@ -132,6 +132,12 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     let mut ahead = shared.signed_ahead.lock().unwrap_or_else(PoisonError::into_inner);
     let all: HashSet<ContainerId> = containers.iter().map(|kept| kept.container.id).collect();
     ahead.0.retain(|id, _| all.contains(id));
+    // Only of an instance that serves, and by its own device.
+    let traffic = |instance: &Instance| {
+        let serves = matches!(instance.state, InstanceState::Ready | InstanceState::Unready);
+        let (report, _) = members.here.get(&instance.device).filter(|_| serves)?.report.as_ref()?;
+        report.instances.iter().find(|said| said.instance == instance.id)?.traffic
+    };
     let containers = containers.into_iter().map(|kept| SeenContainer {
         apart: book.apart(kept.container.id, now),
         publisher: kept.publisher,
@@ -139,16 +145,25 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         rests: false,
         lacks: None,
         signed_until: ahead.of(&kept, now),
+        scaled: None,
         instances: instances
             .iter()
             .filter(|i| i.instance.container == kept.container.id)
-            .map(|i| SeenInstance { instance: i.instance.clone(), expires: i.expires, introduction_key: i.introduction_key })
+            .map(|i| SeenInstance {
+                traffic: traffic(&i.instance),
+                instance: i.instance.clone(),
+                expires: i.expires,
+                introduction_key: i.introduction_key,
+            })
             .collect(),
         container: kept.container,
     });
     let before = i64::try_from(clock.duration_since(shared.started).as_millis()).unwrap_or(i64::MAX);
     let began = now.plus(DurationMs(before.saturating_neg()));
-    Ok(World { now, began, routable: None, containers: containers.collect(), devices })
+    let mut containers: Vec<SeenContainer> = containers.collect();
+    let scaler = shared.scaler();
+    containers.iter_mut().for_each(|c| c.scaled = scaler.of(c));
+    Ok(World { now, began, routable: None, containers, devices })
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot
     let mut taken: Vec<DeviceId> = container.apart.clone();
     taken.extend(container.instances.iter().filter(|i| i.instance.state.is_live()).map(|i| i.instance.device));
     let request = Request {
-        requirements: spec.requirements.minus(&covered),
+        requirements: container.requirements().minus(&covered),
         minimum: spec.minimum(),
-        instances: spec.instances.saturating_sub(u8::try_from(staying.clone().count()).unwrap_or(u8::MAX)),
+        instances: u8::try_from(container.wanted().saturating_sub(staying.clone().count())).unwrap_or(u8::MAX),
         availability_target: spec
             .availability
             .filter(|_| !world.lasts(spec.availability, 1.0, staying.clone()))
@@ -43,7 +43,7 @@ pub(crate) fn in_all(mut why: Infeasible, world: &World, container: &SeenContain
 }
 
 /// Instances that count, on devices that nobody leaves.
-fn staying<'a>(world: &'a World, container: &'a SeenContainer) -> impl Iterator<Item = &'a SeenInstance> + Clone {
+pub(crate) fn staying<'a>(world: &'a World, container: &'a SeenContainer) -> impl Iterator<Item = &'a SeenInstance> + Clone {
     let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
     container.counting().filter(move |i| !leaving(i.instance.device))
 }
@@ -67,6 +67,8 @@ pub(crate) fn snapshot_of(world: &World, spec: &ContainerSpec) -> Snapshot {
 /// The fog as it would be without the container's instances, on whose devices it counts as hosted.
 pub(crate) fn snapshot_without(world: &World, container: &SeenContainer) -> Snapshot {
     let mut snapshot = snapshot_of(world, &container.container.spec);
+    snapshot.request.requirements = container.requirements();
+    snapshot.request.instances = u8::try_from(container.wanted()).unwrap_or(u8::MAX);
     for i in container.counting() {
         for device in snapshot.devices.iter_mut().filter(|d| d.id == i.instance.device) {
             device.free = device.free.plus(&i.instance.given);

@@ -10,13 +10,14 @@ use crate::{
     look::SignedAhead,
     registry::Registry,
     roles::to_bits,
+    scaling::Scaler,
     session,
     signing::{Signing, WitnessView},
     witnessing::Witnessing,
 };
 use fogbank_betanet::directory::{Charter, Directory, DirectoryHub};
 use fogbank_model::{DeviceId, DurationMs, FogId, OwnerId, UnixMs};
-use fogbank_placement::Policy;
+use fogbank_placement::{Policy, scaling::HOUR};
 use fogbank_store::{OpenError, Store, StoreError};
 use fogbank_wire::{
     Enrol, FederateReply, FederateRequest, PeerAddress, Refusal, RefusalKind, RelayHint, Roles, Stranger, Ticket, VERSION,
@@ -99,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     book: Mutex<Book>,
     pub(crate) signed_ahead: Mutex<SignedAhead>,
+    scaler: Mutex<Scaler>,
     /// Held while a container is rehearsed, with when each person asked for that last.
     pub(crate) rehearsing: tokio::sync::Mutex<HashMap<OwnerId, Instant>>,
     /// Planning for those who only ask: it takes a core for a moment.
@@ -172,6 +174,11 @@ impl Shared {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many copies are wanted for their load.
+    pub(crate) fn scaler(&self) -> MutexGuard<'_, Scaler> {
+        self.scaler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps what is due of how devices have behaved; `all` when the allocator ends.
     pub(crate) async fn keep_book(&self, all: bool) -> Result<(), StoreError> {
         let due = self.book().due(all, self.now());
@@ -233,6 +240,8 @@ impl Shared {
         let drawn = store.meta(DRAWN).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
         let needed = store.meta(NEEDED).await.map_err(StartError::Store)?.and_then(|bytes| decode(&bytes).ok());
         let conducts = store.conducts().await.map_err(StartError::Store)?;
+        let hour_ago = clock.now().plus(DurationMs(-HOUR.0));
+        let changes = store.load_changes(hour_ago).await.map_err(StartError::Store)?;
         let signer = Signer::new(config.key.clone(), config.test, shared_random, kept, drawn, history, clock.instant());
         let shared = Arc::new(Self {
             config,
@@ -240,6 +249,7 @@ impl Shared {
             registry: Registry::default(),
             book: Mutex::new(Book::load(conducts, clock.now())),
             signed_ahead: Mutex::default(),
+            scaler: Mutex::new(Scaler::load(changes)),
             rehearsing: tokio::sync::Mutex::default(),
             planning: Semaphore::new(1),
             signer: Mutex::new(signer),

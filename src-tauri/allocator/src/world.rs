@@ -1,8 +1,8 @@
 //! What the allocator sees: plain values for [`decide`](crate::decide::decide).
 
-use crate::conduct::Expected;
-use fogbank_model::{BundleId, Container, DeviceId, Instance, InstanceState, OwnerId, Resources};
-use fogbank_wire::{Power, Roles};
+use crate::{conduct::Expected, scaling::Scaled};
+use fogbank_model::{BundleId, Container, ContainerSpec, DeviceId, Instance, InstanceState, OwnerId, Resources};
+use fogbank_wire::{Power, Roles, Traffic};
 
 /// A member as seen now.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,8 @@ pub(crate) struct SeenInstance {
     pub(crate) instance: Instance,
     pub(crate) expires: fogbank_model::UnixMs,
     pub(crate) introduction_key: Option<[u8; 32]>,
+    /// How much visitors ask of it, as its device told last, where it is to be told.
+    pub(crate) traffic: Option<Traffic>,
 }
 
 /// A container with its instances, live and lately ended.
@@ -58,6 +60,8 @@ pub(crate) struct SeenContainer {
     pub(crate) apart: Vec<DeviceId>,
     /// What it lacks, when not all that it wants fitted the last time that places were sought.
     pub(crate) lacks: Option<String>,
+    /// How many copies are wanted for its load, where that counts.
+    pub(crate) scaled: Option<Scaled>,
 }
 
 /// Everything at one moment.
@@ -114,17 +118,46 @@ impl SeenContainer {
     }
 
     /// Those that serve.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = &SeenInstance> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &SeenInstance> + Clone {
         self.instances.iter().filter(|i| i.instance.state == InstanceState::Ready)
     }
 
-    /// What instances of it lack of what was asked for.
+    /// What instances of it lack of what all that are wanted are to be given.
     pub(crate) fn uncovered<'a>(&self, instances: impl IntoIterator<Item = &'a SeenInstance>) -> Resources {
-        let given = instances.into_iter().fold(Resources::ZERO, |sum, i| sum.plus(&i.instance.given));
-        self.container.spec.requirements.minus(&given)
+        self.requirements().minus(&given(instances))
     }
 
-    pub(crate) fn wanted(&self) -> usize {
+    /// What the wanted copies are given at least together.
+    pub(crate) fn requirements(&self) -> Resources {
+        self.container.spec.requirements_of(self.wanted())
+    }
+
+    /// Copies that its publisher asks for in any case.
+    pub(crate) fn base(&self) -> usize {
         self.container.spec.instances.into()
     }
+
+    /// Copies wanted: those, and more for its load.
+    pub(crate) fn wanted(&self) -> usize {
+        let base = self.base();
+        self.scaled.as_ref().map_or(base, |s| usize::from(s.wanted).max(base))
+    }
+
+    /// How many copies there may be beside these instances. No more than may be for load, once these give what is asked for in any case.
+    pub(crate) fn beyond<'a>(
+        &self,
+        world: &World,
+        instances: impl IntoIterator<Item = &'a SeenInstance, IntoIter: Clone>,
+    ) -> usize {
+        let (spec, instances) = (&self.container.spec, instances.into_iter());
+        let enough = spec.requirements.minus(&given(instances.clone())) == Resources::ZERO
+            && world.lasts(spec.availability, 1.0, instances.clone());
+        let most = if spec.scales() && enough { spec.most() } else { ContainerSpec::MAX_INSTANCES };
+        usize::from(most).saturating_sub(instances.count())
+    }
+}
+
+/// What instances have together.
+fn given<'a>(instances: impl IntoIterator<Item = &'a SeenInstance>) -> Resources {
+    instances.into_iter().fold(Resources::ZERO, |sum, i| sum.plus(&i.instance.given))
 }

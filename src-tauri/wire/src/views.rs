@@ -52,6 +52,8 @@ pub struct ContainerDetail {
     pub holders: u32,
     /// Probability that at least one of the devices whose copies serve stays over the next hour.
     pub availability: f64,
+    /// How much its copies are asked and how many are wanted for it, for people; of one whose copies follow load.
+    pub load: Option<String>,
     /// Why the instances are where they are: cost, lower bound, binding constraint.
     pub placement: Option<String>,
 }
@@ -61,6 +63,8 @@ pub struct ContainerDetail {
 pub struct Explained {
     /// What it costs where it is, held against the least that it could cost now.
     pub plan: String,
+    /// How much its copies are asked and how many are wanted for it; of one whose copies follow load.
+    pub load: Option<String>,
     /// Why devices were chosen or passed over: those that run it, and for administrators the others.
     pub devices: Vec<ExplainedDevice>,
     /// Of the others, what they have in common and how many that are.

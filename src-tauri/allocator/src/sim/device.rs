@@ -59,9 +59,11 @@ impl Kind {
             DeviceRequest::End(instance) => Self::End(*instance),
             DeviceRequest::Keep { .. } => Self::Keep,
             DeviceRequest::Forget(_) => Self::Forget,
-            DeviceRequest::Ping | DeviceRequest::Directory(_) | DeviceRequest::PutDescriptor(_) | DeviceRequest::Revoke(_) => {
-                return None;
-            }
+            DeviceRequest::Ping
+            | DeviceRequest::Measure { .. }
+            | DeviceRequest::Directory(_)
+            | DeviceRequest::PutDescriptor(_)
+            | DeviceRequest::Revoke(_) => return None,
         })
     }
 }
@@ -217,6 +219,10 @@ impl Device {
             }
             DeviceRequest::Forget(bundle) => {
                 self.bundles.remove(bundle);
+                Ok(())
+            }
+            DeviceRequest::Measure { instance, on } => {
+                self.table.measure(*instance, *on);
                 Ok(())
             }
             DeviceRequest::Ping | DeviceRequest::Directory(_) | DeviceRequest::PutDescriptor(_) | DeviceRequest::Revoke(_) => {

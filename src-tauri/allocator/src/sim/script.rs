@@ -115,6 +115,7 @@ pub(super) fn request(rng: &mut StdRng, fog: &Fog, instances: u8, days: u32) -> 
             ),
             instances,
             availability: None,
+            most: None,
             level: Level::Fast,
         },
         proof: identity.pre_sign_sealed(fog.now(), days, &seal, &mut rand::rng()).unwrap(),
@@ -260,7 +261,7 @@ impl Script {
         } else {
             let id = self.containers[fog.rng.random_range(0..self.containers.len())];
             match drawn {
-                2..5 => NodeRequest::Scale { id, instances, availability: (drawn == 4).then_some(0.9) },
+                2..5 => NodeRequest::Scale { id, instances, availability: (drawn == 4).then_some(0.9), most: None },
                 5..7 => NodeRequest::Stop(id),
                 7..9 => NodeRequest::Restart(id),
                 _ => NodeRequest::Delete(id),
