@@ -59,6 +59,7 @@ async fn an_hour_off_hosts_mixes_publisher_and_visitors_serve_and_are_served() -
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 2,
         availability: None,
+        most: None,
         level: LevelDto::Fast,
         private: false,
         direct: false,

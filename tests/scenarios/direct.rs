@@ -29,6 +29,7 @@ async fn visitors_come_directly_only_where_all_have_said_so() -> Result<()> {
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 2,
         availability: None,
+        most: None,
         level: LevelDto::Fast,
         private,
         direct: true,

@@ -28,6 +28,7 @@ async fn a_newcomer_tries_the_whole_way_on_one_computer() -> Result<()> {
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 2,
         availability: None,
+        most: None,
         level: LevelDto::Fast,
         private: false,
         direct: false,

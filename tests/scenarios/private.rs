@@ -31,6 +31,7 @@ async fn a_private_site_opens_by_its_whole_link_only() -> Result<()> {
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 2,
         availability: None,
+        most: None,
         level: LevelDto::Fast,
         private: true,
         direct: false,

@@ -18,6 +18,7 @@ fn publish(folder: &Path, requirements: Amounts, instances: u8) -> ControlReques
         requirements,
         instances,
         availability: None,
+        most: None,
         level: LevelDto::Fast,
         private: false,
         direct: false,

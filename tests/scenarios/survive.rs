@@ -83,6 +83,7 @@ async fn lane(first: usize) -> Result<usize> {
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 40.0, storage_mb: 4.0, bandwidth_mbps: 0.5 },
             instances: COPIES,
             availability: None,
+            most: None,
             level: LevelDto::Fast,
             private: false,
             direct: false,

@@ -222,8 +222,6 @@ async fn list(shared: &Shared, member: &Member) -> Result<NodeReply, Refusal> {
 
 fn summary(seen: &SeenContainer) -> ContainerSummary {
     let c = &seen.container;
-    // Those that were added for the sake of availability are wanted, too.
-    let wanted = c.spec.availability.map_or(0, |_| seen.counting().count()).max(seen.wanted());
     ContainerSummary {
         id: c.id,
         name: c.spec.name.to_string(),
@@ -231,10 +229,16 @@ fn summary(seen: &SeenContainer) -> ContainerSummary {
         state: c.state,
         reason: c.reason.clone(),
         ready: u32::try_from(seen.ready().count()).unwrap_or(u32::MAX),
-        wanted: u32::try_from(wanted).unwrap_or(u32::MAX),
+        wanted: wanted(seen),
         created: c.created,
         signed_until: seen.signed_until,
     }
+}
+
+/// Copies that are wanted. Those that were added for the sake of availability are, too.
+fn wanted(seen: &SeenContainer) -> u32 {
+    let wanted = seen.container.spec.availability.map_or(0, |_| seen.counting().count()).max(seen.wanted());
+    u32::try_from(wanted).unwrap_or(u32::MAX)
 }
 
 async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<NodeReply, Refusal> {
@@ -256,6 +260,7 @@ async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
         instances,
         history,
         holders,
+        wanted: wanted(&seen),
         load: shared.scaler().words(&seen, world.now),
         availability: if all { world.availability(seen.ready()) } else { coarse(world.availability(seen.ready())) },
         placement: kept.placement,

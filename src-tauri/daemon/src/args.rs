@@ -2,14 +2,14 @@
 
 use crate::{
     federating::FederateOptions,
-    needs::{Needs, amount, folder_bytes},
+    needs::{Most, Needs, amount, folder_bytes, most},
     removing::Removal,
 };
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fogbank_node::{
     ProxyPort,
-    control::{ControlRequest, LevelDto, RelayDto, RoleDto},
+    control::{ControlRequest, LevelDto, LoadSpanDto, RelayDto, RoleDto},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -130,6 +130,10 @@ pub(crate) enum Command {
         name: Option<String>,
         #[command(flatten)]
         needs: Needs,
+        /// Copies at most: more than --copies when those that there are have more to do than they should. Then the fog's allocator hears from hosts
+        /// each ten seconds how much the site is asked, and you see it by the minute (`load`).
+        #[arg(long, value_name = "COPIES", value_parser = most)]
+        most: Option<Most>,
         /// Delay on the way: fast, balanced or strict.
         #[arg(long, default_value = "balanced")]
         level: Level,
@@ -158,6 +162,17 @@ pub(crate) enum Command {
         /// As for `publish`; without it the copies alone are asked for.
         #[arg(long, value_name = "PERCENT", value_parser = amount, allow_negative_numbers = true)]
         availability: Option<f64>,
+        /// As for `publish`; without it, or with "none", the number of copies does not follow load.
+        #[arg(long, value_name = "COPIES", value_parser = most)]
+        most: Option<Most>,
+    },
+    /// Show how much the copies of a container are asked, now and before.
+    Load {
+        /// Its id.
+        id: String,
+        /// Thirty days by the quarter of an hour, not a day by the minute.
+        #[arg(long)]
+        month: bool,
     },
     /// Remove a device from the fog for good, or a person (administrators only).
     Remove(Removal),
@@ -315,7 +330,7 @@ impl Command {
                 let bytes = folder.as_deref().map_or(0, folder_bytes);
                 ControlRequest::Rehearse { requirements: needs.amounts(bytes), instances: needs.copies, bytes }
             }
-            Self::Publish { folder, name, needs, level, private, direct } => {
+            Self::Publish { folder, name, needs, most, level, private, direct } => {
                 let path = whole(folder)?;
                 let folder = PathBuf::from(&path);
                 let own_name = || folder.file_name().map_or_else(|| "site".into(), |n| n.to_string_lossy().into_owned());
@@ -324,6 +339,7 @@ impl Command {
                     requirements: needs.amounts(folder_bytes(&folder)),
                     instances: needs.copies,
                     availability: needs.availability(),
+                    most: most.and_then(|Most(most)| most),
                     level: level.dto(),
                     private: *private,
                     direct: *direct,
@@ -332,11 +348,15 @@ impl Command {
             }
             Self::Containers => ControlRequest::Containers,
             Self::Container { id } => ControlRequest::Container { id: id.clone() },
-            Self::Scale { id, copies, availability } => ControlRequest::Scale {
+            Self::Scale { id, copies, availability, most } => ControlRequest::Scale {
                 id: id.clone(),
                 instances: *copies,
                 availability: availability.map(|percent| percent / 100.0),
+                most: most.and_then(|Most(most)| most),
             },
+            Self::Load { id, month } => {
+                ControlRequest::Load { id: id.clone(), span: if *month { LoadSpanDto::Month } else { LoadSpanDto::Day } }
+            }
             Self::Remove(removal) => removal.request(),
             Self::Explain { id } => ControlRequest::Explain { id: id.clone() },
             Self::Stop { id } => ControlRequest::Stop { id: id.clone() },

@@ -5,6 +5,7 @@
 
 mod args;
 mod federating;
+mod load;
 mod needs;
 mod out;
 mod relay;

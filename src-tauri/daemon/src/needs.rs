@@ -43,6 +43,23 @@ impl Needs {
     }
 }
 
+/// Copies at most, when their number follows load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Most(pub(crate) Option<u8>);
+
+/// A number of copies, or "none".
+pub(crate) fn most(text: &str) -> Result<Most, String> {
+    match text {
+        "none" => Ok(Most(None)),
+        number => number
+            .parse()
+            .ok()
+            .filter(|copies| *copies > 0)
+            .map(|copies| Most(Some(copies)))
+            .ok_or_else(|| format!("“{text}” is no number of copies: write a whole number above 0, or none")),
+    }
+}
+
 /// A number above 0.
 pub(crate) fn amount(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -76,6 +93,14 @@ mod tests {
         assert_eq!(amount("0.25"), Ok(0.25));
         for wrong in ["0", "-1", "NaN", "inf", "-inf", "1e999", "much", ""] {
             assert!(amount(wrong).is_err_and(|words| words.contains("above 0")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn copies_at_most() {
+        assert_eq!((most("6"), most("none")), (Ok(Most(Some(6))), Ok(Most(None))));
+        for wrong in ["0", "-1", "256", "NaN", "many", ""] {
+            assert!(most(wrong).is_err_and(|words| words.contains("or none")), "{wrong}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Answers in words, for a terminal.
 
+use crate::load;
 use fogbank_node::control::{
     AdversaryDto, Amounts, ContainerDetailDto, ControlReply, ControlRequest, ExplainedDto, FederationDto, GradeDto, LevelDto,
-    LevelPrivacyDto, NetworkDto, PrivacyDto, RehearsedDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto, ViewDto,
-    WitnessesDto,
+    LevelPrivacyDto, LoadSpanDto, NetworkDto, PrivacyDto, RehearsedDto, RelayDto, RelayStateDto, RoleDto, StatusDto, TrustDto,
+    ViewDto, WitnessesDto,
 };
 use std::{fmt::Write, time::SystemTime};
 
@@ -22,6 +23,10 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
             writeln!(out, "{count} {} removed", if *count == 1 { "device was" } else { "devices were" })
         }
         ControlReply::Explained(explained) => show_explained(&mut out, explained),
+        ControlReply::Load(load) => {
+            let span = if let ControlRequest::Load { span, .. } = request { *span } else { LoadSpanDto::Day };
+            load::show(&mut out, span, load, now_ms())
+        }
         ControlReply::Rehearsed(rehearsed) => show_rehearsed(&mut out, rehearsed),
         ControlReply::Created { id, onion } => writeln!(out, "container {id}\naddress   {onion}"),
         ControlReply::Progress(None) => writeln!(out, "nothing is on its way"),
@@ -113,6 +118,9 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
     writeln!(out, "needs     {}; {} files, {} bytes", amounts(&detail.requirements), detail.files, detail.bytes)?;
     let wanted = detail.availability.map(|share| format!(", {} % asked for", percent(share))).unwrap_or_default();
     writeln!(out, "stays     {} % over the next hour{wanted}", percent(detail.expected_availability))?;
+    if let Some(load) = &detail.load {
+        writeln!(out, "load      {load}")?;
+    }
     writeln!(out, "held by   {}", holders(detail.holders))?;
     writeln!(out, "placement {}", detail.placement)?;
     let began_ms = detail.history.first().map_or(0, |step| step.at_ms);
@@ -134,6 +142,9 @@ fn percent(share: f64) -> String {
 
 fn show_explained(out: &mut String, explained: &ExplainedDto) -> std::fmt::Result {
     writeln!(out, "it runs {}", explained.plan)?;
+    if let Some(load) = &explained.load {
+        writeln!(out, "{load}")?;
+    }
     for device in &explained.devices {
         writeln!(out, "  {} {}: {}", if device.runs { "on" } else { "not on" }, device.name, device.words)?;
     }

@@ -89,7 +89,10 @@ pub enum SpecError {
         given: u8,
     },
     /// Fewer at most than at least, or more than the limit.
-    #[error("at most {given} copies: from the {least} that are asked for at least to {} can be asked for", ContainerSpec::MAX_INSTANCES)]
+    #[error(
+        "at most {given} copies: from the {least} that are asked for at least to {} can be asked for",
+        ContainerSpec::MAX_INSTANCES
+    )]
     Most {
         /// What was given.
         given: u8,

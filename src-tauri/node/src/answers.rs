@@ -2,7 +2,7 @@
 
 use crate::control::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, ExplainedDto, FitDto, InstanceDto,
-    LevelDto, OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto, VerdictDto,
+    LevelDto, LoadDto, LoadNowDto, LoadRowDto, LoadSpanDto, OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto, VerdictDto,
 };
 use fogbank_betanet::{
     address::{AccessKey, FogLink},
@@ -11,8 +11,8 @@ use fogbank_betanet::{
 };
 use fogbank_model::{Dimension, Image, Infeasible, Level, Outlook, Resources, UnixMs};
 use fogbank_wire::{
-    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, Refusal,
-    RefusalKind, Rehearsed, Roles,
+    CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, LoadSpan,
+    LoadView, Refusal, RefusalKind, Rehearsed, Roles,
 };
 
 pub(crate) fn amounts(r: &Resources) -> Amounts {
@@ -133,13 +133,15 @@ pub(crate) fn detail(d: &ContainerDetail, link: &FogLink, published: Option<&Pub
             state: c.state.name().to_owned(),
             reason: c.reason.clone(),
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
-            wanted: c.spec.instances.into(),
+            wanted: d.wanted,
             created_ms: c.created.0,
         },
         link: link.to_string(),
         requirements: amounts(&c.spec.requirements),
         availability: c.spec.availability,
         expected_availability: d.availability,
+        most: c.spec.most.filter(|_| c.spec.scales()),
+        load: d.load.clone(),
         level: level_dto(c.spec.level),
         bytes,
         files,
@@ -180,7 +182,53 @@ fn set_aside(failures: u8, until: UnixMs, now: UnixMs) -> String {
 
 pub(crate) fn explained(e: Explained) -> ExplainedDto {
     let device = |d: ExplainedDevice| VerdictDto { name: d.name, runs: d.runs, words: d.words };
-    ExplainedDto { plan: e.plan, devices: e.devices.into_iter().map(device).collect(), others: e.others, remedies: e.remedies }
+    ExplainedDto {
+        plan: e.plan,
+        load: e.load,
+        devices: e.devices.into_iter().map(device).collect(),
+        others: e.others,
+        remedies: e.remedies,
+    }
+}
+
+pub(crate) fn load_span(span: LoadSpanDto) -> LoadSpan {
+    match span {
+        LoadSpanDto::Day => LoadSpan::Day,
+        LoadSpanDto::Month => LoadSpan::Month,
+    }
+}
+
+pub(crate) fn load(l: &LoadView) -> LoadDto {
+    LoadDto {
+        ready: l.ready,
+        wanted: l.wanted,
+        least: l.least,
+        most: l.most,
+        why: l.why.clone(),
+        now: l.now.map(|n| LoadNowDto {
+            at_ms: n.at.0,
+            network: n.network,
+            concurrency: n.concurrency,
+            latency: n.latency,
+            traffic: n.traffic,
+        }),
+        changes: l.changes.0,
+        most_changes: l.changes.1,
+        rows: l
+            .rows
+            .iter()
+            .map(|r| LoadRowDto {
+                at_ms: r.at.0,
+                peak: r.peak,
+                network: r.network,
+                concurrency: r.concurrency,
+                latency: r.latency,
+                traffic: r.traffic,
+                ready: r.ready,
+                wanted: r.wanted,
+            })
+            .collect(),
+    }
 }
 
 pub(crate) fn rehearsed(r: &Rehearsed) -> RehearsedDto {

@@ -63,7 +63,8 @@ impl Inner {
         let name: ContainerName = "fit".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
         let requirements = Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 10, bandwidth_kbps: 1_000 };
         let image = Image::Site { bundle: BundleId([0; 32]), bytes: 1, files: 1 };
-        let usual = ContainerSpec { name, image, requirements, instances: 2, availability: None, most: None, level: Level::default() };
+        let usual =
+            ContainerSpec { name, image, requirements, instances: 2, availability: None, most: None, level: Level::default() };
         let ask = NodeRequest::Ask(Box::new(usual));
         let ready = async {
             loop {

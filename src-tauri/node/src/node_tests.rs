@@ -46,6 +46,7 @@ fn publish(site: &Path, private: bool) -> Ask {
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 10.0, bandwidth_mbps: 1.0 },
         instances: 1,
         availability: None,
+        most: None,
         level: LevelDto::Fast,
         private,
         direct: false,

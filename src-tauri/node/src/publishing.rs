@@ -34,6 +34,7 @@ pub(crate) struct Wish {
     pub(crate) requirements: Amounts,
     pub(crate) instances: u8,
     pub(crate) availability: Option<f64>,
+    pub(crate) most: Option<u8>,
     pub(crate) level: LevelDto,
     /// Only for those who have the link's key.
     pub(crate) private: bool,
@@ -131,6 +132,7 @@ pub(crate) async fn publish(inner: &Inner, wish: Wish) -> Result<ControlReply, C
         requirements,
         instances: wish.instances,
         availability: wish.availability,
+        most: wish.most,
         level: answers::level(wish.level),
     };
     let guessed = spec(Image::Site { bundle: BundleId([0; 32]), bytes, files });

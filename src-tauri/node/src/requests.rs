@@ -114,9 +114,9 @@ impl Inner {
                     other => Err(unexpected(&other)),
                 }
             }
-            Ask::Publish { folder, name, requirements, instances, availability, level, private, direct } => {
-                publishing::publish(self, Wish { folder, name, requirements, instances, availability, level, private, direct })
-                    .await
+            Ask::Publish { folder, name, requirements, instances, availability, most, level, private, direct } => {
+                let wish = Wish { folder, name, requirements, instances, availability, most, level, private, direct };
+                publishing::publish(self, wish).await
             }
             Ask::Progress => Ok(ControlReply::Progress(self.progress.now())),
             Ask::Containers => match self.ask(&NodeRequest::Containers).await? {
@@ -141,9 +141,16 @@ impl Inner {
                 NodeReply::Explained(explained) => Ok(ControlReply::Explained(Box::new(answers::explained(*explained)))),
                 other => Err(unexpected(&other)),
             },
-            Ask::Scale { id, instances, availability } => {
-                let request = NodeRequest::Scale { id: container_id(&id)?, instances, availability };
+            Ask::Scale { id, instances, availability, most } => {
+                let request = NodeRequest::Scale { id: container_id(&id)?, instances, availability, most };
                 self.ask(&request).await.map(|_| ControlReply::Done)
+            }
+            Ask::Load { id, span } => {
+                let span = answers::load_span(span);
+                match self.ask(&NodeRequest::Load { id: container_id(&id)?, span }).await? {
+                    NodeReply::Load(load) => Ok(ControlReply::Load(Box::new(answers::load(&load)))),
+                    other => Err(unexpected(&other)),
+                }
             }
             Ask::Remove { device, person, void_invites, undo } => {
                 let what = || answers::invalid(format!("“{device}” is no device's id"), "`fogbankd devices` lists them.");
@@ -342,7 +349,7 @@ fn asked_about(
     let requirements = answers::requirements(requirements)?;
     let name: ContainerName = "asked about".parse().map_err(|e| answers::failed(format!("{e}"), ""))?;
     let image = Image::Site { bundle: BundleId([0; 32]), bytes, files: 1 };
-    let spec = ContainerSpec { name, image, requirements, instances, availability, level: Level::default() };
+    let spec = ContainerSpec { name, image, requirements, instances, availability, most: None, level: Level::default() };
     spec.check().map_err(|e| answers::invalid(e.to_string(), ""))?;
     Ok(spec)
 }

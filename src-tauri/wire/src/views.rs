@@ -52,6 +52,8 @@ pub struct ContainerDetail {
     pub holders: u32,
     /// Probability that at least one of the devices whose copies serve stays over the next hour.
     pub availability: f64,
+    /// Instances wanted.
+    pub wanted: u32,
     /// How much its copies are asked and how many are wanted for it, for people; of one whose copies follow load.
     pub load: Option<String>,
     /// Why the instances are where they are: cost, lower bound, binding constraint.

@@ -127,6 +127,7 @@ impl Fog {
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 300.0, bandwidth_mbps: 2.0 },
             instances: copies,
             availability: None,
+            most: None,
             level: LevelDto::Fast,
             private: false,
             direct: false,

@@ -106,6 +106,7 @@ impl PlacedFog {
             requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 50.0, bandwidth_mbps: 2.0 },
             instances: 1,
             availability: None,
+            most: None,
             level,
             private: false,
             direct: false,

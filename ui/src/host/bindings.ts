@@ -51,6 +51,14 @@ availability: number | null,
  */
 expected_availability: number, 
 /**
+ * Copies at most, where their number follows load.
+ */
+most: number | null, 
+/**
+ * How much its copies are asked and how many are wanted for it, where their number follows load.
+ */
+load: string | null, 
+/**
  * Delay on the way.
  */
 level: LevelDto, 
@@ -149,7 +157,7 @@ export type ControlErrorKind = "invalid" | "infeasible" | "no_fog" | "allocator_
 /**
  * What comes back.
  */
-export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "removed", "value": number } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
+export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "load", "value": LoadDto } | { "reply": "removed", "value": number } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
 /**
  * Its id.
  */
@@ -274,6 +282,10 @@ instances: number,
  */
 availability?: number, 
 /**
+ * Copies at most, when those that there are have more to do than they should; absent: their number does not follow load.
+ */
+most?: number, 
+/**
  * Delay on the way.
  */
 level: LevelDto, 
@@ -301,7 +313,19 @@ instances: number,
 /**
  * As when it was published; absent: the copies alone are asked for.
  */
-availability?: number, } | { "ask": "remove", 
+availability?: number, 
+/**
+ * As when it was published; absent: the number of copies does not follow load.
+ */
+most?: number, } | { "ask": "load", 
+/**
+ * Which.
+ */
+id: string, 
+/**
+ * How finely, and for how long back.
+ */
+span: LoadSpanDto, } | { "ask": "remove", 
 /**
  * Its id.
  */
@@ -404,6 +428,10 @@ export type ExplainedDto = {
  * What it costs where it is, held against the least that it could cost now.
  */
 plan: string, 
+/**
+ * How much its copies are asked and how many are wanted for it; of one whose copies follow load.
+ */
+load: string | null, 
 /**
  * Why devices were chosen or passed over: those that run it, and for administrators the others.
  */
@@ -678,6 +706,114 @@ owner_both_ends: number,
  * What each adversary could learn.
  */
 views: Array<ViewDto>, };
+
+/**
+ * How much a container's copies are asked, now and before. Each load is a share of what the copies that serve have.
+ */
+export type LoadDto = { 
+/**
+ * Copies that serve.
+ */
+ready: number, 
+/**
+ * Copies wanted now.
+ */
+wanted: number, 
+/**
+ * Copies at least.
+ */
+least: number, 
+/**
+ * Copies at most; as many as at least when their number does not follow load.
+ */
+most: number, 
+/**
+ * Why so many are wanted, for people.
+ */
+why: string, 
+/**
+ * What was measured last; absent when nothing is measured now.
+ */
+now: LoadNowDto | null, 
+/**
+ * How often the wanted number changed within the last hour.
+ */
+changes: number, 
+/**
+ * How often it may.
+ */
+most_changes: number, 
+/**
+ * Minutes or quarters of an hour in which something was measured, oldest first.
+ */
+rows: Array<LoadRowDto>, };
+
+/**
+ * What was measured last. Processor and memory can't be told apart for one site, so they are not there.
+ */
+export type LoadNowDto = { 
+/**
+ * When.
+ */
+at_ms: number, 
+/**
+ * Bytes sent, of the bandwidth that was given.
+ */
+network: number, 
+/**
+ * Visitors' tunnels or streams, of those that copies take.
+ */
+concurrency: number, 
+/**
+ * Time from a request to the first byte of its answer, of the time that is aimed at; absent with too few requests.
+ */
+latency: number | null, 
+/**
+ * Requests a second.
+ */
+traffic: number, };
+
+/**
+ * A minute or a quarter of an hour: means, but for the peak.
+ */
+export type LoadRowDto = { 
+/**
+ * When it began.
+ */
+at_ms: number, 
+/**
+ * The highest load at any check.
+ */
+peak: number, 
+/**
+ * Share of the bandwidth.
+ */
+network: number, 
+/**
+ * Share of tunnels or streams.
+ */
+concurrency: number, 
+/**
+ * Share of the time that is aimed at; 0 when it was not measured.
+ */
+latency: number, 
+/**
+ * Requests a second.
+ */
+traffic: number, 
+/**
+ * Copies that served.
+ */
+ready: number, 
+/**
+ * Copies wanted.
+ */
+wanted: number, };
+
+/**
+ * How finely load is told, and for how long back.
+ */
+export type LoadSpanDto = "day" | "month";
 
 /**
  * The mix network as this node sees it.

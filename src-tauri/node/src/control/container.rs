@@ -54,6 +54,8 @@ pub struct OutlookDto {
 pub struct ExplainedDto {
     /// What it costs where it is, held against the least that it could cost now.
     pub plan: String,
+    /// How much its copies are asked and how many are wanted for it; of one whose copies follow load.
+    pub load: Option<String>,
     /// Why devices were chosen or passed over: those that run it, and for administrators the others.
     pub devices: Vec<VerdictDto>,
     /// Of the others, what they have in common and how many that are.
@@ -112,6 +114,10 @@ pub struct ContainerDetailDto {
     pub availability: Option<f64>,
     /// The same as it is now, of the devices whose copies serve.
     pub expected_availability: f64,
+    /// Copies at most, where their number follows load.
+    pub most: Option<u8>,
+    /// How much its copies are asked and how many are wanted for it, where their number follows load.
+    pub load: Option<String>,
     /// Delay on the way.
     pub level: LevelDto,
     /// Bytes of the site.

@@ -6,6 +6,7 @@
 pub mod client;
 mod container;
 mod federation;
+mod load;
 mod network;
 pub mod server;
 mod types;
@@ -14,6 +15,7 @@ pub use container::{
     ContainerDetailDto, ContainerDto, ExplainedDto, FitDto, InstanceDto, OutlookDto, RehearsedDto, StepDto, VerdictDto,
 };
 pub use federation::{FederatedFogDto, FederationDto, WitnessesDto};
+pub use load::{LoadDto, LoadNowDto, LoadRowDto, LoadSpanDto};
 pub use network::{
     AdversaryDto, GradeDto, LevelPrivacyDto, NetworkDto, PeerDto, PrivacyDto, RelayDto, RelayStateDto, TrustDto, ViewDto,
     VisitDto,

@@ -3,6 +3,7 @@
 use super::{
     container::{ContainerDetailDto, ContainerDto, ExplainedDto, FitDto, InstanceDto, RehearsedDto},
     federation::FederationDto,
+    load::{LoadDto, LoadSpanDto},
     network::{NetworkDto, RelayStateDto},
 };
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,10 @@ pub enum ControlRequest {
         #[serde(default)]
         #[ts(optional)]
         availability: Option<f64>,
+        /// Copies at most, when those that there are have more to do than they should; absent: their number does not follow load.
+        #[serde(default)]
+        #[ts(optional)]
+        most: Option<u8>,
         /// Delay on the way.
         level: LevelDto,
         /// Only for those who have the link with its key.
@@ -153,6 +158,17 @@ pub enum ControlRequest {
         #[serde(default)]
         #[ts(optional)]
         availability: Option<f64>,
+        /// As when it was published; absent: the number of copies does not follow load.
+        #[serde(default)]
+        #[ts(optional)]
+        most: Option<u8>,
+    },
+    /// How much are its copies asked, now and before? Answer: `load`.
+    Load {
+        /// Which.
+        id: String,
+        /// How finely, and for how long back.
+        span: LoadSpanDto,
     },
     /// Remove a device from the fog for good, or let it join again. Administrators only. Answer: `removed`, or `done`.
     Remove {
@@ -235,6 +251,8 @@ pub enum ControlReply {
     Fit(FitDto),
     /// Why a container runs where it runs.
     Explained(Box<ExplainedDto>),
+    /// How much a container's copies are asked.
+    Load(Box<LoadDto>),
     /// So many devices were removed.
     Removed(u32),
     /// What was rehearsed.

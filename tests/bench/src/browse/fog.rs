@@ -71,6 +71,7 @@ async fn publish(publisher: &Process, level: LevelDto, content: &Content) -> Res
         requirements: Amounts { cpu_cores: 0.1, memory_mb: 64.0, storage_mb: 100.0, bandwidth_mbps: 1.0 },
         instances: COPIES,
         availability: None,
+        most: None,
         level,
         private: false,
         direct: false,
