@@ -258,8 +258,8 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
 /// How far a container is, for people.
 fn standing(container: &SeenContainer, ready: usize, lacks: Option<&String>) -> String {
     let (base, wanted) = (container.base(), container.wanted());
-    let why = container.scaled.as_ref().map(|s| s.why.as_str()).filter(|why| !why.is_empty());
-    let for_load = why.map_or_else(|| "for load".to_owned(), |why| format!("for {why}"));
+    let raised = container.scaled.as_ref().filter(|s| s.raised);
+    let for_load = raised.map_or_else(|| "for load".to_owned(), |s| format!("for {}", s.why));
     if wanted > base && ready >= base {
         let more =
             if ready + 1 == wanted { "one more is".to_owned() } else { format!("{} more are", wanted.saturating_sub(ready)) };
@@ -299,8 +299,8 @@ fn disturbed(world: &World, container: &SeenContainer, coming: Option<&SeenInsta
 
 /// Why a copy goes that others make up for, for people.
 fn too_many(container: &SeenContainer) -> String {
-    match container.scaled.as_ref().map(|s| s.why.as_str()) {
-        Some(why) if !why.is_empty() => format!("one copy too many: {why}"),
+    match &container.scaled {
+        Some(s) if !s.raised && !s.why.is_empty() => format!("one copy too many: {}", s.why),
         _ => "one copy too many".to_owned(),
     }
 }

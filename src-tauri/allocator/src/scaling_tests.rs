@@ -110,13 +110,18 @@ fn copies_come_for_load_and_go_when_it_is_over() {
         play.container().container.reason,
         "every copy serves; 2 beyond the 2 asked for, for load 150 % for 30 s: network"
     );
+    for _ in 0..3 {
+        play.check(0.1);
+    }
+    let words = (play.copies(), play.container().container.reason.clone());
+    assert_eq!(words, (3, "every copy serves; 1 beyond the 2 asked for, for load".to_owned()));
     for _ in 0..30 {
         play.check(0.1);
     }
     assert_eq!((play.copies(), play.container().container.reason.as_str()), (2, "every copy serves"));
     assert_eq!(play.ended.len(), 2);
     assert!(
-        play.ended[0].starts_with("one copy too many: load") && play.ended[0].contains("or less for 30 s"),
+        play.ended[0].starts_with("one copy too many: load at most") && play.ended[0].ends_with("% for 30 s"),
         "{:?}",
         play.ended
     );

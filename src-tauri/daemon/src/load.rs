@@ -115,6 +115,6 @@ mod tests {
         };
         let mut out = String::new();
         show(&mut out, LoadSpanDto::Day, &load, now).unwrap();
-        assert!(out.contains("2 ready, 3 wanted, of 2 to 6") && out.contains("300 %") && out.contains("12 h"), "{out}");
+        assert!(out.contains("2 ready, 3 wanted, of 2 to 6") && out.contains("300 %") && out.contains("11 h"), "{out}");
     }
 }

@@ -193,7 +193,7 @@ impl fmt::Display for Why {
             Self::Steady => f.write_str("load is as it should be"),
             Self::High { load, part, for_s } => write!(f, "load {} % for {for_s} s: {}", percent(load), part.name()),
             Self::Traffic { traffic } => write!(f, "{traffic:.0} requests a second"),
-            Self::Low { load, for_s } => write!(f, "load {} % or less for {for_s} s", percent(load)),
+            Self::Low { load, for_s } => write!(f, "load at most {} % for {for_s} s", percent(load)),
             Self::Coming { load, part, at_most: false } => {
                 write!(f, "load {} % ({}), more copies are wanted already", percent(load), part.name())
             }

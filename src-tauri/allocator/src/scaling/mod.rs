@@ -27,6 +27,8 @@ pub(crate) struct Scaled {
     pub(crate) wanted: u8,
     /// Why that number was chosen, for people; empty where it was not chosen by load (yet).
     pub(crate) why: String,
+    /// Whether it was raised when it was chosen.
+    pub(crate) raised: bool,
 }
 
 /// A device is to tell how much an instance is asked, or no more.
@@ -41,8 +43,8 @@ pub(crate) struct Measure {
 #[derive(Debug)]
 struct Track {
     wanted: usize,
-    /// Why it was changed last, for people.
-    reason: String,
+    /// Why it was changed last, for people, and whether to more.
+    reason: (String, bool),
     /// What was decided at the last check.
     why: Why,
     samples: VecDeque<Sample>,
@@ -99,7 +101,7 @@ impl Scaler {
         let before = &mut self.before;
         let track = self.tracks.entry(id).or_insert_with(|| Track {
             wanted: counting,
-            reason: String::new(),
+            reason: (String::new(), false),
             why: Why::Unknown,
             samples: VecDeque::new(),
             changes: before.remove(&id).unwrap_or_default(),
@@ -123,7 +125,7 @@ impl Scaler {
         let changed = wanted != track.wanted;
         if changed {
             tracing::info!(container = id.short(), from = track.wanted, to = wanted, %why, "a container scales");
-            (track.wanted, track.reason) = (wanted, why.to_string());
+            (track.reason, track.wanted) = ((why.to_string(), wanted > track.wanted), wanted);
             track.changes.push_back(now);
         }
         track.minute.add(sample.as_ref(), ready, wanted, changed);
@@ -147,7 +149,8 @@ impl Scaler {
         let track = self.tracks.get(&container.container.id).filter(|_| container.container.spec.scales())?;
         let (base, most) = bounds(container);
         let wanted = u8::try_from(track.wanted.clamp(base, most)).unwrap_or(u8::MAX);
-        Some(Scaled { wanted, why: track.reason.clone() })
+        let (why, raised) = track.reason.clone();
+        Some(Scaled { wanted, why, raised })
     }
 }
 
