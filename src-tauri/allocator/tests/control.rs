@@ -14,7 +14,8 @@ use fogbank_betanet::{
 };
 use fogbank_model::{ContainerId, ContainerSpec, ContainerState, DeviceId, InstanceId, InstanceState};
 use fogbank_wire::{
-    ContainerDetail, ContainerRequest, DeviceRequest, NodeReply, NodeRequest, RefusalKind, Removal, Roles, ServiceProof, call,
+    ContainerDetail, ContainerRequest, DeviceRequest, LoadSpan, NodeReply, NodeRequest, RefusalKind, Removal, Roles,
+    ServiceProof, call,
 };
 use fogs::Fog;
 use iroh::{
@@ -434,14 +435,20 @@ async fn who_may_publish_can_rehearse_and_ask_for_an_availability() {
     assert!(explained.devices.len() == 2 && explained.devices.iter().all(|d| d.runs), "{explained:?}");
     assert!(explained.devices.iter().all(|d| d.words == "chosen: needed for the availability target"), "{explained:?}");
     assert_eq!(explained.others, [("do not lend now, are not connected, are leaving or are set aside".to_owned(), 1)]);
-    let scale = |instances, availability| NodeRequest::Scale { id, instances, availability };
-    for ask in [NodeRequest::Explain(id), scale(1, None)] {
+    let scale = |instances, most| NodeRequest::Scale { id, instances, availability: None, most };
+    let load = |span| NodeRequest::Load { id, span };
+    for ask in [NodeRequest::Explain(id), scale(1, None), load(LoadSpan::Day)] {
         let refused = call(&at_other, &ask).await.unwrap();
         assert!(matches!(&refused, NodeReply::Refused(r) if r.kind == RefusalKind::NotFound), "{refused:?}");
     }
 
+    let NodeReply::Load(told) = call(&at_host, &load(LoadSpan::Month)).await.unwrap() else { panic!("no load") };
+    assert!((told.least, told.most, told.rows.len()) == (1, 1, 0) && told.why.contains("nothing is measured"), "{told:?}");
+
     // Scaled up beyond what there is room for, what is missing is said.
-    assert!(matches!(call(&at_host, &scale(0, None)).await.unwrap(), NodeReply::Refused(r) if r.kind == RefusalKind::Invalid));
+    for wrong in [scale(0, None), scale(2, Some(1)), scale(2, Some(33))] {
+        assert!(matches!(call(&at_host, &wrong).await.unwrap(), NodeReply::Refused(r) if r.kind == RefusalKind::Invalid));
+    }
     assert!(matches!(call(&at_host, &scale(4, None)).await.unwrap(), NodeReply::Done));
     stands(&at_host, id, "it waits for room", |detail| detail.container.reason.contains("waiting for room")).await;
 

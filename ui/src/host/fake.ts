@@ -4,6 +4,7 @@ import type { ControlReply, ControlRequest, FolderDto, LendDto } from './binding
 import type { Host, Startup } from './host';
 import { explained, rehearsed } from './fake/foresight';
 import { bringDown, bringUp, create, fit, move, release } from './fake/life';
+import { load, rescale } from './fake/load';
 import { privacy } from './fake/privacy';
 import { enter, scene, type Scene } from './fake/scenes';
 import { advance, later, NOTHING, Refused, type World } from './fake/world';
@@ -153,9 +154,8 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
         await new Promise((resolve) => setTimeout(resolve, delay_ms * 2));
       }
       world.progress = null;
-      const { name, requirements, instances: copies, level } = request;
-      const { private: locked, direct } = request;
-      const made = create(world, { name, requirements, copies, level, bytes, files, private: locked, direct });
+      const { name, requirements, instances: copies, level, private: locked, direct, most } = request;
+      const made = create(world, { name, requirements, copies, most, level, bytes, files, private: locked, direct });
       return { reply: 'created', value: { id: made.container.id, onion: made.container.onion } };
     }
     case 'progress':
@@ -166,10 +166,12 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
     case 'container':
       connected(world);
       return { reply: 'container', value: find(world, request.id) };
+    case 'load':
+      return { reply: 'load', value: load(find(world, request.id), request.span) };
     case 'scale': {
       connected(world);
       const scaled = find(world, request.id);
-      scaled.container.wanted = request.instances;
+      rescale(scaled, request);
       bringUp(world, scaled);
       return DONE;
     }

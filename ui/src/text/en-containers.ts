@@ -76,6 +76,26 @@ export const make = {
     'Devices that host it can read it, and could alter what they serve; Fogbank notices an altered file and leaves that device. Put nothing secret in it.',
 };
 
+export const load = {
+  title: 'Load',
+  copies: (wanted: number, least: number, most: number) => `${n(wanted, 'copy', 'copies')} wanted, of ${least} to ${most}:`,
+  network: 'Network',
+  networkHint: 'Bytes sent, of the bandwidth that the copies were given',
+  concurrency: 'Visitors at once',
+  concurrencyHint: 'Their tunnels or streams, of those that the copies take',
+  latency: 'Time to answer',
+  latencyHint: 'From a request to the first byte of its answer, of the quarter of a second that is aimed at',
+  latencyUnknown: 'too few requests to say',
+  traffic: 'Requests',
+  trafficOf: (each_s: number) => `${each_s.toFixed(1)} a second`,
+  nothingNow: 'Nothing is measured just now.',
+  span: 'How far back',
+  day: 'The last day',
+  month: 'The last 30 days',
+  curve: (peak: string) => `Highest load over time, at most ${peak}`,
+  hint: 'A full bar is all that the copies have, or more. Above 80 % for half a minute copies are added, below 20 % they are ended. Processor and memory can’t be told apart for one site of a device.',
+};
+
 export const detail = {
   page: 'Container',
   backToList: 'All containers',

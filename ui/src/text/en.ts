@@ -1,5 +1,5 @@
 // All texts in English, page by page: plain strings, and functions where a text has parameters.
-import { containers, detail, make } from './en-containers';
+import { containers, detail, load, make } from './en-containers';
 import { devices, lend, network } from './en-device';
 import { first } from './en-first';
 import { privacy } from './en-privacy';
@@ -130,6 +130,7 @@ export const en = {
   containers,
   make,
   detail,
+  load,
   lend,
   network,
   privacy,

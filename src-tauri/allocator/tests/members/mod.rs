@@ -132,7 +132,7 @@ pub(crate) async fn offer(connection: &Connection, open: bool, instances: Vec<In
 
 pub(crate) fn told(instance: InstanceId, state: InstanceState) -> Vec<InstanceReport> {
     let introduction_key = (state != InstanceState::Reserved).then_some([5; 32]);
-    vec![InstanceReport { instance, state, reason: String::new(), introduction_key }]
+    vec![InstanceReport { instance, state, reason: String::new(), introduction_key, traffic: None }]
 }
 
 pub(crate) fn spec() -> ContainerSpec {

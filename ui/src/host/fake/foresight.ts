@@ -4,6 +4,7 @@ import type { World } from './world';
 
 export const explained = (world: World): ExplainedDto => ({
   plan: 'on 2 devices at cost 5.10 (the optimum); limited by the number of copies',
+  load: null,
   devices: world.devices.slice(0, 2).map((d) => ({ name: d.name, runs: true, words: 'chosen: needed for the number of copies' })),
   others: [['cost more than they are worth', world.devices.length - 2]],
   remedies: [],

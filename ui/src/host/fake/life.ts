@@ -1,5 +1,6 @@
 // Lives of the fake's containers: placement on its devices, the steps of their states, and their ends.
 import type { Amounts, ContainerDetailDto, DeviceDto, FitDto, InstanceDto, LevelDto } from '../bindings';
+import { follow } from './load';
 import { combine, DIMENSIONS, later, minus, NOTHING, onionOf, plus, Refused, share, type World } from './world';
 
 const NAMES = { cpu_cores: 'cpu', memory_mb: 'memory', storage_mb: 'storage', bandwidth_mbps: 'bandwidth' };
@@ -42,6 +43,7 @@ export interface Wish {
   name: string;
   requirements: Amounts;
   copies: number;
+  most?: number | undefined;
   level: LevelDto;
   bytes: number;
   files: number;
@@ -74,6 +76,8 @@ export function create(world: World, wish: Wish): ContainerDetailDto {
     requirements: wish.requirements,
     availability: null,
     expected_availability: 0.97,
+    most: null,
+    load: null,
     level: wish.level,
     bytes: wish.bytes,
     files: wish.files,
@@ -82,6 +86,7 @@ export function create(world: World, wish: Wish): ContainerDetailDto {
     history: [],
     instances: [],
   };
+  follow(made, wish.copies, wish.most);
   world.containers.unshift(made);
   move(made, 'pending', 'created by its publisher');
   bringUp(world, made);

@@ -146,3 +146,22 @@ it('says when there is no such container', async () => {
   expect(words('fault')).toContain('You have no such container.');
   expect(shows('delete')).toBe(false);
 });
+
+it('shows how much a container is asked whose copies follow load, and nothing of others', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  expect([shows('load'), asked(fake, 'load').length]).toEqual([false, 0]);
+  await fake.call({ ask: 'scale', id: 'c3', instances: 2, most: 6 });
+  await pass(1_100);
+  expect(words('load-why')).toBe('2 copies wanted, of 2 to 6: Load is as it should be.');
+  expect(words('load')).toContain('35 %');
+  const curve = () => screen.getByTestId('load-curve').querySelectorAll('rect').length;
+  expect(curve()).toBe(48);
+  await fireEvent.click(within(screen.getByTestId('load-span')).getByLabelText('The last 30 days'));
+  await pass(1);
+  expect(asked(fake, 'load').at(-1)).toEqual({ ask: 'load', id: 'c3', span: 'month' });
+  expect(curve()).toBe(60);
+  await fake.call({ ask: 'scale', id: 'c3', instances: 2 });
+  await pass(1_100);
+  expect(shows('load')).toBe(false);
+});
