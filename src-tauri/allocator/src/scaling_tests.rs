@@ -5,7 +5,7 @@ use crate::decide::{
     Action, decide,
     tests::{device, instance, world},
 };
-use fogbank_model::{DurationMs, Instance, Resources};
+use fogbank_model::{Instance, Resources};
 use fogbank_placement::scaling::MOST_LOAD;
 use fogbank_wire::Traffic;
 use proptest::prelude::*;
@@ -167,6 +167,20 @@ fn after_a_restart_copies_stay_until_enough_was_seen() {
         play.check(0.1);
     }
     assert!(play.copies() < 4);
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing_for_long() {
+    let mut play = Play::new(Some(6));
+    for _ in 0..4 {
+        play.check(2.0);
+    }
+    assert_eq!(play.copies(), 3);
+    play.world.now = play.world.now.plus(DurationMs::from_s(-24 * 3600));
+    for _ in 0..4 {
+        play.check(3.0);
+    }
+    assert_eq!(play.copies(), 4);
 }
 
 #[test]

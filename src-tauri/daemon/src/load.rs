@@ -33,7 +33,7 @@ pub(crate) fn show(out: &mut String, span: LoadSpanDto, load: &LoadDto, now_ms: 
         LoadSpanDto::Month => ("the last 30 days", 15 * 60_000, 30 * 24 * 3_600_000),
     };
     if load.rows.is_empty() {
-        return writeln!(out, "{words}: nothing was measured");
+        return writeln!(out, "{words}: nothing was asked");
     }
     writeln!(out, "{words}, highest load (a full bar is {} or more):", percent(FULL.into()))?;
     writeln!(out, "  {}", curve(&load.rows, now_ms, span_ms))?;
@@ -71,7 +71,7 @@ fn ago(ms: i64) -> String {
     }
 }
 
-/// The highest load in each part of the span, the present at the right; a blank where nothing was measured.
+/// The highest load in each part of the span, the present at the right; a blank where nothing was asked.
 fn curve(rows: &[LoadRowDto], now_ms: i64, span_ms: i64) -> String {
     let mut columns = [None::<f32>; COLUMNS as usize];
     let began = now_ms.saturating_sub(span_ms);

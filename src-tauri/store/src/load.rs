@@ -2,7 +2,7 @@
 //!
 //! Invariants: times are whole minutes and quarters, and rows that are older than their span, or of a time that has not come, go with each write; so
 //! a container has at most 1,440 and 2,880 of them, about a quarter of a megabyte. A quarter is made of its minutes in the transaction that stores
-//! them, so it is there however the allocator ends.
+//! them, so it is there however the allocator ends. Minutes in which nothing was asked have no row, and count as such in their quarter.
 
 use crate::{Store, StoreError, device::id};
 use fogbank_model::{ContainerId, DurationMs, UnixMs};
@@ -103,8 +103,9 @@ impl Store {
             sqlx::query!(
                 "INSERT OR REPLACE INTO load
                  (container, minutes, at, peak, network, concurrency, latency, traffic, ready, wanted, changes)
-                 SELECT container, 15, ?, MAX(peak), CAST(ROUND(AVG(network)) AS INTEGER), CAST(ROUND(AVG(concurrency)) AS INTEGER),
-                        CAST(ROUND(AVG(latency)) AS INTEGER), CAST(ROUND(AVG(traffic)) AS INTEGER),
+                 SELECT container, 15, ?, MAX(peak), CAST(ROUND(SUM(network) / 15.0) AS INTEGER),
+                        CAST(ROUND(SUM(concurrency) / 15.0) AS INTEGER), CAST(ROUND(AVG(latency)) AS INTEGER),
+                        CAST(ROUND(SUM(traffic) / 15.0) AS INTEGER),
                         CAST(ROUND(AVG(ready)) AS INTEGER), CAST(ROUND(AVG(wanted)) AS INTEGER), MIN(SUM(changes), 255)
                  FROM load WHERE minutes = 1 AND at >= ? AND at < ? GROUP BY container",
                 from,

@@ -94,7 +94,7 @@ pub struct LoadView {
     pub now: Option<LoadNow>,
     /// How often their number changed within the last hour, and how often it may.
     pub changes: (u8, u8),
-    /// What was measured before, oldest first.
+    /// What was measured before, oldest first; of times in which nothing was asked there is none.
     pub rows: Vec<LoadRow>,
 }
 

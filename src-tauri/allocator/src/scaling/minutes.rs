@@ -36,10 +36,10 @@ impl Minute {
         self.traffic += sample.traffic;
     }
 
-    /// The minute that began then, and begins another. `None` when nothing was measured and nothing changed.
+    /// The minute that began then, and begins another. `None` when nothing was asked and nothing changed: most sites are quiet for most of the time.
     pub(super) fn take(&mut self, at: UnixMs) -> Option<KeptLoad> {
         let gathered = std::mem::take(self);
-        if gathered.count == 0 && gathered.changes == 0 {
+        if gathered.peak <= 0.0 && gathered.traffic <= 0.0 && gathered.changes == 0 {
             return None;
         }
         let mean = |sum: f64, count: u32| if count == 0 { 0.0 } else { sum / f64::from(count) };

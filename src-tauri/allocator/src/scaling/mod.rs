@@ -2,7 +2,7 @@
 //!
 //! Invariants: pure but for the time that comes in; whatever devices tell, a container has a few samples, an hour's changes and one minute in memory;
 //! after a restart as many copies are wanted as there are, and none is ended before there were enough new samples; changes of the last hour are
-//! read back from the minutes that were kept, so that a restart is no way around their limit.
+//! read back from the minutes that were kept, so that a restart is no way around their limit (but for the minute that was under way).
 //! Deliberately absent: where copies go ([`decide`](crate::decide::decide) and the planner), and the rule itself ([`fogbank_placement::scaling`]).
 
 mod acting;
@@ -12,7 +12,7 @@ mod samples;
 pub(crate) use acting::told;
 
 use crate::world::{SeenContainer, World};
-use fogbank_model::{ContainerId, ContainerState, DeviceId, InstanceId, InstanceState, UnixMs};
+use fogbank_model::{ContainerId, ContainerState, DeviceId, DurationMs, InstanceId, InstanceState, UnixMs};
 use fogbank_placement::scaling::{Copies, HOUR, Sample, ScalePolicy, Scaling, Why, scale};
 use fogbank_store::KeptLoad;
 use minutes::Minute;
@@ -20,6 +20,8 @@ use std::collections::{HashMap, VecDeque};
 
 /// Samples that are kept of a container: those that the rule looks at, and room.
 const MAX_SAMPLES: usize = 8;
+/// What a row that is kept spans.
+const MINUTE: DurationMs = DurationMs::from_s(60);
 
 /// How many copies of a container are wanted for its load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +71,8 @@ impl Scaler {
     pub(crate) fn load(changes: Vec<(ContainerId, UnixMs, u8)>) -> Self {
         let mut before: HashMap<ContainerId, VecDeque<UnixMs>> = HashMap::new();
         for (container, at, times) in changes {
-            before.entry(container).or_default().extend(std::iter::repeat_n(at, times.into()));
+            // At its end, so that none counts for less than an hour.
+            before.entry(container).or_default().extend(std::iter::repeat_n(at.plus(MINUTE), times.into()));
         }
         Self { before, ..Self::default() }
     }
@@ -109,7 +112,9 @@ impl Scaler {
         });
         // What its publisher asks for anew is no change by load.
         track.wanted = track.wanted.clamp(base, most);
-        track.changes.retain(|at| now.since(*at).0 < HOUR.0);
+        // What a clock that was set back since has dated later would stop all until then.
+        track.changes.retain(|at| (-MINUTE.0..HOUR.0).contains(&now.since(*at).0));
+        track.samples.retain(|sample| sample.at <= now);
         let ready = container.ready().count();
         let sample = samples::sample(container.ready(), &self.policy, now);
         if let Some(sample) = sample {
@@ -134,10 +139,10 @@ impl Scaler {
 
     /// What is to be kept when a minute is over: a row of each container of which something was measured in it.
     pub(crate) fn minute(&mut self, now: UnixMs) -> Vec<(ContainerId, KeptLoad)> {
-        let minute = now.0.div_euclid(60_000);
+        let minute = now.0.div_euclid(MINUTE.0);
         match self.minute.replace(minute) {
             Some(before) if before != minute => {
-                let at = UnixMs(before.saturating_mul(60_000));
+                let at = UnixMs(before.saturating_mul(MINUTE.0));
                 self.tracks.iter_mut().filter_map(|(id, track)| Some((*id, track.minute.take(at)?))).collect()
             }
             _ => Vec::new(),

@@ -261,7 +261,12 @@ impl Script {
         } else {
             let id = self.containers[fog.rng.random_range(0..self.containers.len())];
             match drawn {
-                2..5 => NodeRequest::Scale { id, instances, availability: (drawn == 4).then_some(0.9), most: None },
+                2..5 => NodeRequest::Scale {
+                    id,
+                    instances,
+                    availability: (drawn == 4).then_some(0.9),
+                    most: (drawn == 3).then_some(instances + 2),
+                },
                 5..7 => NodeRequest::Stop(id),
                 7..9 => NodeRequest::Restart(id),
                 _ => NodeRequest::Delete(id),

@@ -32,7 +32,7 @@ pub struct LoadDto {
     pub changes: u8,
     /// How often it may.
     pub most_changes: u8,
-    /// Minutes or quarters of an hour in which something was measured, oldest first.
+    /// Minutes or quarters of an hour in which something was asked or changed, oldest first.
     pub rows: Vec<LoadRowDto>,
 }
 

@@ -9,7 +9,7 @@ export const SPANS: Record<LoadSpanDto, { back_ms: number; bars: number }> = {
   month: { back_ms: 30 * 24 * HOUR_MS, bars: 60 },
 };
 
-/** The highest load in each bar, the present at the end; null where nothing was measured. */
+/** The highest load in each bar, the present at the end; null where nothing was asked. */
 export function curve(rows: LoadRowDto[], span: LoadSpanDto, now_ms: number): (number | null)[] {
   const { back_ms, bars } = SPANS[span];
   const highest = new Array<number | null>(bars).fill(null);
