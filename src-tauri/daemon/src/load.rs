@@ -19,10 +19,10 @@ pub(crate) fn show(out: &mut String, span: LoadSpanDto, load: &LoadDto, now_ms: 
     match &load.now {
         None => writeln!(out, "now       nothing is measured")?,
         Some(now) => {
-            let latency = now.latency.map_or("too few requests to say".to_owned(), percent);
+            let latency = now.latency.map(|share| format!("{} of the time to the first byte that is aimed at", percent(share)));
             writeln!(out, "network   {} of the bandwidth that was given", percent(now.network))?;
             writeln!(out, "visitors  {} of the tunnels and streams that copies take", percent(now.concurrency))?;
-            writeln!(out, "latency   {latency} of the time to the first byte that is aimed at")?;
+            writeln!(out, "latency   {}", latency.as_deref().unwrap_or("too few requests to say"))?;
             writeln!(out, "requests  {:.1} a second", now.traffic)?;
             writeln!(out, "          processor and memory can't be told apart for one site of a device")?;
         }
