@@ -114,7 +114,7 @@ mod tests {
             rows: rows.to_vec(),
         };
         let mut out = String::new();
-        show(&mut out, LoadSpanDto::Day, &load, now).unwrap();
+        assert!(show(&mut out, LoadSpanDto::Day, &load, now).is_ok());
         assert!(out.contains("2 ready, 3 wanted, of 2 to 6") && out.contains("300 %") && out.contains("11 h"), "{out}");
     }
 }
