@@ -28,6 +28,7 @@ fn container(n: u8) -> KeptContainer {
                 requirements: LENT,
                 instances: 1,
                 availability: None,
+                most: None,
                 level: Level::Fast,
             },
             state: ContainerState::Pending,
