@@ -1,38 +1,31 @@
-//! A fog in virtual time: its events in order, and the allocator that lives, is killed and begins again among them.
+//! A fog in virtual time: what happens in order, and the allocator that lives, is killed and begins again in the midst of it.
 
 use super::{
     device::{Device, Doing},
-    line::{Faults, SimLine},
+    line::SimLine,
+    net::{Net, What},
     script::Incident,
 };
 use crate::{
     act::Actor,
     api,
-    clock::{Clock, Hands},
+    clock::Clock,
     line::{Line, same},
     registry::PROBE,
     session,
     start::{AllocatorConfig, Shared, make_invite},
 };
 use fogbank_model::{DeviceId, DurationMs, UnixMs};
-use fogbank_store::Cut;
-use fogbank_wire::{Coming, DeviceRequest, Enrol, NodeReply, NodeRequest, Report, Roles};
+use fogbank_wire::{Coming, Enrol, NodeReply, NodeRequest, Report, Roles};
 use futures_util::FutureExt as _;
 use iroh::SecretKey;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 use tempfile::TempDir;
 
-/// A day in 2026, at which virtual time begins.
-const DAY: UnixMs = UnixMs(1_790_000_000_000);
 /// And so soon after something has happened.
 const SETTLE_MS: u64 = 5;
 /// A silent connection is given up after this (QUIC's limit).
@@ -47,122 +40,6 @@ pub(super) struct Pace {
     pub(super) idle_ms: u64,
     /// Devices report: each half minute in the real one.
     pub(super) heartbeat_ms: u64,
-}
-
-/// Something that happens.
-#[derive(Debug)]
-pub(super) enum What {
-    /// The allocator looks.
-    Round,
-    /// A device tries to connect.
-    Connect(DeviceId),
-    /// The allocator notices that a device's connection is dead.
-    Silent(DeviceId, Arc<dyn Line>),
-    /// A device's heartbeat, of this life.
-    Beat(DeviceId, u64),
-    /// A mix has further keys.
-    Keys(DeviceId),
-    /// A device goes on with what it does, if it still lives that life.
-    Does(DeviceId, u64, Doing),
-    /// A request arrives late.
-    Arrives(DeviceId, Box<DeviceRequest>),
-    /// A report arrives, on a connection of this number.
-    Reports(DeviceId, u64, Box<Report>),
-    /// The allocator's process begins anew.
-    Begins,
-    /// Something befalls the fog.
-    Befalls(Incident),
-}
-
-struct Event {
-    at: u64,
-    /// What tasks of their own brought comes after all else at that moment: in which order they ran beside it does not count.
-    told: bool,
-    number: u64,
-    what: What,
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Event {}
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.told, self.number).cmp(&(other.at, other.told, other.number))
-    }
-}
-
-/// What lines and the fog share.
-pub(super) struct Net {
-    pub(super) hands: Arc<Hands>,
-    pub(super) cut: Cut,
-    /// When the present step began.
-    pub(super) step: AtomicU64,
-    state: Mutex<State>,
-}
-
-/// The devices, and what will happen.
-pub(super) struct State {
-    pub(super) devices: BTreeMap<DeviceId, Device>,
-    pub(super) faults: Faults,
-    pub(super) stumbles: bool,
-    events: BinaryHeap<Reverse<Event>>,
-    numbers: u64,
-    trace: blake3::Hasher,
-    said: bool,
-}
-
-impl Net {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    /// Milliseconds since the beginning.
-    pub(super) fn ms(&self) -> u64 {
-        self.hands.passed()
-    }
-}
-
-impl State {
-    /// Something will happen so many milliseconds from now.
-    pub(super) fn after(&mut self, now: u64, delay: u64, what: What) {
-        self.numbers += 1;
-        self.events.push(Reverse(Event { at: now + delay, told: false, number: self.numbers, what }));
-    }
-
-    /// Something was told by a task of its own.
-    pub(super) fn told(&mut self, at: u64, what: What) {
-        self.numbers += 1;
-        self.events.push(Reverse(Event { at, told: true, number: self.numbers, what }));
-    }
-
-    /// A device does something some time from now.
-    pub(super) fn do_later(&mut self, now: u64, id: DeviceId, doings: Vec<(u64, Doing)>) {
-        for (delay, doing) in doings {
-            let Some(device) = self.devices.get_mut(&id) else { return };
-            if doing == Doing::Say && std::mem::replace(&mut device.saying, true) {
-                continue;
-            }
-            let life = device.life;
-            self.after(now, delay, What::Does(id, life, doing));
-        }
-    }
-
-    /// Notes what happened, for comparing runs; and says it where that is asked for.
-    pub(super) fn trace(&mut self, at: u64, what: fmt::Arguments<'_>) {
-        let line = format!("{:>10.3} {what}\n", f64::from(u32::try_from(at).unwrap_or(u32::MAX)) / 1_000.0);
-        self.trace.update(line.as_bytes());
-        if self.said {
-            let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
-        }
-    }
 }
 
 /// A running allocator.
@@ -191,25 +68,11 @@ pub(super) struct Fog {
 impl Fog {
     pub(super) async fn begin(seed: u64, pace: Pace, said: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let net = Net {
-            hands: Arc::new(Hands::at(DAY)),
-            cut: Cut::default(),
-            step: AtomicU64::new(0),
-            state: Mutex::new(State {
-                devices: BTreeMap::new(),
-                faults: Faults::default(),
-                stumbles: false,
-                events: BinaryHeap::new(),
-                numbers: 0,
-                trace: blake3::Hasher::new(),
-                said,
-            }),
-        };
         let key = SecretKey::from_bytes(&rng.random());
         // In memory where there is such a place: what is measured is not the disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let mut fog = Self {
-            net: Arc::new(net),
+            net: Arc::new(Net::new(said)),
             rng,
             allocator: None,
             key,
@@ -226,7 +89,7 @@ impl Fog {
 
     /// What has happened so far, in short: alike for runs that went alike.
     pub(super) fn trace(&self) -> blake3::Hash {
-        self.net.lock().trace.finalize()
+        self.net.lock().so_far()
     }
 
     /// Whether a step has been taken in which something may have changed, since this was asked last.
@@ -310,12 +173,8 @@ impl Fog {
 
     /// The next thing that happens, if it happens before this time; `None` when time is over.
     pub(super) async fn step(&mut self, until: u64) -> Option<Option<Incident>> {
-        let event = {
-            let mut state = self.net.lock();
-            let due = state.events.peek().is_some_and(|next| next.0.at < until);
-            if due { state.events.pop().map(|next| next.0) } else { None }
-        };
-        let Some(Event { at, what, .. }) = event else {
+        let next = self.net.lock().next(until);
+        let Some((at, what)) = next else {
             self.net.hands.move_to(until);
             return None;
         };

@@ -2,7 +2,7 @@
 
 use super::{
     device::{Doing, Kind},
-    fog::{Net, What},
+    net::{Net, What},
 };
 use crate::line::Line;
 use fogbank_model::DeviceId;

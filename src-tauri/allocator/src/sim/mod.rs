@@ -10,6 +10,7 @@ mod checks;
 mod device;
 mod fog;
 mod line;
+mod net;
 mod script;
 mod week;
 

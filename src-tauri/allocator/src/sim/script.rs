@@ -1,10 +1,6 @@
 //! What befalls a simulated fog: incidents at random times, and what its publishers want meanwhile.
 
-use super::{
-    device::Device,
-    fog::{Fog, What},
-    line::Faults,
-};
+use super::{device::Device, fog::Fog, line::Faults, net::What};
 use fogbank_betanet::{proof::ContainerIdentity, seal::SiteSeal};
 use fogbank_model::{BundleId, ContainerId, ContainerSpec, DeviceId, Image, Level, Resources};
 use fogbank_wire::{ContainerRequest, NodeReply, NodeRequest, Power};
@@ -289,11 +285,11 @@ impl Script {
         let at = fog.at();
         let mut state = fog.net.lock();
         (state.faults, state.stumbles) = (Faults::default(), false);
-        for id in self.devices[MIXES as usize..].to_vec() {
-            let Some(device) = state.devices.get_mut(&id) else { continue };
+        for id in &self.devices[MIXES as usize..] {
+            let Some(device) = state.devices.get_mut(id) else { continue };
             (device.parted, device.drain, device.power) = (false, None, Power::Mains);
             (device.has, device.says) = (FULL, FULL);
-            state.after(at, 0, What::Befalls(Incident::Returns(id)));
+            state.after(at, 0, What::Befalls(Incident::Returns(*id)));
         }
         fog.net.cut.after(u64::MAX);
     }

@@ -4,7 +4,8 @@
 //! lease: whoever finds one copy gone is led to another by the visitor's own node.
 
 use super::{
-    fog::{Fog, Pace, What},
+    fog::{Fog, Pace},
+    net::What,
     runtime, say,
     script::{Incident, Script, device, request},
 };
