@@ -11,6 +11,7 @@
 
 mod hedge;
 mod introducing;
+mod listed;
 mod reach;
 mod site;
 mod trust;
