@@ -13,7 +13,8 @@ use crate::{
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
 use fogbank_model::{
-    ContainerId, ContainerState, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, Resources, UnixMs,
+    ContainerId, ContainerSpec, ContainerState, DeviceId, DurationMs, Image, Infeasible, InstanceId, InstanceState, Resources,
+    UnixMs,
 };
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
@@ -129,6 +130,7 @@ impl Actor {
         for container in &mut world.containers {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
             container.lacks = self.lacks.get(&container.container.id).cloned();
+            container.told = self.serving.told(&container.container, clock);
         }
         for device in &mut world.devices {
             device.mute = self.is_mute(device.id);
@@ -221,6 +223,14 @@ impl Actor {
                 }
                 Ok(())
             }
+            Action::Switch { container, revision, reason } => self.switch(world, kept, container, revision, &reason).await,
+            Action::Revise { container, revision, to, reason } => {
+                store.move_revision(container, revision, to, &reason, self.shared.now()).await?;
+                tracing::info!(container = container.short(), to = to.name(), reason, "an update moved");
+                self.lacks.remove(&container);
+                self.shared.wake.notify_one();
+                Ok(())
+            }
             Action::Forget { container } => {
                 self.serving.forget(container);
                 self.rests.remove(&container);
@@ -270,7 +280,10 @@ impl Actor {
         let reservations: Vec<Reservation> = plan
             .assignments
             .iter()
-            .map(|(device, given)| Reservation { instance: InstanceId(self.shared.random()), device: *device, given: *given })
+            .map(|(device, given)| {
+                let instance = InstanceId(self.shared.random());
+                Reservation { instance, device: *device, given: *given, revision: seen.target().0 }
+            })
             .collect();
         let expires = self.shared.now().plus(RESERVATION);
         match store.reserve(id, seen.container.epoch, &reservations, &plan.to_string(), expires, self.shared.now()).await? {
@@ -357,7 +370,7 @@ impl Actor {
             instance: i.instance.id,
             container: kept.container.id,
             onion: kept.container.onion.clone(),
-            spec: kept.container.spec.clone(),
+            spec: ContainerSpec { image: container.image_of(i).clone(), ..kept.container.spec.clone() },
             sources: self.sources(world, container, i.instance.device),
             permit: self.permit(container, i.instance.device)?,
         })
@@ -386,7 +399,7 @@ impl Actor {
     async fn keep(&self, world: &World, kept: &KeptContainer, device: DeviceId) {
         let Some(container) = world.containers.iter().find(|c| c.container.id == kept.container.id) else { return };
         let Some(permit) = self.permit(container, device) else { return };
-        let fogbank_model::Image::Site { bytes, .. } = kept.container.spec.image;
+        let Image::Site { bytes, .. } = *container.target().1;
         let sources = self.sources(world, container, device);
         let request = DeviceRequest::Keep { bundle: container.bundle(), bytes, sources, permit };
         if let Err(refusal) = self.ask(device, request).await {

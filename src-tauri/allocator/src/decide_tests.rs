@@ -41,6 +41,7 @@ fn instance(n: u8, state: InstanceState) -> SeenInstance {
             reason: String::new(),
             since: NOW,
             epoch: 1,
+            revision: 1,
         },
         expires: UnixMs(NOW.0 + 1),
         introduction_key: (state != InstanceState::Reserved).then_some([n; 32]),
@@ -65,6 +66,7 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         reason: if state == ContainerState::Running { "every copy serves".to_owned() } else { String::new() },
         created: NOW,
         epoch: 1,
+        revision: 1,
     };
     let mut devices: Vec<SeenDevice> = (1..=4).map(device).collect();
     for i in &instances {
@@ -80,6 +82,8 @@ fn world(state: ContainerState, instances: Vec<SeenInstance>) -> World {
         apart: Vec::new(),
         lacks: None,
         signed_until: UnixMs(i64::MAX),
+        revisions: Vec::new(),
+        told: true,
     };
     World { now: NOW, began: UnixMs(0), routable: Some(UnixMs(0)), devices, containers: vec![container] }
 }

@@ -28,6 +28,7 @@ mod registry;
 mod rehearsing;
 mod removing;
 mod report;
+mod revising;
 mod revoking;
 mod roles;
 mod serve;
@@ -39,6 +40,7 @@ mod sim;
 mod start;
 mod stopped;
 mod telling;
+mod updating;
 mod witnessing;
 mod world;
 

@@ -2,6 +2,7 @@
 
 use crate::conduct::Expected;
 use fogbank_model::{BundleId, Container, DeviceId, Instance, InstanceState, OwnerId, Resources};
+use fogbank_store::KeptRevision;
 use fogbank_wire::{Power, Roles};
 
 /// A member as seen now.
@@ -58,6 +59,10 @@ pub(crate) struct SeenContainer {
     pub(crate) apart: Vec<DeviceId>,
     /// What it lacks, when not all that it wants fitted the last time that places were sought.
     pub(crate) lacks: Option<String>,
+    /// Contents that it has had, is to have, and has; none when it was never updated.
+    pub(crate) revisions: Vec<KeptRevision>,
+    /// Whether visitors could have learnt of the content that it has.
+    pub(crate) told: bool,
 }
 
 /// Everything at one moment.
@@ -103,11 +108,6 @@ impl World {
 }
 
 impl SeenContainer {
-    pub(crate) fn bundle(&self) -> BundleId {
-        let fogbank_model::Image::Site { bundle, .. } = self.container.spec.image;
-        bundle
-    }
-
     /// Those that count towards what it wants.
     pub(crate) fn counting(&self) -> impl Iterator<Item = &SeenInstance> + Clone {
         self.instances.iter().filter(|i| i.instance.state.counts())

@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod instance;
 mod open;
+mod revision;
 mod transition;
 
 pub use container::KeptContainer;
@@ -24,4 +25,5 @@ pub use device::{KeptDevice, MAX_BANNED, MAX_INVITES, RoleBits};
 pub use error::{OpenError, StoreError};
 pub use instance::{KeptInstance, MAX_PAST_INSTANCES, Reservation, Reserved};
 pub use open::Store;
+pub use revision::KeptRevision;
 pub use transition::MAX_HISTORY;

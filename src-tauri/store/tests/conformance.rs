@@ -31,6 +31,7 @@ fn container(n: u8) -> KeptContainer {
             reason: "created".to_owned(),
             created: NOW,
             epoch: 0,
+            revision: 0,
         },
         publisher: DeviceId([9; 32]),
         proof: vec![1, 2, 3],
@@ -50,7 +51,7 @@ async fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn reservation() -> Reservation {
-    Reservation { instance: InstanceId(rand::random()), device: DeviceId([1; 32]), given: ONE }
+    Reservation { instance: InstanceId(rand::random()), device: DeviceId([1; 32]), given: ONE, revision: 0 }
 }
 
 #[tokio::test]

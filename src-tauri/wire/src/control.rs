@@ -8,8 +8,8 @@ use crate::{
     Ticket,
 };
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, MixId, Onion, Resources,
-    UnixMs,
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Image, Infeasible, InstanceId, InstanceState, MixId, Onion,
+    Resources, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr};
@@ -319,6 +319,16 @@ pub enum NodeRequest {
         id: ContainerId,
         /// The further periods, and the access key as it is now.
         proof: ServiceProof,
+    },
+    /// Put other content under its address, copy by copy. Asking twice is answered alike; another update under way gives way. Answer: `Done`,
+    /// or `Infeasible` when a first copy would not fit beside those that serve.
+    Update {
+        /// Of which container.
+        id: ContainerId,
+        /// The content, which this device holds.
+        image: Image,
+        /// Its seal, signed by the container's identity, of a higher revision than any before. `None` only asks whether it would fit.
+        seal: Option<Vec<u8>>,
     },
     /// Stop and forget it. Answer: `Done`.
     Delete(ContainerId),
