@@ -3,7 +3,7 @@
 import type { ControlReply, ControlRequest, FolderDto, LendDto } from './bindings';
 import type { Host, Startup } from './host';
 import { explained, rehearsed } from './fake/foresight';
-import { bringDown, bringUp, create, fit, move, release } from './fake/life';
+import { bringDown, bringUp, create, fit, move, release, update } from './fake/life';
 import { privacy } from './fake/privacy';
 import { enter, scene, type Scene } from './fake/scenes';
 import { advance, later, NOTHING, Refused, type World } from './fake/world';
@@ -166,6 +166,9 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
     case 'container':
       connected(world);
       return { reply: 'container', value: find(world, request.id) };
+    case 'update':
+      connected(world);
+      return update(world, find(world, request.id), request.folder ? folder(request.folder).bytes : null);
     case 'scale': {
       connected(world);
       const scaled = find(world, request.id);
