@@ -64,8 +64,7 @@ impl Online {
         .await?;
         let site = reading::site(fog.folder(), "one")?;
         let (id, onion) = fog.publish(&site, COPIES).await?;
-        let visitor = fog.visitor.as_ref().unwrap();
-        let curl = Curl::new(visitor.proxy.unwrap(), &onion).max_time(PATIENT);
+        let curl = Curl::new(fog.visitor.as_ref().unwrap().proxy.unwrap(), &onion).max_time(PATIENT);
         let online = Self { fog, lenders, id, curl };
         wait_for("every copy is ready", SOON, async || {
             let detail = online.detail().await?;
@@ -74,6 +73,7 @@ impl Online {
         })
         .await?;
         let link = online.publisher().container(&online.id).await?.link;
+        let visitor = online.fog.visitor.as_ref().unwrap();
         visitor.ask(ControlRequest::Visit { link }).await?;
         visitor.serves(&onion, reading::front("one").as_bytes()).await?;
         Ok(online)

@@ -155,7 +155,7 @@ fn failed(world: &World, container: &SeenContainer, next: &Revision) -> Option<S
     let devices: HashSet<_> = ended.clone().map(|i| i.instance.device).collect();
     let nowhere_else = container.lacks.is_some() && !of_it().any(|i| i.instance.state.is_live());
     if devices.len() >= TRIED || (!devices.is_empty() && nowhere_else) {
-        let last = ended.max_by_key(|i| i.instance.since).map(|i| i.instance.reason.clone()).unwrap_or_default();
+        let last = ended.max_by_key(|i| i.instance.since).map_or("", |i| i.instance.reason.trim_end_matches([':', ' ']));
         let on = if devices.len() == 1 { "1 device".to_owned() } else { format!("{} devices", devices.len()) };
         return Some(format!("it did not come up on {on}; the last: {last}"));
     }
