@@ -73,7 +73,7 @@ pub(crate) async fn view(way: &Way, opened: Opened) -> Result<Arc<View>, Trouble
     loop {
         let Opened { stream, seal, copy } = opened;
         let root = Root(seal.ok_or(Trouble::Changed)?.root);
-        if let Some(kept) = way.shared.cache.view(&way.key).filter(|kept| kept.root == root && way.is_open()) {
+        if let Some(kept) = way.shared.cache.view(&way.key).filter(|kept| kept.root == root && way.shows(root)) {
             return Ok(kept);
         }
         match take_manifest(stream, root, &Limits::default()).await {
@@ -109,7 +109,7 @@ impl Files for Sealed {
 
     async fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Body, Trouble> {
         let kept = self.way.shared.cache.file(&self.way.key, self.view.root, entry.blob());
-        if let Some(bytes) = kept.filter(|bytes| bytes.len() as u64 == entry.bytes() && self.way.is_open()) {
+        if let Some(bytes) = kept.filter(|bytes| bytes.len() as u64 == entry.bytes() && self.way.shows(self.view.root)) {
             // Within the length of a small file.
             let part = bytes.slice(range.start as usize..range.end as usize);
             return Ok(Full::from(part).map_err(|never| match never {}).boxed_unsync());

@@ -166,3 +166,43 @@ async fn a_download_of_what_stays_the_same_goes_on_and_no_page_fails_when_the_co
     assert_eq!(side.get(&onion, "/only-1.html").await.status, 404);
     assert_eq!(side.visit().caught, 0);
 }
+
+/// Where a browser's page loads while its copy leaves, its pieces come from the same version; the next page is of the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pieces_of_a_page_are_of_one_version_and_what_was_kept_of_the_old_one_is_not_shown() {
+    let _turn = common::ONE_AT_A_TIME.lock().await;
+    let net = Net::start(6).await;
+    let (one, two) = (content("1").await, content("2").await);
+    let mut container = Container::publish_sealed(&net, Level::Fast, root(&one));
+    let old = host(&container, &net, 1, &one).await;
+    let side = Side::start(&net).await;
+    let onion = container.onion().clone();
+    let read = async |path: &str| side.get(&onion, path).await;
+    assert_eq!(read("/").await.text(), "version 1");
+    container.seal(root(&two), 2);
+    let _new = host(&container, &net, 2, &two).await;
+    container.describe(&net, 2);
+    tokio::time::sleep(LEARN_AGAIN).await;
+    // A page begins; its copy leaves before its pieces are asked for.
+    assert_eq!(read("/only-1.html").await.text(), "1");
+    let began = std::time::Instant::now();
+    leave(&container, &net, &old);
+    common::until("the visitor has heard", || !side.visitor.is_open(&onion, "")).await;
+    let pieces = (read("/").await.text(), read("/only-1.html").await.text());
+    // On a busy machine the page may have taken too long for one.
+    if began.elapsed() < Duration::from_millis(450) {
+        assert_eq!(pieces, ("version 1".to_owned(), "1".to_owned()));
+    }
+    // Who reads on without a pause is led over, too, and nobody sees what was kept of before.
+    let mut seen = Vec::new();
+    let reading = std::time::Instant::now();
+    while reading.elapsed() < Duration::from_secs(15) {
+        let page = read("/").await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        seen.push(page.text());
+    }
+    seen.dedup();
+    assert!(seen == ["version 1", "version 2"] || seen == ["version 2"], "{seen:?}");
+    assert_eq!(read("/only-1.html").await.status, 404);
+    assert_eq!(side.visit().caught, 0);
+}

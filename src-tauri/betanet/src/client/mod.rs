@@ -292,6 +292,12 @@ impl Visitor {
         self.uplink.is_ready() && self.sites(|sites| sites.get(&self.visited(onion, isolation)).is_some_and(Site::open))
     }
 
+    /// Of what the copy serves to which a tunnel to the address stands now; as [`Self::is_open`]. Nothing that was kept of another is shown.
+    pub fn open_seal(&self, onion: &Onion, isolation: &str) -> Option<SiteSeal> {
+        let ready = self.uplink.is_ready();
+        self.sites(|sites| sites.get(&self.visited(onion, isolation)).and_then(Site::seal)).filter(|_| ready)
+    }
+
     /// The addresses that are open or were lately, for display.
     pub fn visits(&self) -> Vec<Visit> {
         self.sites(|sites| sites.iter().map(|(visited, site)| site.visit(visited)).collect())
