@@ -106,6 +106,8 @@ async fn honest_copies_of_two_revisions_are_no_lie_and_nobody_goes_back() {
     container.proof.seal = first_seal;
     container.describe(&net, 3);
     let again = host(&container, &net, 3, &one).await;
+    // What was read last is over.
+    tokio::time::sleep(LEARN_AGAIN).await;
     leave(&container, &net, &new);
     common::until("its visitors have heard", || !side.visitor.is_open(container.onion(), "5:earlyx")).await;
     let refused = front(&side, &container, "early").await;
@@ -129,6 +131,7 @@ async fn two_contents_under_one_revision_are_not_mixed() {
     container.describe(&net, 2);
     let second = host(&container, &net, 2, &two).await;
     assert_eq!(front(&side, &container, "late").await.text(), "version 2");
+    tokio::time::sleep(LEARN_AGAIN).await;
     leave(&container, &net, &first);
     common::until("its visitors have heard", || !side.visitor.is_open(container.onion(), "5:earlyx")).await;
     let refused = front(&side, &container, "early").await;
