@@ -23,6 +23,7 @@ fn device(n: u8) -> SeenDevice {
         name: format!("device {n}"),
         granted: Roles::ALL,
         connected: true,
+        mute: false,
         lost: false,
         open: true,
         draining: None,

@@ -104,7 +104,15 @@ it('says why an update was given up', async () => {
   const fake = await given('community');
   await open(Page, '/containers/detail?id=c3');
   const known = fake.world.containers.find((c) => c.container.id === 'c3');
-  const why = { revision: 2, state: 'given_up', words: 'it did not come up on 3 devices', ready: 0, wanted: 2, began_ms: 1, bytes: 1 };
+  const why = {
+    revision: 2,
+    state: 'given_up',
+    words: 'it did not come up on 3 devices',
+    ready: 0,
+    wanted: 2,
+    began_ms: 1,
+    bytes: 1,
+  };
   if (known) known.update = why;
   await pass(1_100);
   expect(words('update-state')).toContain('goes on');
