@@ -85,7 +85,6 @@ struct Kept {
 
 const VERSION: u16 = 1;
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
