@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+/// A test fog wants four mixes besides a host's own.
+const DEVICES: usize = 5;
 /// Fogs side by side.
 const LANES: usize = 3;
 /// An update of one copy writes at least: that it comes, reserved … ready, that it moves, the old copy's draining, that it is served.
@@ -37,7 +39,7 @@ async fn an_update_goes_on_from_the_store_after_a_kill_at_each_transition() -> R
 
 /// A fog whose allocator is killed at transitions `first`, `first + LANES`, … of an update, until one is not interrupted; says how often.
 async fn lane(first: usize) -> Result<usize> {
-    let mut fog = Fog::start(FogPlan { devices: 5, publisher: true, ..FogPlan::default() }).await?;
+    let mut fog = Fog::start(FogPlan { devices: DEVICES, publisher: true, ..FogPlan::default() }).await?;
     if std::env::var_os("KEEP_LOGS").is_some() {
         fog.keep_folder();
     }
@@ -50,6 +52,8 @@ async fn lane(first: usize) -> Result<usize> {
         let count = transition.to_string();
         fog.allocator =
             Process::start_with(fog.folder(), "allocator", false, &[("FOGBANK_KILL_AFTER_TRANSITION", &count)]).await?;
+        // Until they are back there is no room for a first copy, and the update would be refused.
+        fog.gathered(DEVICES).await?;
         runs(&fog.allocator, &id).await?;
         let publisher = fog.publisher.take().context("no publisher")?;
         wait_for("the publisher is back", SOON, async || {
