@@ -320,16 +320,10 @@ pub enum NodeRequest {
         /// The further periods, and the access key as it is now.
         proof: ServiceProof,
     },
-    /// Put other content under its address, copy by copy. Asking twice is answered alike; another update under way gives way. Answer: `Done`,
-    /// or `Infeasible` when a first copy would not fit beside those that serve.
-    Update {
-        /// Of which container.
-        id: ContainerId,
-        /// The content, which this device holds.
-        image: Image,
-        /// Its seal, signed by the container's identity, of a higher revision than any before. `None` only asks whether it would fit.
-        seal: Option<Vec<u8>>,
-    },
+    /// Put other content under its address, copy by copy: a bundle that this device holds, and its seal, of a revision above all before; `None` only
+    /// asks whether it would fit. Asking twice is answered alike; another update under way gives way. Answer: `Done` or `Infeasible`.
+    #[expect(missing_docs, reason = "said above")]
+    Update { id: ContainerId, image: Image, seal: Option<Vec<u8>> },
     /// Stop and forget it. Answer: `Done`.
     Delete(ContainerId),
     /// An invite. Administrators only. Answer: `Ticket`.
