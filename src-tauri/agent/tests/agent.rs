@@ -210,6 +210,7 @@ impl Scene {
             expires: now().plus(life),
             introduction_points: vec![MixId([1; 16])],
             period: Period(0),
+            mark: [0; 8],
         };
         DeviceRequest::Lease { instance, leases: vec![lease.issue(&self.signer).unwrap()] }
     }

@@ -1,6 +1,7 @@
 //! Seeing and acting: the loop that looks at the fog, decides, and does what was decided, one small idempotent step at a time.
 
 use crate::{
+    asking::{Mute, No},
     conduct::MAX_FAILED_ON,
     decide::{Action, decide},
     look::look,
@@ -13,16 +14,16 @@ use crate::{
     world::{SeenContainer, SeenDevice, SeenInstance, World},
 };
 use fogbank_model::{
-    ContainerId, ContainerState, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, Resources, UnixMs,
+    ContainerId, ContainerSpec, ContainerState, DeviceId, DurationMs, Image, Infeasible, InstanceId, InstanceState, Resources,
+    UnixMs,
 };
 use fogbank_placement::{Outcome, part, plan};
 use fogbank_store::{KeptContainer, Reservation, Reserved, StoreError};
-use fogbank_wire::{Assignment, BundlePermit, CallError, DeviceReply, DeviceRequest, Refusal, RefusalKind, Signed};
+use fogbank_wire::{Assignment, BundlePermit, DeviceRequest, Signed};
 use futures_util::future::join_all;
 use std::{
     collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
@@ -51,10 +52,6 @@ const KEEP_AGAIN: Duration = Duration::from_secs(5);
 const KEEP_BOOK: Duration = Duration::from_secs(60);
 /// Unknown instances and bundles are ended on one device this often.
 const STRAYS_AGAIN: Duration = Duration::from_secs(5);
-/// A device answers within moments: what it is asked begins work and does not wait for it.
-const ANSWER: Duration = Duration::from_secs(3);
-/// A device that did not answer is left alone for so long.
-const MUTE: Duration = Duration::from_secs(30);
 
 /// The allocator's one acting task.
 pub(crate) struct Actor {
@@ -75,8 +72,7 @@ pub(crate) struct Actor {
     round: Instant,
     /// When how devices have behaved was kept last.
     kept_book: Instant,
-    /// Devices that did not answer: not asked again for a while, so that one mute device does not hold all others up.
-    mute: Mutex<HashMap<DeviceId, Instant>>,
+    pub(crate) mute: Mute,
 }
 
 impl Actor {
@@ -94,7 +90,7 @@ impl Actor {
             look_took: Duration::ZERO,
             round: clock,
             kept_book: clock,
-            mute: Mutex::default(),
+            mute: Mute::default(),
         }
     }
 
@@ -138,6 +134,7 @@ impl Actor {
         for container in &mut world.containers {
             container.rests = self.rests.get(&container.container.id).is_some_and(|(until, _)| clock < *until);
             container.lacks = self.lacks.get(&container.container.id).cloned();
+            container.told = self.serving.told(&container.container, clock);
         }
         for device in &mut world.devices {
             device.mute = self.is_mute(device.id);
@@ -231,6 +228,14 @@ impl Actor {
                 }
                 Ok(())
             }
+            Action::Switch { container, revision, reason } => self.switch(world, kept, container, revision, &reason).await,
+            Action::Revise { container, revision, to, reason } => {
+                store.move_revision(container, revision, to, &reason, self.shared.now()).await?;
+                tracing::info!(container = container.short(), to = to.name(), reason, "an update moved");
+                self.lacks.remove(&container);
+                self.shared.wake.notify_one();
+                Ok(())
+            }
             Action::Forget { container } => {
                 self.serving.forget(container);
                 self.rests.remove(&container);
@@ -281,7 +286,10 @@ impl Actor {
         let reservations: Vec<Reservation> = plan
             .assignments
             .iter()
-            .map(|(device, given)| Reservation { instance: InstanceId(self.shared.random()), device: *device, given: *given })
+            .map(|(device, given)| {
+                let instance = InstanceId(self.shared.random());
+                Reservation { instance, device: *device, given: *given, revision: seen.target().0 }
+            })
             .collect();
         let expires = self.shared.now().plus(RESERVATION);
         match store.reserve(id, seen.container.epoch, &reservations, &plan.to_string(), expires, self.shared.now()).await? {
@@ -374,7 +382,7 @@ impl Actor {
             instance: i.instance.id,
             container: kept.container.id,
             onion: kept.container.onion.clone(),
-            spec: kept.container.spec.clone(),
+            spec: ContainerSpec { image: container.image_of(i).clone(), ..kept.container.spec.clone() },
             sources: self.sources(world, container, i.instance.device),
             permit: self.permit(container, i.instance.device)?,
         })
@@ -403,7 +411,7 @@ impl Actor {
     async fn keep(&self, world: &World, kept: &KeptContainer, device: DeviceId) {
         let Some(container) = world.containers.iter().find(|c| c.container.id == kept.container.id) else { return };
         let Some(permit) = self.permit(container, device) else { return };
-        let fogbank_model::Image::Site { bytes, .. } = kept.container.spec.image;
+        let Image::Site { bytes, .. } = *container.target().1;
         let sources = self.sources(world, container, device);
         let request = DeviceRequest::Keep { bundle: container.bundle(), bytes, sources, permit };
         if let Err(refusal) = self.ask(device, request).await {
@@ -422,59 +430,10 @@ impl Actor {
         }
     }
 
-    /// Asks a device and waits for its yes.
-    pub(crate) async fn ask(&self, device: DeviceId, request: DeviceRequest) -> Result<(), No> {
-        let no = |words: String, its_own| No { refusal: Refusal::new(RefusalKind::Failed, words), its_own };
-        let away = |words: String| no(words, false);
-        let member = self.shared.registry.member(device).ok_or_else(|| away("the device is not connected".to_owned()))?;
-        if self.is_mute(device) {
-            return Err(away("the device did not answer a moment ago".to_owned()));
-        }
-        match member.line.call(&request, ANSWER).await {
-            Ok(DeviceReply::Done) => Ok(()),
-            Ok(DeviceReply::Refused(refusal)) => {
-                // All else is of what was asked, or of a plan or a clock that is behind.
-                let its_own = matches!(refusal.kind, RefusalKind::Busy | RefusalKind::WrongState);
-                Err(No { refusal, its_own })
-            }
-            Err(CallError::TimedOut(_)) => {
-                let clock = self.shared.instant();
-                self.muted(|mute| {
-                    mute.retain(|_, at| clock.duration_since(*at) < MUTE);
-                    mute.insert(device, clock);
-                });
-                Err(no("the device does not answer".to_owned(), true))
-            }
-            Err(error) => Err(away(error.to_string())),
-        }
-    }
-
-    fn is_mute(&self, device: DeviceId) -> bool {
-        let clock = self.shared.instant();
-        self.muted(|mute| mute.get(&device).is_some_and(|at| clock.duration_since(*at) < MUTE))
-    }
-
-    fn muted<T>(&self, act: impl FnOnce(&mut HashMap<DeviceId, Instant>) -> T) -> T {
-        act(&mut self.mute.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     fn rest(&mut self, id: ContainerId) {
         let last = self.rests.get(&id).map_or(FIRST_REST / 2, |(_, last)| *last);
         let next = (last * 2).min(LONGEST_REST);
         self.rests.insert(id, (self.shared.instant() + next.mul_f64(0.75 + self.shared.random::<f64>() / 2.0), next));
-    }
-}
-
-/// A device did not say yes.
-pub(crate) struct No {
-    pub(crate) refusal: Refusal,
-    /// It refused what it offers, or was silent: not what was asked is to blame, nor that it is away.
-    its_own: bool,
-}
-
-impl fmt::Display for No {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.refusal.fmt(f)
     }
 }
 

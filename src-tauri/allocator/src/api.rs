@@ -9,13 +9,15 @@ use crate::{
     rehearsing,
     removing::{leave, pardon, remove},
     report::take_report,
+    revising,
     roles::from_bits,
     scaling,
     session::listable,
     start::{Shared, make_invite},
+    updating,
     world::{SeenContainer, World},
 };
-use fogbank_betanet::renewal;
+use fogbank_betanet::{renewal, seal::MAX_REVISION};
 use fogbank_model::{Container, ContainerId, ContainerSpec, ContainerState, Image, MixId, Resources};
 use fogbank_placement::{Capacity as Room, Policy, Snapshot, capacity as room};
 use fogbank_store::{KeptContainer, StoreError};
@@ -31,6 +33,9 @@ const MAX_CONTAINERS: usize = 10_000;
 
 /// Steps of the planner's search where only whether something fits is asked: some milliseconds.
 const LITTLE: u64 = 100_000;
+
+/// How often a renewal is tried again that meets another change of the same proof: an update has two at most.
+const RENEWAL_TRIES: u32 = 3;
 
 /// Mixes that one mix tells its measurements of: those it has links to.
 const MAX_PROBES: usize = 256;
@@ -61,6 +66,7 @@ pub(crate) async fn answer(shared: &Shared, member: &Member, request: NodeReques
         NodeRequest::Stop(id) => stop(shared, member, id).await,
         NodeRequest::Restart(id) => restart(shared, member, id).await,
         NodeRequest::Renew { id, proof } => renew(shared, member, id, &proof).await,
+        NodeRequest::Update { id, image, seal } => updating::update(shared, member, id, image, seal).await,
         NodeRequest::Delete(id) => delete(shared, member, id).await,
         NodeRequest::Invite { roles, valid } => match administrator(shared, member).await {
             // The asker's node knows where its allocator is, and fills the addresses in.
@@ -125,7 +131,11 @@ pub(crate) async fn administrator(shared: &Shared, member: &Member) -> Result<()
 }
 
 /// The container, when the member may touch it. Who may not learns nothing of it.
-async fn theirs(shared: &Shared, member: &Member, id: ContainerId) -> Result<(World, SeenContainer, KeptContainer), Refusal> {
+pub(crate) async fn theirs(
+    shared: &Shared,
+    member: &Member,
+    id: ContainerId,
+) -> Result<(World, SeenContainer, KeptContainer), Refusal> {
     let nothing = || Refusal::new(RefusalKind::NotFound, "there is no container of that id that you may touch");
     let kept = shared.store.containers().await.map_err(failed)?.into_iter().find(|k| k.container.id == id).ok_or_else(nothing)?;
     if kept.container.owner != member.owner && !is_administrator(shared, member).await? {
@@ -150,7 +160,7 @@ async fn capacity(shared: &Shared, spec: &fogbank_model::ContainerSpec) -> Resul
 }
 
 /// Whether a request fits. Whether, and not at what cost: a little search is enough.
-async fn room_for(shared: &Shared, snapshot: Snapshot) -> Result<Room, Refusal> {
+pub(crate) async fn room_for(shared: &Shared, snapshot: Snapshot) -> Result<Room, Refusal> {
     let policy = Policy { effort: LITTLE, ..shared.config.policy.clone() };
     shared.planned(move || room(&snapshot, &policy)).await
 }
@@ -169,11 +179,15 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
     request.spec.check().map_err(|e| invalid(e.to_string()))?;
     fogbank_betanet::proof::check(&request.proof, shared.now())
         .map_err(|e| invalid(format!("the service proof is not believed: {e}")))?;
-    if matches!(request.spec.image, Image::Site { .. }) && request.proof.seal.is_none() {
-        return Err(invalid(
-            "a site must be sealed by its publisher, so that visitors can check it: use a newer Fogbank".to_owned(),
-        ));
-    }
+    let seal = request.proof.seal.as_ref().and_then(|seal| updating::read(seal, &request.proof.onion));
+    let revision = match (&request.spec.image, seal) {
+        (Image::Site { .. }, None) => {
+            let words = "a site must be sealed by its publisher, so that visitors can check it: use a newer Fogbank";
+            return Err(invalid(words.to_owned()));
+        }
+        (_, Some(seal)) if seal.revision > MAX_REVISION => return Err(invalid("its revision is too high".to_owned())),
+        (_, seal) => seal.map_or(0, |seal| seal.revision),
+    };
     let proof = encode(&request.proof).map_err(|e| invalid(e.to_string()))?;
     let world = look(shared).await.map_err(failed)?;
     let known = world.containers.iter().any(|c| c.container.id == request.id);
@@ -193,6 +207,7 @@ async fn create(shared: &Shared, member: &Member, request: ContainerRequest) -> 
         reason: "created".to_owned(),
         created: shared.now(),
         epoch: 0,
+        revision,
     };
     let kept = KeptContainer { container, publisher: member.device, proof, points: Vec::new(), placement: None, deleting: false };
     shared.store.create(&kept).await.map_err(failed)?;
@@ -256,6 +271,8 @@ async fn detail(shared: &Shared, member: &Member, id: ContainerId) -> Result<Nod
     instances.sort_by_key(|v| (!v.instance.state.is_live(), v.instance.since));
     let holders = u32::try_from(world.holders(&seen)).unwrap_or(u32::MAX);
     Ok(NodeReply::Container(Box::new(ContainerDetail {
+        update: revising::view(&world, &seen),
+        seal: updating::newest_seal(&seen, &kept),
         container: kept.container,
         instances,
         history,
@@ -294,8 +311,8 @@ async fn scale(
     let (_, _, kept) = theirs(shared, member, id).await?;
     let spec = asked(kept.container.spec);
     spec.check().map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
-    shared.store.set_spec(id, &spec).await.map_err(failed)?;
     let ContainerSpec { instances, availability, most, .. } = spec;
+    shared.store.rescale(id, instances, availability, most).await.map_err(failed)?;
     tracing::info!(container = id.short(), instances, availability, most, "a container is scaled");
     Ok(NodeReply::Done)
 }
@@ -330,15 +347,23 @@ async fn restart(shared: &Shared, member: &Member, id: ContainerId) -> Result<No
 /// Takes further periods from the publisher.
 async fn renew(shared: &Shared, member: &Member, id: ContainerId, offered: &ServiceProof) -> Result<NodeReply, Refusal> {
     let invalid = |words: String| Refusal::new(RefusalKind::Invalid, words);
-    let (_, _, kept) = theirs(shared, member, id).await?;
-    if kept.container.owner != member.owner {
-        return Err(Refusal::new(RefusalKind::NotGranted, "only its owner signs for a container"));
+    let mut tries = 0;
+    loop {
+        let (_, _, kept) = theirs(shared, member, id).await?;
+        if kept.container.owner != member.owner {
+            return Err(Refusal::new(RefusalKind::NotGranted, "only its owner signs for a container"));
+        }
+        let before: ServiceProof = decode(&kept.proof).map_err(|e| Refusal::new(RefusalKind::Failed, e.to_string()))?;
+        let merged =
+            renewal::merge(&before, offered, shared.now()).map_err(|e| invalid(format!("the renewal is not believed: {e}")))?;
+        let merged = encode(&merged).map_err(|e| invalid(e.to_string()))?;
+        match shared.store.set_proof(id, &kept.proof, &merged).await {
+            Ok(()) => break,
+            // Visitors were led over to other content in this moment: its seal stays.
+            Err(StoreError::NotFound { .. }) if tries < RENEWAL_TRIES => tries += 1,
+            Err(error) => return Err(failed(error)),
+        }
     }
-    let before: ServiceProof = decode(&kept.proof).map_err(|e| Refusal::new(RefusalKind::Failed, e.to_string()))?;
-    let merged =
-        renewal::merge(&before, offered, shared.now()).map_err(|e| invalid(format!("the renewal is not believed: {e}")))?;
-    let merged = encode(&merged).map_err(|e| invalid(e.to_string()))?;
-    shared.store.set_proof(id, &kept.proof, &merged).await.map_err(failed)?;
     tracing::info!(container = %id, "its publisher has signed further ahead");
     Ok(NodeReply::Done)
 }

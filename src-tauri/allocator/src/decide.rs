@@ -1,8 +1,11 @@
 //! What should be done, from what is seen: a pure function, decided afresh each time.
 
-use crate::world::{SeenContainer, SeenDevice, SeenInstance, World};
+use crate::{
+    revising,
+    world::{SeenContainer, SeenDevice, SeenInstance, World},
+};
 use fogbank_model::{
-    BundleId, ContainerId, ContainerState, DeviceId, DurationMs, Image, Instance, InstanceId, InstanceState, Resources,
+    BundleId, ContainerId, ContainerState, DeviceId, DurationMs, Image, InstanceId, InstanceState, Resources, RevisionState,
 };
 use std::collections::HashSet;
 
@@ -26,12 +29,12 @@ const STRAYS: usize = 8;
 
 /// A device that was told to start an instance has this long to fetch the content, and as long again as it takes at [`SLOWEST_BYTES_S`]: room
 /// for the agent's three rounds over a few sources.
-const FETCH: DurationMs = DurationMs::from_s(10 * 60);
+pub(crate) const FETCH: DurationMs = DurationMs::from_s(10 * 60);
 /// A quarter of a megabit a second: a slow home line's share when a few devices fetch from it.
-const SLOWEST_BYTES_S: u64 = 32_000;
+pub(crate) const SLOWEST_BYTES_S: u64 = 32_000;
 /// An instance that has its content and that no introduction point knows for so long is given up: registering takes seconds, and replacing
 /// all three points, one after another, about 70.
-const FOUND: DurationMs = DurationMs::from_s(5 * 60);
+pub(crate) const FOUND: DurationMs = DurationMs::from_s(5 * 60);
 
 /// One thing to do. Each can be done twice without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub(crate) enum Action {
     Keep { container: ContainerId, device: DeviceId },
     /// Let a device's copy of a bundle go.
     LetGo { device: DeviceId, bundle: BundleId },
+    /// Tell visitors of the content that was coming, from now on.
+    Switch { container: ContainerId, revision: u64, reason: String },
+    /// A content is given up, or served by all copies.
+    Revise { container: ContainerId, revision: u64, to: RevisionState, reason: String },
     /// Forget a container that was deleted and has stopped.
     Forget { container: ContainerId },
 }
@@ -73,6 +80,7 @@ pub(crate) fn decide(world: &World) -> Vec<Action> {
             });
             continue;
         }
+        revising::steps(world, container, &mut actions);
         match container.container.state {
             ContainerState::Pending => pending(container, &mut actions),
             ContainerState::Allocating => allocating(container, &mut actions),
@@ -105,7 +113,7 @@ fn losses(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
             Some(d) if forgot(d, i) && d.open => format!("{} was restarted", d.name),
             // Its own words: its owner stopped lending, or it was restarted and lends no more.
             Some(d) if forgot(d, i) => format!("{} ended it: {}", d.name, d.why),
-            Some(d) if overdue(world, container, instance) => {
+            Some(d) if overdue(world, container, i) => {
                 actions.push(Action::Failed { container: container.container.id, device: d.id });
                 match instance.state {
                     InstanceState::Fetching => format!("{} did not fetch the content in time", d.name),
@@ -132,10 +140,11 @@ fn forgot(device: &SeenDevice, i: &SeenInstance) -> bool {
 }
 
 /// Whether an instance has had its time to become ready. Only time in which it could have, and this allocator have heard of it, counts.
-fn overdue(world: &World, container: &SeenContainer, instance: &Instance) -> bool {
+fn overdue(world: &World, container: &SeenContainer, i: &SeenInstance) -> bool {
+    let instance = &i.instance;
     let (able, allowed) = match instance.state {
         InstanceState::Fetching => {
-            let Image::Site { bytes, .. } = container.container.spec.image;
+            let Image::Site { bytes, .. } = container.image_of(i);
             let transfer = i64::try_from(bytes / SLOWEST_BYTES_S).unwrap_or(i64::MAX / 1_000);
             (Some(world.began), FETCH.0.saturating_add(DurationMs::from_s(transfer).0))
         }
@@ -164,8 +173,8 @@ fn explain(container: &SeenContainer, reason: String, actions: &mut Vec<Action>)
 
 fn allocating(container: &SeenContainer, actions: &mut Vec<Action>) {
     let id = container.container.id;
-    let reserved: Vec<InstanceId> =
-        live(container).filter(|i| i.instance.state == InstanceState::Reserved).map(|i| i.instance.id).collect();
+    let reserved = live(container).filter(|i| i.instance.state == InstanceState::Reserved && !container.abandoned(i));
+    let reserved: Vec<InstanceId> = reserved.map(|i| i.instance.id).collect();
     if reserved.is_empty() {
         // Interrupted between planning and reserving, or all reservations were lost.
         actions.push(Action::MoveContainer {
@@ -181,8 +190,9 @@ fn allocating(container: &SeenContainer, actions: &mut Vec<Action>) {
 fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) {
     let c = &container.container;
     let leaving = |i: &&SeenInstance| world.device(i.instance.device).is_none_or(|d| d.draining.is_some() || d.lost);
-    let stays: Vec<&SeenInstance> = live(container).filter(|i| i.instance.state.counts() && !leaving(i)).collect();
-    let ready = stays.iter().filter(|i| i.instance.state == InstanceState::Ready).count();
+    let counts = |i: &&SeenInstance| i.instance.state.counts() && !container.abandoned(i);
+    let stays: Vec<&SeenInstance> = live(container).filter(|i| counts(i) && !leaving(i)).collect();
+    let ready = stays.iter().filter(|i| container.serves(i)).count();
     let (base, wanted) = (container.base(), container.wanted());
 
     let reserved: Vec<InstanceId> =
@@ -193,25 +203,30 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     let uncovered = container.uncovered(stays.iter().copied()) != Resources::ZERO;
     let likely_gone = !world.lasts(c.spec.availability, 1.0, stays.iter().copied());
     let room_for_more = container.beyond(world, stays.iter().copied()) > 0;
-    let short = stays.len() < wanted || ((uncovered || likely_gone) && room_for_more);
+    let updating = container.coming().is_some() || !revising::old(container, &stays).is_empty();
+    let short = match updating {
+        true => revising::roll(world, container, &stays, actions),
+        false => stays.len() < wanted || ((uncovered || likely_gone) && room_for_more),
+    };
     if short && !container.rests {
         actions.push(Action::Place { container: c.id });
     }
-    let lacks = container.lacks.as_ref().filter(|_| short);
+    // While content is replaced, what a copy lacks that is beyond those wanted is the update's.
+    let lacks = container.lacks.as_ref().filter(|_| short && !(updating && ready >= wanted));
 
     // Those on leaving devices go once enough others are ready; before that they go on serving. Room that is sought for load holds no device up.
     let enough = ready >= wanted || (ready >= base && lacks.is_some());
-    for i in live(container).filter(|i| leaving(i) && i.instance.state.counts()) {
+    for i in live(container).filter(|i| leaving(i) && counts(i)) {
         let why = world.device(i.instance.device).and_then(|d| d.draining.clone()).unwrap_or_default();
-        if i.instance.state == InstanceState::Ready && enough {
+        if container.serves(i) && enough {
             actions.push(Action::Drain { instance: i.instance.id, reason: format!("drained: {why}") });
-        } else if i.instance.state != InstanceState::Ready {
+        } else if !container.serves(i) {
             actions.push(Action::End { device: i.instance.device, instance: i.instance.id });
         }
     }
     // More than wanted: a device that was thought lost came back. What the others need of it to give what was asked for stays.
     let mut kept = stays.clone();
-    for i in stays.iter().rev().filter(|i| i.instance.state == InstanceState::Ready && ready >= wanted) {
+    for i in stays.iter().rev().filter(|i| container.serves(i) && ready >= wanted && !updating) {
         let others = || kept.iter().copied().filter(|other| other.instance.id != i.instance.id);
         let young = c.spec.availability.is_some() && world.now.since(i.instance.since) < SURPLUS_AGE;
         let needed = young
@@ -224,7 +239,8 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     }
 
     let holders = world.holders(container);
-    if holders < HOLDERS && ready > 0 {
+    // Of what comes nobody holds more than serves it, until visitors are told of it.
+    if holders < HOLDERS && ready > 0 && container.coming().is_none() {
         let bundle = container.bundle();
         let keeper = world
             .devices
@@ -242,16 +258,18 @@ fn serving(world: &World, container: &SeenContainer, actions: &mut Vec<Action>) 
     // All that fits serves: what else is wanted waits for room, not for a device.
     let as_far_as_fits = ready >= base || (ready > 0 && lacks.is_some() && !moving);
     let to = |to, reason: String| Action::MoveContainer { container: c.id, to, reason };
+    let update = revising::words(world, container).map_or_else(String::new, |words| format!("; update: {words}"));
+    let standing = |lacks| standing(container, ready, lacks) + &update;
     match c.state {
         ContainerState::Starting | ContainerState::Migrating if as_far_as_fits => {
-            actions.push(to(ContainerState::Running, standing(container, ready, lacks)));
+            actions.push(to(ContainerState::Running, standing(lacks)));
         }
         ContainerState::Running if !as_far_as_fits => {
             if let Some(why) = disturbed(world, container, coming.copied(), ready) {
                 actions.push(to(ContainerState::Migrating, format!("{ready} of {base} copies ready: {why}")));
             }
         }
-        _ => explain(container, standing(container, ready, lacks), actions),
+        _ => explain(container, standing(lacks), actions),
     }
 }
 
@@ -329,7 +347,7 @@ fn stopping(world: &World, container: &SeenContainer, actions: &mut Vec<Action>)
 /// Instances and bundles that devices list and nobody wants (any more).
 fn strangers(world: &World, actions: &mut Vec<Action>) {
     let live: HashSet<InstanceId> = world.containers.iter().flat_map(live).map(|i| i.instance.id).collect();
-    let wanted: HashSet<BundleId> = world.containers.iter().map(SeenContainer::bundle).collect();
+    let wanted: HashSet<BundleId> = world.containers.iter().flat_map(SeenContainer::wanted_bundles).collect();
     for device in world.devices.iter().filter(|d| d.connected) {
         let unknown = device.listed.iter().flatten().filter(|listed| !live.contains(listed));
         actions.extend(unknown.take(STRAYS).map(|listed| Action::End { device: device.id, instance: *listed }));

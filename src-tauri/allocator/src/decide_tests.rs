@@ -41,6 +41,7 @@ pub(crate) fn instance(n: u8, state: InstanceState) -> SeenInstance {
             reason: String::new(),
             since: NOW,
             epoch: 1,
+            revision: 1,
         },
         expires: UnixMs(NOW.0 + 1),
         introduction_key: (state != InstanceState::Reserved).then_some([n; 32]),
@@ -67,6 +68,7 @@ pub(crate) fn world(state: ContainerState, instances: Vec<SeenInstance>) -> Worl
         reason: if state == ContainerState::Running { "every copy serves".to_owned() } else { String::new() },
         created: NOW,
         epoch: 1,
+        revision: 1,
     };
     let mut devices: Vec<SeenDevice> = (1..=4).map(device).collect();
     for i in &instances {
@@ -83,6 +85,8 @@ pub(crate) fn world(state: ContainerState, instances: Vec<SeenInstance>) -> Worl
         lacks: None,
         scaled: None,
         signed_until: UnixMs(i64::MAX),
+        revisions: Vec::new(),
+        told: true,
     };
     World { now: NOW, began: UnixMs(0), routable: Some(UnixMs(0)), devices, containers: vec![container] }
 }

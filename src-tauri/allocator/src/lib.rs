@@ -12,6 +12,7 @@
 mod act;
 mod answering;
 mod api;
+mod asking;
 mod charter;
 mod clock;
 mod conduct;
@@ -28,6 +29,7 @@ mod registry;
 mod rehearsing;
 mod removing;
 mod report;
+mod revising;
 mod revoking;
 mod roles;
 mod scaling;
@@ -40,6 +42,7 @@ mod sim;
 mod start;
 mod stopped;
 mod telling;
+mod updating;
 mod witnessing;
 mod world;
 

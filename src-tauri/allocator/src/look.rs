@@ -10,7 +10,7 @@ use crate::{
 };
 use fogbank_betanet::{address::Period, renewal};
 use fogbank_model::{ContainerId, DeviceId, DurationMs, Instance, InstanceState, UnixMs};
-use fogbank_store::{KeptContainer, StoreError};
+use fogbank_store::{KeptContainer, KeptRevision, StoreError};
 use fogbank_wire::{Power, ServiceProof, decode};
 use std::{
     collections::{HashMap, HashSet},
@@ -61,6 +61,10 @@ impl SignedAhead {
 pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
     let devices = shared.store.devices().await?;
     let containers = shared.store.containers().await?;
+    let mut revisions: HashMap<ContainerId, Vec<KeptRevision>> = HashMap::new();
+    for revision in shared.store.revisions().await? {
+        revisions.entry(revision.container).or_default().push(revision);
+    }
     let instances = shared.store.instances(shared.now().plus(DurationMs(-SHOWN.0))).await?;
     // After the store: what a report brought into it is then in the report that is seen.
     let clock = shared.instant();
@@ -144,6 +148,8 @@ pub(crate) async fn look(shared: &Shared) -> Result<World, StoreError> {
         deleting: kept.deleting,
         rests: false,
         lacks: None,
+        revisions: revisions.remove(&kept.container.id).unwrap_or_default(),
+        told: false,
         signed_until: ahead.of(&kept, now),
         scaled: None,
         instances: instances

@@ -5,23 +5,33 @@ use fogbank_model::{ContainerSpec, DeviceId, Infeasible, InstanceState, Resource
 use fogbank_placement::{BatteryShare, DeviceSnapshot, Request, Snapshot};
 use fogbank_wire::Power;
 
-/// The fog as the planner sees it for a container: what its staying instances cover is taken off the request, their devices are left out.
+/// The fog as the planner sees it for a container: what its staying instances cover is taken off the request, their devices are left out. While its
+/// content is replaced, copies of the old one cover nothing and their devices may take a new copy, too; some are asked for at a time.
 pub(crate) fn snapshot_for(world: &World, container: &SeenContainer) -> Snapshot {
     let spec = &container.container.spec;
     let staying = staying(world, container);
     let covered = staying.clone().fold(Resources::ZERO, |sum, i| sum.plus(&i.instance.given));
+    let live = || container.instances.iter().filter(|i| i.instance.state.is_live());
     let mut taken: Vec<DeviceId> = container.apart.clone();
-    taken.extend(container.instances.iter().filter(|i| i.instance.state.is_live()).map(|i| i.instance.device));
+    taken.extend(live().filter(|i| container.is_current(i)).map(|i| i.instance.device));
+    let missing = u8::try_from(container.wanted().saturating_sub(staying.clone().count())).unwrap_or(u8::MAX);
+    let step = container.step(missing);
     let request = Request {
-        requirements: container.requirements().minus(&covered),
-        minimum: spec.minimum(),
-        instances: u8::try_from(container.wanted().saturating_sub(staying.clone().count())).unwrap_or(u8::MAX),
+        requirements: share(&container.requirements().minus(&covered), step, missing),
+        minimum: container.target().1.minimum(),
+        instances: step,
         availability_target: spec
             .availability
-            .filter(|_| !world.lasts(spec.availability, 1.0, staying.clone()))
+            .filter(|_| step == missing && !world.lasts(spec.availability, 1.0, staying.clone()))
             .map(|asked| left_of(asked, world.availability(staying.clone()))),
     };
     let mut snapshot = snapshot(world, request, &taken);
+    // Where a copy of the old content is, both would be lost at once.
+    for old in live().filter(|i| !container.is_current(i)) {
+        for device in snapshot.devices.iter_mut().filter(|d| d.id == old.instance.device) {
+            device.reliability /= 2.0;
+        }
+    }
     // Where it was lost lately it may be lost again: another device is tried first.
     for lost in container.instances.iter().filter(|i| i.instance.state == InstanceState::Lost) {
         for device in snapshot.devices.iter_mut().filter(|d| d.id == lost.instance.device) {
@@ -42,10 +52,19 @@ pub(crate) fn in_all(mut why: Infeasible, world: &World, container: &SeenContain
     why
 }
 
-/// Instances that count, on devices that nobody leaves.
+/// What so many of the missing copies are given of what all of them are to be given together.
+fn share(all: &Resources, of: u8, missing: u8) -> Resources {
+    let part = |units: u64| match missing {
+        0 => units,
+        missing => (u128::from(units) * u128::from(of)).div_ceil(missing.into()).try_into().unwrap_or(u64::MAX),
+    };
+    Resources::from_fn(|dimension| part(all.get(dimension)))
+}
+
+/// Instances that count and serve what new ones will, on devices that nobody leaves.
 pub(crate) fn staying<'a>(world: &'a World, container: &'a SeenContainer) -> impl Iterator<Item = &'a SeenInstance> + Clone {
     let leaving = |id: DeviceId| world.device(id).is_none_or(|d| d.draining.is_some() || d.lost);
-    container.counting().filter(move |i| !leaving(i.instance.device))
+    container.counting().filter(move |i| container.is_current(i) && !leaving(i.instance.device))
 }
 
 /// The availability that further instances must have so that all together have what is asked for, when those that stay have less.

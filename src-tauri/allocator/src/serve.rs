@@ -9,10 +9,11 @@ use crate::{
     revoking::{Life, Revoking},
     service,
     telling::send,
+    updating,
     world::{SeenInstance, World},
 };
 use fogbank_betanet::{address::Period, directory::Directory};
-use fogbank_model::{ContainerId, InstanceId, MixId, UnixMs};
+use fogbank_model::{Container, ContainerId, InstanceId, MixId, UnixMs};
 use fogbank_store::{KeptContainer, StoreError};
 use fogbank_wire::{DeviceReply, DeviceRequest, ServiceProof, decode};
 use std::{
@@ -25,6 +26,8 @@ use std::{
 const RENEW: Duration = Duration::from_secs(12 * 3600);
 /// An instance that has its lease is registered by then: a packet there and back over the slowest level, twice.
 const REGISTERED: Duration = Duration::from_secs(3);
+/// A descriptor lies on its mixes within a moment, and visitors who meet copies of another content look for it again after as long.
+const LEARNT: Duration = Duration::from_secs(5);
 /// A point answers a revocation within this, or is told again.
 const CONFIRM: Duration = Duration::from_secs(3);
 
@@ -39,6 +42,8 @@ struct Handed {
     ring: Vec<Life>,
     /// With which the places on the ring are salted.
     salt: [u8; 32],
+    /// The content that the container had.
+    revision: u64,
     at: Instant,
 }
 
@@ -50,12 +55,21 @@ pub(crate) struct Serving {
     /// Introduction points that are not listed, since when.
     missing: HashMap<MixId, Instant>,
     revoking: Arc<Mutex<Revoking>>,
+    /// Of which content visitors are told, since when this allocator tells them.
+    telling: HashMap<ContainerId, (u64, Instant)>,
 }
 
 impl Serving {
+    /// Whether visitors could have learnt by now of the content that a container has.
+    pub(crate) fn told(&self, container: &Container, clock: Instant) -> bool {
+        let since = self.telling.get(&container.id).filter(|(revision, _)| *revision == container.revision);
+        since.is_some_and(|(_, since)| clock.saturating_duration_since(*since) >= LEARNT)
+    }
+
     /// A container is gone.
     pub(crate) fn forget(&mut self, container: ContainerId) {
         self.described.remove(&container);
+        self.telling.remove(&container);
     }
 
     fn revoking<T>(&self, act: impl FnOnce(&mut Revoking) -> T) -> T {
@@ -80,6 +94,7 @@ impl Actor {
         let live: Vec<InstanceId> = world.containers.iter().flat_map(|c| &c.instances).map(|i| i.instance.id).collect();
         self.serving.leased.retain(|id, _| live.contains(id));
         self.serving.described.retain(|id, _| kept.contains_key(id));
+        self.serving.telling.retain(|id, _| kept.contains_key(id));
         self.serving.missing(kept, &directory, clock);
         self.take_back(world, kept, &directory, clock);
         self.say_stopped(world, kept, &directory, clock);
@@ -113,7 +128,8 @@ impl Actor {
                 able.iter().copied().filter(|i| !self.serving.leased.get(&i.instance.id).is_some_and(&fresh)).collect();
             // Descriptors lie on mixes by the whole directory, so they follow each change of it.
             let described = self.serving.described.get(&id);
-            let current = described.is_some_and(|h| fresh(h) && h.ring == ring && h.salt == salt);
+            let revision = kept.container.revision;
+            let current = described.is_some_and(|h| fresh(h) && h.ring == ring && h.salt == salt && h.revision == revision);
             // Points that visitors are told of stay until somebody is registered at the new ones.
             let leads_nowhere = described.is_none_or(|h| !h.points.iter().any(|p| directory.mix(*p).is_some()));
             let same_points = described.is_some_and(|h| h.points == points);
@@ -129,13 +145,19 @@ impl Actor {
             }
             let Ok(proof) = decode::<ServiceProof>(&kept.proof) else { continue };
             let signers = service::signers(&proof, self.shared.now());
-            let handed = Handed { points: points.clone(), period, signed_until, ring, salt, at: self.shared.instant() };
+            let handed = Handed { points: points.clone(), period, signed_until, ring, salt, revision, at: self.shared.instant() };
             if describe {
                 self.describe(kept, &proof, &points, &directory, clock);
                 self.serving.described.insert(id, handed.clone());
+                let telling = self.serving.telling.entry(id).or_insert((revision, clock));
+                if telling.0 != revision {
+                    *telling = (revision, clock);
+                }
             }
             for i in stale {
-                let Some(leases) = service::leases(&signers, i, &kept.container.spec, &points, self.shared.now()) else {
+                let Ok(seal) = updating::seal_of(container, &proof, i.instance.revision) else { continue };
+                let now = self.shared.now();
+                let Some(leases) = service::leases(&signers, i, seal.as_ref(), &kept.container.spec, &points, now) else {
                     continue;
                 };
                 if self.ask(i.instance.device, DeviceRequest::Lease { instance: i.instance.id, leases }).await.is_ok() {

@@ -7,6 +7,7 @@ use fogbank_betanet::{
     directory::{Directory, MixEntry},
     lease::{LEASE_LIFE, Lease, Revocation},
     proof::{DescriptorSigner, ProofError},
+    seal::SiteSeal,
 };
 use fogbank_model::{ContainerSpec, Dimension, InstanceId, InstanceState, MixId, OwnerId, UnixMs};
 use fogbank_wire::ServiceProof;
@@ -89,10 +90,11 @@ pub(crate) const fn takes_leases(state: InstanceState) -> bool {
     matches!(state, InstanceState::Starting | InstanceState::Ready | InstanceState::Unready)
 }
 
-/// The leases of an instance, one a period; `None` before it has told its key or when it does not serve.
+/// The leases of an instance that serves what this seal says, one a period; `None` before it has told its key or when it does not serve.
 pub(crate) fn leases(
     signers: &[DescriptorSigner],
     i: &SeenInstance,
+    seal: Option<&SiteSeal>,
     spec: &ContainerSpec,
     points: &[MixId],
     now: UnixMs,
@@ -109,6 +111,7 @@ pub(crate) fn leases(
             expires: now.plus(LEASE_LIFE),
             introduction_points: points.to_vec(),
             period: signer.period(),
+            mark: signer.mark(seal),
         };
         lease.issue(signer).inspect_err(|error| tracing::warn!(%error, "a lease could not be signed")).ok()
     };

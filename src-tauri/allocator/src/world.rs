@@ -2,6 +2,7 @@
 
 use crate::{conduct::Expected, scaling::Scaled};
 use fogbank_model::{BundleId, Container, ContainerSpec, DeviceId, Instance, InstanceState, OwnerId, Resources};
+use fogbank_store::KeptRevision;
 use fogbank_wire::{Power, Roles, Traffic};
 
 /// A member as seen now.
@@ -62,6 +63,10 @@ pub(crate) struct SeenContainer {
     pub(crate) lacks: Option<String>,
     /// How many copies are wanted for its load, where that counts.
     pub(crate) scaled: Option<Scaled>,
+    /// Contents that it has had, is to have, and has; none when it was never updated.
+    pub(crate) revisions: Vec<KeptRevision>,
+    /// Whether visitors could have learnt of the content that it has.
+    pub(crate) told: bool,
 }
 
 /// Everything at one moment.
@@ -107,11 +112,6 @@ impl World {
 }
 
 impl SeenContainer {
-    pub(crate) fn bundle(&self) -> BundleId {
-        let fogbank_model::Image::Site { bundle, .. } = self.container.spec.image;
-        bundle
-    }
-
     /// Those that count towards what it wants.
     pub(crate) fn counting(&self) -> impl Iterator<Item = &SeenInstance> + Clone {
         self.instances.iter().filter(|i| i.instance.state.counts())

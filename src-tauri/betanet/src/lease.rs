@@ -8,13 +8,15 @@
 //!
 //! Invariants: signed by the period's descriptor key, whose record travels with it, so that an introduction point that knows nothing can
 //! check it; a lease names its instance, the key to introduce oneself to it by, and where. Only who has the token can register: visitors
-//! see the public part, and a point sees its own share, so neither can take an instance's place at a point.
+//! see the public part, and a point sees its own share, so neither can take an instance's place at a point. It says by a mark which content its
+//! instance serves, so that while a site is updated nobody takes a copy of the other revision for a liar.
 //! Deliberately absent: renewing (the allocator's reconciler) and registering (service).
 
 use crate::{
     address::{Blinded, Period},
     descriptor::MAX_INTRODUCTION_POINTS,
     proof::{DescriptorSigner, PeriodRecord, ProofError, SignedRecord, Terms},
+    seal::Mark,
 };
 use fogbank_model::{ContainerSpec, DurationMs, InstanceId, MixId, UnixMs};
 use fogbank_wire::{Signed, decode, encode};
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// How long a lease of an instance without writable state holds; renewed at half time.
 pub const LEASE_LIFE: DurationMs = DurationMs::from_s(24 * 3600);
-/// A signed record (170), ids and keys (160), three commitments and a lock (70), a signature, a token and a door (140): below 544.
+/// A signed record (170), ids, keys and a mark (168), three commitments and a lock (70), a signature, a token and a door (140): below 552.
 pub const MAX_LEASE_BYTES: usize = 576;
 /// Instances in one revocation: all of a container, twice over.
 pub const MAX_REVOKED: usize = 2 * ContainerSpec::MAX_INSTANCES as usize;
@@ -57,6 +59,8 @@ pub struct Lease {
     pub introduction_points: Vec<MixId>,
     /// In which period, that is under which blinded key.
     pub period: Period,
+    /// Which seal the instance serves ([`crate::seal::SiteSeal::mark`]).
+    pub mark: Mark,
 }
 
 /// Leases taken back.
@@ -340,6 +344,7 @@ mod tests {
             expires: NOW.plus(LEASE_LIFE),
             introduction_points: vec![MixId([1; 16]), POINT, MixId([3; 16])],
             period: Period(0),
+            mark: Mark::default(),
         }
     }
 
@@ -347,7 +352,7 @@ mod tests {
     fn checked_at_each_end() {
         let signer = signer(1);
         let issued = lease().issue(&signer).unwrap();
-        assert!(issued.len() <= MAX_LEASE_BYTES - 32, "{}", issued.len());
+        assert!(issued.len() <= MAX_LEASE_BYTES - 24, "{}", issued.len());
         let presented = Lease::present(&issued, POINT).unwrap();
         let at = Lease::open_at(&presented, POINT, NOW).unwrap();
         assert_eq!(at.blinded, signer.blinded());

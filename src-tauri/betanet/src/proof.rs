@@ -11,7 +11,7 @@
 //! Deliberately absent: keeping the identity (the node's profile does), and Tor publishing.
 
 use crate::address::{AccessKey, Address, AddressError, Blinded, Period};
-use crate::seal::SiteSeal;
+use crate::seal::{Mark, SiteSeal};
 use fogbank_model::{DurationMs, Onion, UnixMs};
 use fogbank_wire::{ServiceProof, decode, encode};
 use iroh::{PublicKey, SecretKey, Signature};
@@ -374,6 +374,11 @@ impl DescriptorSigner {
     /// Until when what it signs can be believed.
     pub fn expires(&self) -> UnixMs {
         self.record.expires
+    }
+
+    /// By what a lease says that its instance serves the content of this seal; of what is not sealed, nothing.
+    pub fn mark(&self, seal: Option<&SiteSeal>) -> Mark {
+        seal.map_or_else(Mark::default, |seal| seal.mark(&self.blinded))
     }
 }
 

@@ -3,15 +3,17 @@
 //! ```text
 //! identity (the address) ── signs ──→ seal: root of the manifest, revision     travels in the descriptor, readable with the address only
 //! blinded key of a period ── signs ─→ period record: "sealed"                  so that leaving the seal out is noticed
+//! descriptor key of a period ─ signs → lease: mark of the seal that its copy serves, so that copies of two revisions are told apart
 //! ```
 //!
 //! Invariants: only the container's identity signs a seal, so neither the allocator, nor a mix, nor a host can make one; a visitor of a service
-//! whose period record says that it is sealed opens nothing without a seal that holds; one that has seen a revision takes no older one.
+//! whose period record says that it is sealed opens nothing without a seal that holds; one that has seen a revision takes no older one, and
+//! no other content under the same; a copy is asked only for what its lease's mark says that it serves.
 //! Limit: what a visitor has seen is forgotten when its program ends, so an allocator could then show it an older seal of the same publisher.
 //! Deliberately absent: the manifest itself (a host gives it, and it is checked against the root).
 
 use crate::{
-    address::Address,
+    address::{Address, Blinded},
     proof::{ContainerIdentity, ProofError},
 };
 use fogbank_wire::{Signed, decode, encode};
@@ -26,6 +28,14 @@ const WHAT: &str = "seal";
 const SEAL_CONTEXT: &str = "fogbank site seal 1";
 /// A version, a root of 32 bytes, a revision of 10 at most, a signature of 64 and two lengths.
 pub const MAX_SEAL_BYTES: usize = 128;
+/// The highest revision: a number that every database keeps, hundreds of thousands of years ahead in milliseconds.
+pub const MAX_REVISION: u64 = i64::MAX as u64;
+const MARK_CONTEXT: &str = "fogbank 2026 mark of a seal in a lease";
+
+/// Which seal an instance serves, told to those who know the address and to nobody else: to an introduction point it is a number that differs
+/// between periods and says nothing of content or revision. Zero: what it serves has no seal. Two seals of one address have the same mark once
+/// in 2⁶⁴ times, and then a visitor asks the wrong copy.
+pub type Mark = [u8; 8];
 
 /// What a publisher says of its site.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +60,15 @@ struct Envelope {
 }
 
 impl SiteSeal {
+    /// Its mark in leases of a period.
+    pub fn mark(&self, blinded: &Blinded) -> Mark {
+        let mut hasher = blake3::Hasher::new_derive_key(MARK_CONTEXT);
+        hasher.update(&blinded.credential).update(&self.root).update(&self.revision.to_be_bytes());
+        let mut mark = Mark::default();
+        hasher.finalize_xof().fill(&mut mark);
+        mark
+    }
+
     /// Signs it.
     ///
     /// # Errors
@@ -99,6 +118,23 @@ mod tests {
         assert!(matches!(SiteSeal::open(&theirs, &address), Err(ProofError::Signature { .. })));
         let newer = [&[9], &bytes[1..]].concat();
         assert!(matches!(SiteSeal::open(&newer, &address), Err(ProofError::Version { theirs: 9, .. })));
+    }
+
+    #[test]
+    fn a_mark_tells_content_revision_and_period_apart() {
+        let (_, address) = fixture(1);
+        let [one, two] = [3, 4].map(|period| address.blinded(crate::address::Period(period)).unwrap());
+        let marks = [
+            SEAL.mark(&one),
+            SEAL.mark(&two),
+            SiteSeal { revision: 1, ..SEAL }.mark(&one),
+            SiteSeal { root: [8; 32], ..SEAL }.mark(&one),
+            SEAL.mark(&one.clone().with(Some(&crate::address::AccessKey([1; 32])))),
+        ];
+        for (n, mark) in marks.iter().enumerate() {
+            assert!(*mark != Mark::default() && !marks[n + 1..].contains(mark));
+        }
+        assert_eq!(SEAL.mark(&one), marks[0]);
     }
 
     proptest! {

@@ -72,6 +72,7 @@ fn lease(key: &IntroductionKey) -> Lease {
         expires: NOW.plus(LEASE_LIFE),
         introduction_points: POINTS.to_vec(),
         period: Period(0),
+        mark: [0; 8],
     }
 }
 

@@ -209,6 +209,7 @@ async fn leases_and_descriptors_that_name_unlisted_points_lead_nowhere() {
         expires: fogbank_betanet::directory::clock().plus(LEASE_LIFE),
         introduction_points: vec![trap.ids()[0], trap.ids()[1], honest[0]],
         period: fogbank_betanet::address::Period(0),
+        mark: container.mark(),
     };
     instance.leases.send_replace(vec![lease.issue(&container.signer()).unwrap()]);
     // And a descriptor that names it to visitors.

@@ -152,6 +152,17 @@ pub(crate) enum Command {
         /// Its id.
         id: String,
     },
+    /// Put other content under a container's address: copies move over one after another, and no visit fails. `container` shows how far it is.
+    Update {
+        /// Its id.
+        id: String,
+        /// The folder; it needs an index.html.
+        #[arg(required_unless_present = "back")]
+        folder: Option<PathBuf>,
+        /// Back to the content before, as a further revision.
+        #[arg(long, conflicts_with = "folder")]
+        back: bool,
+    },
     /// Ask for other numbers of copies of a container, from now on.
     Scale {
         /// Its id.
@@ -348,6 +359,9 @@ impl Command {
             }
             Self::Containers => ControlRequest::Containers,
             Self::Container { id } => ControlRequest::Container { id: id.clone() },
+            Self::Update { id, folder, .. } => {
+                ControlRequest::Update { id: id.clone(), folder: folder.as_deref().map(whole).transpose()? }
+            }
             Self::Scale { id, copies, availability, most } => ControlRequest::Scale {
                 id: id.clone(),
                 instances: *copies,

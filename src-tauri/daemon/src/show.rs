@@ -28,6 +28,9 @@ pub(crate) fn words(request: &ControlRequest, reply: &ControlReply) -> String {
             load::show(&mut out, span, load, now_ms())
         }
         ControlReply::Rehearsed(rehearsed) => show_rehearsed(&mut out, rehearsed),
+        ControlReply::Updated { revision } => {
+            writeln!(out, "revision  {revision}\nfogbankd container ID shows how far it is; fogbankd update ID --back goes back")
+        }
         ControlReply::Created { id, onion } => writeln!(out, "container {id}\naddress   {onion}"),
         ControlReply::Progress(None) => writeln!(out, "nothing is on its way"),
         ControlReply::Progress(Some(p)) => writeln!(out, "{}: {} of {} bytes", p.step, p.done_bytes, p.total_bytes),
@@ -112,6 +115,21 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
     writeln!(out, "why       {}", c.reason)?;
     writeln!(out, "address   {}", c.onion)?;
     writeln!(out, "link      {}", detail.link)?;
+    writeln!(
+        out,
+        "revision  {}{}",
+        detail.revision,
+        if detail.back { " (update --back goes back to the one before)" } else { "" }
+    )?;
+    if let Some(update) = &detail.update {
+        let state = match update.state.as_str() {
+            "coming" => "is coming",
+            "moving" => "is under way",
+            "given_up" => "was given up, what was there before goes on",
+            _ => "is done",
+        };
+        writeln!(out, "update    to {} {state}: {}", update.revision, update.words)?;
+    }
     if c.direct {
         writeln!(out, "DIRECT    visitors who ask for it come without mixes: they and the host see each other's address")?;
     }
@@ -129,7 +147,8 @@ fn show_container(out: &mut String, detail: &ContainerDetailDto) -> std::fmt::Re
         writeln!(out, "  after {after_s:>9.3} s  {:<10} {}", step.state, step.reason)?;
     }
     for i in &detail.instances {
-        writeln!(out, "  on {}: {} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
+        let other = if i.revision == detail.revision { String::new() } else { format!(" of revision {}", i.revision) };
+        writeln!(out, "  on {}: {}{other} with {} ({})", i.device_name, i.state, amounts(&i.given), i.reason)?;
     }
     Ok(())
 }

@@ -283,6 +283,8 @@ pub struct Container {
     pub created: UnixMs,
     /// Rises with each plan of it: the fencing token of its reservations.
     pub epoch: u64,
+    /// Of the content that visitors are told of. 0: from before revisions were kept, or it has none.
+    pub revision: u64,
 }
 
 #[cfg(test)]

@@ -121,6 +121,8 @@ pub struct Instance {
     pub since: UnixMs,
     /// The container's epoch under which it was planned.
     pub epoch: u64,
+    /// Of the content that it serves: the one it was placed with, to its end.
+    pub revision: u64,
 }
 
 #[cfg(test)]

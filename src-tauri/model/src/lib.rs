@@ -12,6 +12,7 @@ mod id;
 mod instance;
 mod name;
 mod resources;
+mod revision;
 mod time;
 
 pub use container::{Container, ContainerSpec, ContainerState, Image, Level, SpecError, Transition};
@@ -20,6 +21,7 @@ pub use id::{BundleId, ContainerId, DeviceId, FogId, IdError, InstanceId, MixId,
 pub use instance::{Instance, InstanceState};
 pub use name::{ContainerName, NameError, Onion, OnionError};
 pub use resources::{RequirementError, Resources};
+pub use revision::{Revision, RevisionState};
 pub use time::{DurationMs, UnixMs};
 
 /// A move that a state machine does not have.

@@ -2,7 +2,8 @@
 
 use crate::control::{
     Amounts, ContainerDetailDto, ContainerDto, ControlError, ControlErrorKind, DeviceDto, ExplainedDto, FitDto, InstanceDto,
-    LevelDto, LoadDto, LoadNowDto, LoadRowDto, LoadSpanDto, OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto, VerdictDto,
+    LevelDto, LoadDto, LoadNowDto, LoadRowDto, LoadSpanDto, OutlookDto, RehearsedDto, RoleDto, StepDto, TrustDto, UpdateDto,
+    VerdictDto,
 };
 use fogbank_betanet::{
     address::{AccessKey, FogLink},
@@ -12,7 +13,7 @@ use fogbank_betanet::{
 use fogbank_model::{Dimension, Image, Infeasible, Level, Outlook, Resources, UnixMs};
 use fogbank_wire::{
     CallError, Capacity, ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, LoadSpan,
-    LoadView, Refusal, RefusalKind, Rehearsed, Roles,
+    LoadView, Refusal, RefusalKind, Rehearsed, Roles, UpdateView,
 };
 
 pub(crate) fn amounts(r: &Resources) -> Amounts {
@@ -116,10 +117,24 @@ pub(crate) fn instance(view: &InstanceView) -> InstanceDto {
         state: i.state.name().to_owned(),
         reason: i.reason.clone(),
         given: amounts(&i.given),
+        revision: i.revision,
     }
 }
 
-pub(crate) fn detail(d: &ContainerDetail, link: &FogLink, published: Option<&Published>) -> ContainerDetailDto {
+fn update(update: &UpdateView) -> UpdateDto {
+    let Image::Site { bytes, .. } = update.revision.image;
+    UpdateDto {
+        revision: update.revision.number,
+        state: update.revision.state.name().to_owned(),
+        words: update.words.clone(),
+        ready: update.ready,
+        wanted: update.wanted,
+        began_ms: update.revision.began.0,
+        bytes,
+    }
+}
+
+pub(crate) fn detail(d: &ContainerDetail, link: &FogLink, published: Option<&Published>, back: bool) -> ContainerDetailDto {
     let c = &d.container;
     let Image::Site { bytes, files, .. } = c.spec.image;
     let ready = d.instances.iter().filter(|v| v.instance.state == fogbank_model::InstanceState::Ready).count();
@@ -153,6 +168,9 @@ pub(crate) fn detail(d: &ContainerDetail, link: &FogLink, published: Option<&Pub
             .map(|t| StepDto { at_ms: t.at.0, state: t.to.name().to_owned(), reason: t.reason.clone() })
             .collect(),
         instances: d.instances.iter().map(instance).collect(),
+        revision: d.container.revision,
+        update: d.update.as_ref().map(update),
+        back,
     }
 }
 

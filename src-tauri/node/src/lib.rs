@@ -33,6 +33,7 @@ mod requests;
 mod session;
 mod settings;
 mod start;
+mod updating;
 mod visited_keys;
 mod visits;
 

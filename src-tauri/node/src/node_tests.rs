@@ -189,7 +189,11 @@ async fn what_was_never_created_leaves_neither_address_nor_content() {
     // One whose allocator never answered, and one of which a crash left only the content.
     let import = async || publisher.inner.bundles.import(&site, &Limits::default(), |_| ()).await.unwrap().id;
     let (unanswered, orphan) = (import().await, import().await);
-    publisher.inner.keys(fog).create(ContainerId([3; 16]), unanswered, None, false).unwrap();
+    publisher
+        .inner
+        .keys(fog)
+        .create(ContainerId([3; 16]), crate::container_keys::Content { bundle: unanswered, revision: 1 }, None, false)
+        .unwrap();
     assert!(renewing::look(&publisher.inner, publisher.inner.ground.clock.now()).await.unwrap());
     assert!(publisher.inner.keys(fog).load(ContainerId([3; 16])).is_none());
     let own = |node: &Node| node.inner.bundles.held().borrow().keys().copied().collect::<Vec<_>>();

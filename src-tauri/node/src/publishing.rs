@@ -6,7 +6,7 @@
 
 use crate::{
     answers,
-    container_keys::{ContainerKeys, DAYS_AHEAD},
+    container_keys::{ContainerKeys, Content, DAYS_AHEAD},
     control::{Amounts, ControlError, ControlErrorKind, ControlReply, FolderDto, LevelDto, ProgressDto},
     node::Inner,
     profile::Profile,
@@ -47,7 +47,7 @@ pub(crate) struct Wish {
 pub(crate) struct Progress(Arc<Mutex<Option<ProgressDto>>>);
 
 /// One folder on its way; nothing is any more when it is dropped.
-struct OnItsWay(Progress);
+pub(crate) struct OnItsWay(Progress);
 
 impl Progress {
     pub(crate) fn now(&self) -> Option<ProgressDto> {
@@ -58,7 +58,7 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self) -> Result<OnItsWay, ControlError> {
+    pub(crate) fn begin(&self) -> Result<OnItsWay, ControlError> {
         let mut now = self.lock();
         if now.is_some() {
             return Err(answers::invalid("another folder is being put online", "Wait until it is done."));
@@ -69,7 +69,7 @@ impl Progress {
 }
 
 impl OnItsWay {
-    fn step(&self, words: &str, done_bytes: u64, total_bytes: u64) {
+    pub(crate) fn step(&self, words: &str, done_bytes: u64, total_bytes: u64) {
         *self.0.lock() = Some(ProgressDto { step: words.to_owned(), done_bytes, total_bytes });
     }
 }
@@ -88,7 +88,7 @@ pub(crate) async fn folder(path: &str) -> Result<FolderDto, ControlError> {
     Ok(FolderDto { name, files, bytes })
 }
 
-fn absolute(path: &str) -> Result<PathBuf, ControlError> {
+pub(crate) fn absolute(path: &str) -> Result<PathBuf, ControlError> {
     let path = Path::new(path);
     if path.is_absolute() {
         Ok(path.to_owned())
@@ -97,13 +97,13 @@ fn absolute(path: &str) -> Result<PathBuf, ControlError> {
     }
 }
 
-async fn look(folder: PathBuf) -> Result<(u32, u64), ControlError> {
+pub(crate) async fn look(folder: PathBuf) -> Result<(u32, u64), ControlError> {
     let looked = tokio::task::spawn_blocking(move || check_folder(&folder, &Limits::default())).await;
     let looked = looked.map_err(|error| answers::failed(error.to_string(), ""))?;
     looked.map_err(|error| answers::invalid(error.to_string(), ""))
 }
 
-fn not_a_publisher() -> ControlError {
+pub(crate) fn not_a_publisher() -> ControlError {
     ControlError {
         kind: ControlErrorKind::Refused,
         what: "this node may not publish in this fog".to_owned(),
@@ -178,11 +178,12 @@ async fn create(
 ) -> Result<ControlReply, (ControlError, ContainerId)> {
     let id = ContainerId(rand::random());
     let failed = |error: String| (answers::failed(error, "Nothing was put online."), id);
-    let identity = inner.keys(fog).create(id, imported.id, access, direct).map_err(|error| failed(error.to_string()))?;
     // By the own clock: the allocator does not choose for which days it may sign.
     let now = clock();
     // What visitors hold every host to. The time makes a revision that rises.
-    let seal = SiteSeal { root: imported.root.0, revision: u64::try_from(now.0).unwrap_or(0) };
+    let content = Content { bundle: imported.id, revision: u64::try_from(now.0).unwrap_or(0) };
+    let identity = inner.keys(fog).create(id, content, access, direct).map_err(|error| failed(error.to_string()))?;
+    let seal = SiteSeal { root: imported.root.0, revision: content.revision };
     let proof = identity.pre_sign_sealed(now, DAYS_AHEAD, &seal, &mut rand::rng()).map_err(|error| failed(error.to_string()))?;
     let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
     let onion = identity.onion().to_string();
@@ -248,7 +249,7 @@ pub(crate) async fn tidy(profile: &Profile, bundles: &Bundles) {
 }
 
 /// Asks until there is an answer, for as long as an allocator takes to restart.
-async fn insist(inner: &Inner, request: &NodeRequest) -> Result<NodeReply, ControlError> {
+pub(crate) async fn insist(inner: &Inner, request: &NodeRequest) -> Result<NodeReply, ControlError> {
     let began = Instant::now();
     loop {
         match inner.ask(request).await {
@@ -268,9 +269,14 @@ pub(crate) async fn forget(inner: &Inner, fog: FogId, id: ContainerId) {
             tracing::warn!(%error, "the key of a deleted private address stays");
         }
     }
-    if let Some(bundle) = inner.keys(fog).forget(id)
-        && let Err(error) = inner.bundles.disown(bundle).await
-    {
-        tracing::warn!(%error, "the content of a deleted container could not be let go");
+    for bundle in inner.keys(fog).forget(id) {
+        if let Err(error) = inner.bundles.disown(bundle).await {
+            tracing::warn!(%error, "the content of a deleted container could not be let go");
+        }
     }
+}
+
+/// Whether this node has a bundle of its own.
+pub(crate) fn is_here(inner: &Inner, bundle: BundleId) -> bool {
+    inner.bundles.held().borrow().get(&bundle).is_some_and(|held| held.own)
 }

@@ -82,7 +82,7 @@ fn renewals(list: &[ContainerSummary], keys: &ContainerKeys, now: UnixMs) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Profile;
+    use crate::{container_keys::Content, profile::Profile};
     use fogbank_betanet::{
         address::{AccessKey, Period},
         proof::DescriptorSigner,
@@ -101,7 +101,7 @@ mod tests {
         let keys = ContainerKeys::of(&Profile::open(folder.path()).unwrap(), FogId([2; 32]));
         let (mine, others) = (ContainerId([1; 16]), ContainerId([2; 16]));
         let access = AccessKey([5; 32]);
-        let identity = keys.create(mine, BundleId([1; 32]), Some(access), false).unwrap();
+        let identity = keys.create(mine, Content { bundle: BundleId([1; 32]), revision: 1 }, Some(access), false).unwrap();
         let seal = SiteSeal { root: [1; 32], revision: 1 };
         let mut kept = identity.pre_sign_sealed(day(0), DAYS_AHEAD, &seal, &mut rand::rng()).unwrap();
         let summary = |id, signed_until| ContainerSummary {

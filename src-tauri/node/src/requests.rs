@@ -12,7 +12,7 @@ use crate::{
     publishing::{self, Wish},
     relaying::{self, RelayLimits},
     settings::Settings,
-    visits,
+    updating, visits,
 };
 use fogbank_betanet::{
     address::{FogLink, Via},
@@ -133,10 +133,15 @@ impl Inner {
                 NodeReply::Container(detail) => {
                     let published = self.published(detail.container.id);
                     let link = self.link(&detail.container, published.as_ref());
-                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, &link, published.as_ref()))))
+                    let back = updating::can_go_back(self, detail.container.id, detail.container.revision);
+                    Ok(ControlReply::Container(Box::new(answers::detail(&detail, &link, published.as_ref(), back))))
                 }
                 other => Err(unexpected(&other)),
             },
+            Ask::Update { id, folder } => {
+                let wish = folder.map_or(updating::Wish::Back, updating::Wish::Folder);
+                updating::update(self, container_id(&id)?, wish).await
+            }
             Ask::Explain { id } => match self.ask(&NodeRequest::Explain(container_id(&id)?)).await? {
                 NodeReply::Explained(explained) => Ok(ControlReply::Explained(Box::new(answers::explained(*explained)))),
                 other => Err(unexpected(&other)),
@@ -276,6 +281,7 @@ impl Inner {
             state: i.state.name().to_owned(),
             reason: i.reason,
             given: answers::amounts(&i.given),
+            revision: 0,
         };
         LendDto {
             open: report.offer.open,

@@ -1,7 +1,9 @@
 //! Sealed sites: contents from whichever copy gives them, checked before they are passed on.
 //!
 //! Invariants: a copy that gives something else is left for good, one that breaks off for a while, and the request goes on at another from the
-//! byte that was reached; each request tries a bounded number of times without getting on; bytes of two versions of a site are never mixed.
+//! byte that was reached; each request tries a bounded number of times without getting on; bytes of two versions of a site are never mixed. When
+//! the site is updated before a byte of an answer is out, the answer is of the new version; one that is under way is finished by copies of the old
+//! one while they are gone to, or by those of the new one where that has the very same content, and else breaks off.
 
 use crate::{
     cache::{SMALL_BYTES, View},
@@ -21,6 +23,9 @@ use std::{io, ops::Range, sync::Arc};
 
 /// Copies tried in a row without a byte gained: more than a site usually has, so that each gets its turn.
 const MAX_TRIES: u32 = 6;
+
+/// How often one request begins anew because the site was changed just then: updates follow each other by seconds at least.
+const MAX_CHANGES: u32 = 3;
 
 /// What went wrong in a row.
 #[derive(Default)]
@@ -68,7 +73,7 @@ pub(crate) async fn view(way: &Way, opened: Opened) -> Result<Arc<View>, Trouble
     loop {
         let Opened { stream, seal, copy } = opened;
         let root = Root(seal.ok_or(Trouble::Changed)?.root);
-        if let Some(kept) = way.shared.cache.view(&way.key).filter(|kept| kept.root == root && way.is_open()) {
+        if let Some(kept) = way.shared.cache.view(&way.key).filter(|kept| kept.root == root && way.shows(root)) {
             return Ok(kept);
         }
         match take_manifest(stream, root, &Limits::default()).await {
@@ -80,8 +85,14 @@ pub(crate) async fn view(way: &Way, opened: Opened) -> Result<Arc<View>, Trouble
 }
 
 /// Answers a request from a site.
-pub(crate) async fn answer(way: &Way, view: Arc<View>, request: &Parts) -> Result<Response<Body>, Trouble> {
-    respond(&Sealed { way: way.clone(), view }, request).await
+pub(crate) async fn answer(way: &Way, mut known: Arc<View>, request: &Parts) -> Result<Response<Body>, Trouble> {
+    for _ in 0..MAX_CHANGES {
+        match respond(&Sealed { way: way.clone(), view: known }, request).await {
+            Err(Trouble::Changed) => known = view(way, way.open().await?).await?,
+            answered => return answered,
+        }
+    }
+    Err(Trouble::Changed)
 }
 
 struct Sealed {
@@ -98,7 +109,7 @@ impl Files for Sealed {
 
     async fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Body, Trouble> {
         let kept = self.way.shared.cache.file(&self.way.key, self.view.root, entry.blob());
-        if let Some(bytes) = kept.filter(|bytes| bytes.len() as u64 == entry.bytes() && self.way.is_open()) {
+        if let Some(bytes) = kept.filter(|bytes| bytes.len() as u64 == entry.bytes() && self.way.shows(self.view.root)) {
             // Within the length of a small file.
             let part = bytes.slice(range.start as usize..range.end as usize);
             return Ok(Full::from(part).map_err(|never| match never {}).boxed_unsync());
@@ -129,6 +140,8 @@ struct Source {
     number: usize,
     bytes: u64,
     left: Range<u64>,
+    /// Whether some of it has been given out.
+    begun: bool,
     from: Option<(Contents<Stream>, CopyOf)>,
     tries: Tries,
     /// The whole of a small file, to be kept.
@@ -140,7 +153,7 @@ impl Source {
         let whole = range == (0..entry.bytes());
         let gathered = (whole && entry.bytes() <= SMALL_BYTES).then(BytesMut::new);
         let (number, bytes) = (entry.blob(), entry.bytes());
-        Self { way, view, number, bytes, left: range, from: None, tries: Tries::default(), gathered }
+        Self { way, view, number, bytes, left: range, begun: false, from: None, tries: Tries::default(), gathered }
     }
 
     /// The next bytes; `None` after the last.
@@ -153,6 +166,7 @@ impl Source {
             match contents.next().await {
                 Ok(Some(bytes)) => {
                     self.left.start += bytes.len() as u64;
+                    self.begun = true;
                     self.from = Some((contents, copy));
                     // It gets on.
                     self.tries.count = 0;
@@ -169,16 +183,31 @@ impl Source {
     /// Asks copies until one begins to give what is left.
     async fn ask(&mut self) -> Result<(Contents<Stream>, CopyOf), Trouble> {
         loop {
-            let Opened { stream, seal, copy } = self.way.open().await.map_err(|trouble| self.tries.unreached(trouble))?;
-            if seal.is_none_or(|seal| Root(seal.root) != self.view.root) {
-                return Err(Trouble::Changed);
+            let opened = self.way.open().await.map_err(|trouble| self.tries.unreached(trouble))?;
+            if opened.seal.is_none_or(|seal| Root(seal.root) != self.view.root) {
+                self.follow(opened).await?;
+                continue;
             }
+            let Opened { stream, copy, .. } = opened;
             let (view, left) = (&self.view, self.left.clone());
             match Contents::ask(stream, view.root, &view.manifest, self.number, self.bytes, left).await {
                 Ok(contents) => return Ok((contents, copy)),
                 Err(error) => self.tries.failed(&copy, error)?,
             }
         }
+    }
+
+    /// Goes on by the version that has come online meanwhile, if it has the content of which some has been given out already.
+    async fn follow(&mut self, opened: Opened) -> Result<(), Trouble> {
+        if !self.begun {
+            return Err(Trouble::Changed);
+        }
+        let newer = view(&self.way, opened).await?;
+        let content = self.view.manifest.content(self.number);
+        let same = (0..newer.manifest.contents()).find(|number| newer.manifest.content(*number) == content);
+        self.number = same.ok_or(Trouble::Changed)?;
+        self.view = newer;
+        Ok(())
     }
 
     fn gather(&mut self, bytes: &Bytes) {

@@ -101,7 +101,14 @@ impl Way {
 
     /// What is kept of a sealed site, while a tunnel to it stands.
     fn kept(&self) -> Option<Arc<View>> {
-        if self.is_open() { self.shared.cache.view(&self.key) } else { None }
+        self.shared.cache.view(&self.key).filter(|view| self.shows(view.root))
+    }
+
+    /// Whether what is kept of this version of a sealed site may be shown: a tunnel stands to a copy that serves just that. A request that began before
+    /// an update may keep the older one after a newer one was confirmed.
+    pub(crate) fn shows(&self, root: Root) -> bool {
+        let seal = self.visitor.as_ref().and_then(|v| v.open_seal(&self.key.onion, &self.key.isolation));
+        seal.is_some_and(|seal| Root(seal.root) == root)
     }
 
     /// Whether a tunnel to the address stands and may be used at this moment. Nothing that was kept is shown else, and no kept connection used.

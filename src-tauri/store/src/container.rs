@@ -1,6 +1,10 @@
 //! Containers and their moves.
 
-use crate::{Store, StoreError, device::id, transition::record};
+use crate::{
+    Store, StoreError,
+    device::{amount, id},
+    transition::record,
+};
 use fogbank_model::{Container, ContainerId, ContainerSpec, ContainerState, DeviceId, MixId, OwnerId, Transition, UnixMs};
 
 /// A container with what only the allocator needs.
@@ -28,7 +32,7 @@ impl Store {
     pub async fn create(&self, kept: &KeptContainer) -> Result<(), StoreError> {
         let c = &kept.container;
         let (cid, owner, publisher) = (c.id.0.as_slice(), c.owner.0.as_slice(), kept.publisher.0.as_slice());
-        let (onion, proof, created) = (c.onion.as_str(), kept.proof.as_slice(), c.created.0);
+        let (onion, proof, created, revision) = (c.onion.as_str(), kept.proof.as_slice(), c.created.0, amount(c.revision));
         let spec = serde_json::to_string(&c.spec).map_err(|_| StoreError::Unreadable { what: "a specification" })?;
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::database)?;
         let known = sqlx::query_scalar!("SELECT owner FROM containers WHERE id = ?", cid)
@@ -39,15 +43,16 @@ impl Store {
             return if known == owner { Ok(()) } else { Err(StoreError::Taken { what: "container id" }) };
         }
         let inserted = sqlx::query!(
-            "INSERT OR IGNORE INTO containers (id, owner, publisher, onion, spec, proof, state, reason, created)
-             VALUES (?, ?, ?, ?, ?, ?, 'pending', 'created', ?)",
+            "INSERT OR IGNORE INTO containers (id, owner, publisher, onion, spec, proof, state, reason, created, revision)
+             VALUES (?, ?, ?, ?, ?, ?, 'pending', 'created', ?, ?)",
             cid,
             owner,
             publisher,
             onion,
             spec,
             proof,
-            created
+            created,
+            revision
         )
         .execute(&mut *tx)
         .await
@@ -67,8 +72,8 @@ impl Store {
     /// When the database fails.
     pub async fn containers(&self) -> Result<Vec<KeptContainer>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT id, owner, publisher, onion, spec, proof, state, reason, created, epoch, points, placement, deleting
-             FROM containers ORDER BY created, id"
+            "SELECT id, owner, publisher, onion, spec, proof, state, reason, created, epoch, points, placement, deleting,
+             revision FROM containers ORDER BY created, id"
         )
         .fetch_all(&self.pool)
         .await
@@ -89,6 +94,7 @@ impl Store {
                         reason: r.reason,
                         created: UnixMs(r.created),
                         epoch: u64::try_from(r.epoch).unwrap_or(0),
+                        revision: u64::try_from(r.revision).unwrap_or(0),
                     },
                     publisher: DeviceId(id(r.publisher, "a device id")?),
                     proof: r.proof,
@@ -138,20 +144,6 @@ impl Store {
     pub async fn set_reason(&self, cid: ContainerId, reason: &str) -> Result<(), StoreError> {
         let cid = cid.0.as_slice();
         sqlx::query!("UPDATE containers SET reason = ? WHERE id = ?", reason, cid)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-            .map_err(StoreError::database)
-    }
-
-    /// Keeps what is asked for anew.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn set_spec(&self, cid: ContainerId, spec: &ContainerSpec) -> Result<(), StoreError> {
-        let spec = serde_json::to_string(spec).map_err(|_| StoreError::Unreadable { what: "a specification" })?;
-        let cid = cid.0.as_slice();
-        sqlx::query!("UPDATE containers SET spec = ? WHERE id = ?", spec, cid)
             .execute(&self.pool)
             .await
             .map(drop)

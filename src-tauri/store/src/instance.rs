@@ -31,6 +31,8 @@ pub struct Reservation {
     pub device: DeviceId,
     /// How much.
     pub given: Resources,
+    /// Of the content that it is to serve.
+    pub revision: u64,
 }
 
 /// What became of a plan's reservations.
@@ -58,6 +60,7 @@ struct Row {
     epoch: i64,
     expires: i64,
     introduction_key: Option<Vec<u8>>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for KeptInstance {
@@ -74,6 +77,7 @@ impl TryFrom<Row> for KeptInstance {
                 reason: r.reason,
                 since: UnixMs(r.since),
                 epoch: u64::try_from(r.epoch).unwrap_or(0),
+                revision: u64::try_from(r.revision).unwrap_or(0),
             },
             expires: UnixMs(r.expires),
             introduction_key: r.introduction_key.map(|k| id(k, "an introduction key")).transpose()?,
@@ -120,10 +124,11 @@ impl Store {
             }
             let (iid, device) = (reservation.instance.0.as_slice(), reservation.device.0.as_slice());
             let [cpu, memory, storage, bandwidth] = Dimension::ALL.map(|d| amount(reservation.given.get(d)));
-            let (now, expires) = (now.0, expires.0);
+            let (now, expires, revision) = (now.0, expires.0, amount(reservation.revision));
             sqlx::query!(
-                "INSERT INTO instances (id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', 'planned', ?, ?, ?)",
+                "INSERT INTO instances
+                 (id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, revision)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', 'planned', ?, ?, ?, ?)",
                 iid,
                 container,
                 device,
@@ -133,7 +138,8 @@ impl Store {
                 bandwidth,
                 now,
                 new,
-                expires
+                expires,
+                revision
             )
             .execute(&mut *tx)
             .await
@@ -153,8 +159,8 @@ impl Store {
         let after = after.0;
         let rows = sqlx::query_as!(
             Row,
-            "SELECT id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, introduction_key
-             FROM instances WHERE state NOT IN ('ended', 'lost') OR since >= ? ORDER BY since",
+            "SELECT id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, introduction_key,
+             revision FROM instances WHERE state NOT IN ('ended', 'lost') OR since >= ? ORDER BY since",
             after
         )
         .fetch_all(&self.pool)
@@ -171,8 +177,8 @@ impl Store {
         let device = device.0.as_slice();
         let rows = sqlx::query_as!(
             Row,
-            "SELECT id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, introduction_key
-             FROM instances WHERE device = ? AND state NOT IN ('ended', 'lost') ORDER BY since",
+            "SELECT id, container, device, cpu, memory, storage, bandwidth, state, reason, since, epoch, expires, introduction_key,
+             revision FROM instances WHERE device = ? AND state NOT IN ('ended', 'lost') ORDER BY since",
             device
         )
         .fetch_all(&self.pool)

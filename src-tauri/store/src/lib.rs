@@ -16,6 +16,7 @@ mod error;
 mod instance;
 mod load;
 mod open;
+mod revision;
 mod transition;
 
 pub use container::KeptContainer;
@@ -26,4 +27,5 @@ pub use error::{OpenError, StoreError};
 pub use instance::{KeptInstance, MAX_PAST_INSTANCES, Reservation, Reserved};
 pub use load::{KeptLoad, LoadStep};
 pub use open::Store;
+pub use revision::KeptRevision;
 pub use transition::MAX_HISTORY;

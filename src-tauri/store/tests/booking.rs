@@ -2,47 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use fogbank_model::{
-    BundleId, Container, ContainerId, ContainerSpec, ContainerState, DeviceId, Dimension, Image, InstanceId, InstanceState,
-    Level, OwnerId, Resources, UnixMs,
-};
-use fogbank_store::{KeptContainer, Reservation, Reserved, RoleBits, Store};
+mod common;
+
+use common::{NOW, container};
+use fogbank_model::{ContainerId, DeviceId, Dimension, InstanceId, InstanceState, OwnerId, Resources, UnixMs};
+use fogbank_store::{Reservation, Reserved, RoleBits, Store};
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::{collections::BTreeMap, path::Path};
 
-const NOW: UnixMs = UnixMs(1_790_000_000_000);
 const DEVICES: u8 = 4;
 const CONTAINERS: u8 = 3;
 const LENT: Resources = Resources { cpu_millicores: 1_000, memory_mb: 800, storage_mb: 600, bandwidth_kbps: 900 };
-
-fn container(n: u8) -> KeptContainer {
-    KeptContainer {
-        container: Container {
-            id: ContainerId([n; 16]),
-            owner: OwnerId([1; 32]),
-            onion: format!("{}.onion", char::from(b'a' + n).to_string().repeat(56)).parse().unwrap(),
-            spec: ContainerSpec {
-                name: "site".parse().unwrap(),
-                image: Image::Site { bundle: BundleId([1; 32]), bytes: 1, files: 1 },
-                requirements: LENT,
-                instances: 1,
-                availability: None,
-                most: None,
-                level: Level::Fast,
-            },
-            state: ContainerState::Pending,
-            reason: "created".to_owned(),
-            created: NOW,
-            epoch: 0,
-        },
-        publisher: DeviceId([9; 32]),
-        proof: Vec::new(),
-        points: Vec::new(),
-        placement: None,
-        deleting: false,
-    }
-}
 
 async fn filled(path: &Path) -> Store {
     let store = Store::open(path).await.unwrap();
@@ -71,7 +42,7 @@ fn plan(rng: &mut StdRng) -> Vec<Reservation> {
     let given = |rng: &mut StdRng| Resources::from_fn(|d| rng.random_range(0..=LENT.get(d)) / 2);
     devices
         .into_iter()
-        .map(|n| Reservation { instance: InstanceId(rng.random()), device: DeviceId([n; 32]), given: given(rng) })
+        .map(|n| Reservation { instance: InstanceId(rng.random()), device: DeviceId([n; 32]), given: given(rng), revision: 0 })
         .collect()
 }
 

@@ -9,7 +9,7 @@ use fogbank_model::{ContainerId, ContainerState, DeviceId, InstanceId, InstanceS
 use fogbank_store::{MAX_HISTORY, MAX_PAST_INSTANCES, OpenError, Reservation, Reserved, RoleBits, Store, StoreError};
 
 fn reservation() -> Reservation {
-    Reservation { instance: InstanceId(rand::random()), device: DeviceId([1; 32]), given: ONE }
+    Reservation { instance: InstanceId(rand::random()), device: DeviceId([1; 32]), given: ONE, revision: 0 }
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use crate::{
     Rehearsed, Signed, Ticket, Traffic,
 };
 use fogbank_model::{
-    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Infeasible, InstanceId, InstanceState, MixId, Onion, Resources,
-    UnixMs,
+    BundleId, ContainerId, ContainerSpec, DeviceId, DurationMs, Image, Infeasible, InstanceId, InstanceState, MixId, Onion,
+    Resources, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr};
@@ -331,6 +331,10 @@ pub enum NodeRequest {
         /// The further periods, and the access key as it is now.
         proof: ServiceProof,
     },
+    /// Put other content under its address, copy by copy: a bundle that this device holds, and its seal, of a revision above all before; `None` only
+    /// asks whether it would fit. Asking twice is answered alike; another update under way gives way. Answer: `Done` or `Infeasible`.
+    #[expect(missing_docs, reason = "said above")]
+    Update { id: ContainerId, image: Image, seal: Option<Vec<u8>> },
     /// Stop and forget it. Answer: `Done`.
     Delete(ContainerId),
     /// An invite. Administrators only. Answer: `Ticket`.

@@ -43,7 +43,7 @@ pub use shares::{Group, Holds, NoRoom, Shares};
 pub use signed::{Signed, SignedError};
 pub use strangers::{Refused, Stranger, Strangers};
 pub use ticket::{Ticket, TicketError};
-pub use views::{ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, Rehearsed};
+pub use views::{ContainerDetail, ContainerSummary, DeviceView, Explained, ExplainedDevice, InstanceView, Rehearsed, UpdateView};
 
 /// Version of everything in this crate. A peer of another version is refused with a message that names both.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;

@@ -2,8 +2,8 @@
 
 use crate::{Power, Roles};
 use fogbank_model::{
-    Container, ContainerId, ContainerState, DeviceId, Instance, InstanceState, Onion, Outlook, OwnerId, Resources, Transition,
-    UnixMs,
+    Container, ContainerId, ContainerState, DeviceId, Instance, InstanceState, Onion, Outlook, OwnerId, Resources, Revision,
+    Transition, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,24 @@ pub struct ContainerDetail {
     pub load: Option<String>,
     /// Why the instances are where they are: cost, lower bound, binding constraint.
     pub placement: Option<String>,
+    /// The update that was asked for last, if there was one.
+    pub update: Option<UpdateView>,
+    /// The seal of the highest revision that was taken, as its publisher signed it: by this also a publisher of an old backup learns which
+    /// revisions it has signed already.
+    pub seal: Option<Vec<u8>>,
+}
+
+/// An update, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateView {
+    /// The content that was asked for.
+    pub revision: Revision,
+    /// How far it is and what it waits for, or what became of it, for people.
+    pub words: String,
+    /// Copies that serve it, or would if visitors were told of it.
+    pub ready: u32,
+    /// Copies wanted.
+    pub wanted: u32,
 }
 
 /// Why a container runs where it runs.

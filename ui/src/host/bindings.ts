@@ -85,7 +85,19 @@ history: Array<StepDto>,
 /**
  * Instances, live ones first.
  */
-instances: Array<InstanceDto>, };
+instances: Array<InstanceDto>, 
+/**
+ * Of the content that visitors are told of: rises with each content that its publisher signed, the time of signing in milliseconds or more.
+ */
+revision: number, 
+/**
+ * The update that was asked for last, if there was one.
+ */
+update: UpdateDto | null, 
+/**
+ * Whether this node has the content of before, to go back to.
+ */
+back: boolean, };
 
 /**
  * A line in the list of containers.
@@ -157,7 +169,11 @@ export type ControlErrorKind = "invalid" | "infeasible" | "no_fog" | "allocator_
 /**
  * What comes back.
  */
-export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "load", "value": LoadDto } | { "reply": "removed", "value": number } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "created", "value": { 
+export type ControlReply = { "reply": "done" } | { "reply": "failed", "value": ControlError } | { "reply": "status", "value": StatusDto } | { "reply": "ticket", "value": string } | { "reply": "folder", "value": FolderDto } | { "reply": "fit", "value": FitDto } | { "reply": "explained", "value": ExplainedDto } | { "reply": "load", "value": LoadDto } | { "reply": "removed", "value": number } | { "reply": "rehearsed", "value": RehearsedDto } | { "reply": "updated", "value": { 
+/**
+ * The revision under which its content was signed.
+ */
+revision: number, } } | { "reply": "created", "value": { 
 /**
  * Its id.
  */
@@ -341,7 +357,15 @@ void_invites: boolean,
 /**
  * Whoever was removed with this device may join again, by a ticket.
  */
-undo: boolean, } | { "ask": "explain", 
+undo: boolean, } | { "ask": "update", 
+/**
+ * Which.
+ */
+id: string, 
+/**
+ * The folder; absent: back to the content before.
+ */
+folder?: string, } | { "ask": "explain", 
 /**
  * Which.
  */
@@ -630,7 +654,11 @@ reason: string,
 /**
  * What it was given.
  */
-given: Amounts, };
+given: Amounts, 
+/**
+ * Of the content that it serves; 0 where it is not known.
+ */
+revision: number, };
 
 /**
  * What a device lends.
@@ -744,7 +772,7 @@ changes: number,
  */
 most_changes: number, 
 /**
- * Minutes or quarters of an hour in which something was measured, oldest first.
+ * Minutes or quarters of an hour in which something was asked or changed, oldest first.
  */
 rows: Array<LoadRowDto>, };
 
@@ -1082,6 +1110,39 @@ reason: string, };
  * Whether what an address shows is its publisher's.
  */
 export type TrustDto = "unknown" | "not_verified" | "verified" | "broken";
+
+/**
+ * An update of a container's content, and how far it is.
+ */
+export type UpdateDto = { 
+/**
+ * Under which revision.
+ */
+revision: number, 
+/**
+ * coming (visitors don't hear of it yet), moving (copy by copy), served, or given_up (what was there before goes on).
+ */
+state: string, 
+/**
+ * How far it is and what it waits for, or what became of it, for people.
+ */
+words: string, 
+/**
+ * Copies that serve it.
+ */
+ready: number, 
+/**
+ * Copies wanted.
+ */
+wanted: number, 
+/**
+ * When it was asked for.
+ */
+began_ms: number, 
+/**
+ * Bytes of the new content.
+ */
+bytes: number, };
 
 /**
  * Why one device runs a container or not.

@@ -3,7 +3,7 @@
 import type { ControlReply, ControlRequest, FolderDto, LendDto } from './bindings';
 import type { Host, Startup } from './host';
 import { explained, rehearsed } from './fake/foresight';
-import { bringDown, bringUp, create, fit, move, release } from './fake/life';
+import { bringDown, bringUp, create, fit, release, restart, update } from './fake/life';
 import { load, rescale } from './fake/load';
 import { privacy } from './fake/privacy';
 import { enter, scene, type Scene } from './fake/scenes';
@@ -168,6 +168,9 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       return { reply: 'container', value: find(world, request.id) };
     case 'load':
       return { reply: 'load', value: load(find(world, request.id), request.span) };
+    case 'update':
+      connected(world);
+      return update(world, find(world, request.id), request.folder ? folder(request.folder).bytes : null);
     case 'scale': {
       connected(world);
       const scaled = find(world, request.id);
@@ -183,15 +186,10 @@ async function answer(world: World, request: ControlRequest, delay_ms: number): 
       connected(world);
       bringDown(world, find(world, request.id));
       return DONE;
-    case 'restart': {
+    case 'restart':
       connected(world);
-      const found = find(world, request.id);
-      if (!['stopped', 'failed'].includes(found.container.state))
-        throw new Refused('invalid', `it is ${found.container.state}, not stopped`);
-      move(found, 'pending', 'started again by its publisher');
-      bringUp(world, found);
+      restart(world, find(world, request.id));
       return DONE;
-    }
     case 'delete': {
       connected(world);
       const found = find(world, request.id);

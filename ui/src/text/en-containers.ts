@@ -114,6 +114,16 @@ export const detail = {
   direct: 'Direct: visitors who ask for it and the host see each other’s address',
   directBody:
     'You published it so. Only visitors who ask for it come directly, and only to devices whose owners agree; all others go through mixes. A program asks for it by giving the proxy the user name fogbank-direct and any password.',
+  update: 'Put a new folder online…',
+  updateBack: 'Back to the content before',
+  updateHint: 'The address stays, and copies move over one after another: nobody’s visit fails. Done where it was published.',
+  updates: {
+    coming: 'New content is coming',
+    moving: 'New content is on its way',
+    given_up: 'The update was given up: what was there before goes on',
+  } as Record<string, string>,
+  online: 'What is online',
+  signedAt: (when: string) => `Signed ${when}.`,
   history: 'History',
   instances: 'Copies',
   noInstances: 'No copy runs now.',

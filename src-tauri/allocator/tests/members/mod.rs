@@ -1,5 +1,7 @@
 //! Members of a fog that do as the test says.
 
+#![allow(dead_code, reason = "tests; not each of them uses all")]
+
 use crate::fogs::{Fog, connection, endpoint};
 use fogbank_betanet::{
     directory::{Directory, MixEntry, clock},

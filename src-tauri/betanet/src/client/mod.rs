@@ -11,6 +11,7 @@
 
 mod hedge;
 mod introducing;
+mod listed;
 mod reach;
 mod site;
 mod trust;
@@ -289,6 +290,12 @@ impl Visitor {
     /// Whether a tunnel to the address stands now and may be used: what was kept of a site is shown only while the site itself could be.
     pub fn is_open(&self, onion: &Onion, isolation: &str) -> bool {
         self.uplink.is_ready() && self.sites(|sites| sites.get(&self.visited(onion, isolation)).is_some_and(Site::open))
+    }
+
+    /// Of what the copy serves to which a tunnel to the address stands now; as [`Self::is_open`]. Nothing that was kept of another is shown.
+    pub fn open_seal(&self, onion: &Onion, isolation: &str) -> Option<SiteSeal> {
+        let ready = self.uplink.is_ready();
+        self.sites(|sites| sites.get(&self.visited(onion, isolation)).and_then(Site::seal)).filter(|_| ready)
     }
 
     /// The addresses that are open or were lately, for display.

@@ -6,6 +6,7 @@
 use super::{
     ConnectError, Trust,
     hedge::{self, Ask as How},
+    listed::{Listed, by_weight, newest, serving},
     trust::Memory,
 };
 use crate::{
@@ -15,14 +16,14 @@ use crate::{
     lease::Lease,
     message::{FromMix, ToMix},
     proof::ProofError,
-    seal::SiteSeal,
+    seal::{Mark, SiteSeal},
     tunnel::Tunnel,
     uplink::{Uplink, UplinkStatus},
 };
 use fogbank_model::{ContainerSpec, FogId, InstanceId, Level, MixId, UnixMs};
 use rand::{RngExt as _, seq::SliceRandom as _};
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -46,6 +47,9 @@ const KNOWN_LIFE: Duration = Duration::from_secs(600);
 const AVOID: Duration = Duration::from_secs(30);
 /// When all have failed, one is tried again after this.
 const AGAIN: Duration = Duration::from_secs(2);
+/// When copies of another content are listed, a descriptor older than this is looked up again: a site that is updated tells of its new seal seconds
+/// after the first copy of the new content is there.
+const LEARN_AGAIN: Duration = Duration::from_secs(5);
 /// Pause before asking for leases again when none could be tried: a replacement registers within seconds.
 const PAUSE: Duration = Duration::from_millis(400);
 /// Where too few mixes are listed for so long, more will not be there in time: one that restarts is listed again sooner.
@@ -63,15 +67,11 @@ pub(super) struct Known {
     pub(super) descriptor: Descriptor,
     /// Checked against the address.
     seal: Option<SiteSeal>,
+    /// By what leases of copies that serve it are known; `None`: all serve the same.
+    mark: Option<Mark>,
     /// Whether its publisher lets visitors come directly.
     direct: bool,
     since: Moment,
-}
-
-/// A lease, and the introduction points that list it.
-struct Listed {
-    lease: Lease,
-    at: Vec<MixId>,
 }
 
 /// Finds the way, and remembers what failed.
@@ -179,9 +179,13 @@ impl Reach {
                     sleep(PAUSE).await;
                     continue;
                 }
-                let mut leases = self.leases(&known, &directory).await;
+                let (mut leases, others) = serving(self.leases(&known, &directory).await, known.mark);
+                if others && known.since.elapsed() >= LEARN_AGAIN {
+                    self.known = None;
+                    continue;
+                }
                 if leases.is_empty() {
-                    why = "no introduction point lists a copy".to_owned();
+                    why = if others { "its copies are being updated" } else { "no introduction point lists a copy" }.to_owned();
                     self.known = None;
                     sleep(PAUSE).await;
                     continue;
@@ -290,7 +294,8 @@ impl Reach {
                 rings.retain(|(fog, _)| (*fog == home) == at_home);
                 let Some((fog, found)) = self.look_up(&blinded, rings, now).await else { continue };
                 let Found { descriptor, seal, direct, .. } = found;
-                let known = Arc::new(Known { blinded, descriptor, seal, direct, since: Moment::now() });
+                let mark = seal.as_ref().map(|seal| seal.mark(&blinded));
+                let known = Arc::new(Known { blinded, descriptor, seal, mark, direct, since: Moment::now() });
                 self.level = Some(known.descriptor.level);
                 self.home = Some(fog);
                 self.known = Some(known.clone());
@@ -402,72 +407,5 @@ fn open(bytes: &[u8], blinded: &Blinded, address: &Address, memory: &Memory, now
     match &seal {
         Some(seal) if !memory.admit(seal) => Err(ProofError::Expired { what: "seal" }),
         _ => Ok(Found { descriptor, seal, direct: terms.direct, revision }),
-    }
-}
-
-/// One lease an instance, the one that holds longest, with the points that list one of the instance.
-fn newest(leases: impl Iterator<Item = (MixId, Lease)>) -> Vec<Listed> {
-    let mut by_instance: HashMap<InstanceId, Listed> = HashMap::new();
-    for (point, lease) in leases {
-        match by_instance.entry(lease.instance) {
-            Entry::Vacant(place) => drop(place.insert(Listed { lease, at: vec![point] })),
-            Entry::Occupied(mut known) => {
-                let known = known.get_mut();
-                known.at.push(point);
-                if known.lease.expires < lease.expires {
-                    known.lease = lease;
-                }
-            }
-        }
-    }
-    by_instance.into_values().collect()
-}
-
-/// The one into whose share of all weights `at` in [0,1) falls.
-fn by_weight<'l>(leases: &[&'l Listed], at: f64) -> Option<&'l Listed> {
-    let total: f64 = leases.iter().map(|l| f64::from(l.lease.weight)).sum();
-    let mut left = at * total;
-    for listed in leases {
-        left -= f64::from(listed.lease.weight);
-        if left < 0.0 {
-            return Some(listed);
-        }
-    }
-    leases.last().copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lease(instance: u8, weight: u16, expires: i64) -> Lease {
-        Lease {
-            instance: InstanceId([instance; 16]),
-            introduction_key: [0; 32],
-            weight,
-            expires: UnixMs(expires),
-            introduction_points: vec![],
-            period: Period(0),
-        }
-    }
-
-    #[test]
-    fn weights_share_the_visitors() {
-        let leases = newest([(MixId([1; 16]), lease(1, 1, 0)), (MixId([1; 16]), lease(2, 3, 0))].into_iter());
-        let mut all: Vec<&Listed> = leases.iter().collect();
-        all.sort_by_key(|l| l.lease.instance);
-        let first = (0..1000).filter(|i| by_weight(&all, f64::from(*i) / 1000.0).unwrap().lease.weight == 1).count();
-        assert_eq!(first, 250);
-        assert!(by_weight(&[], 0.5).is_none());
-    }
-
-    #[test]
-    fn two_points_together_hide_nothing_and_the_newest_lease_counts() {
-        let [a, b] = [MixId([1; 16]), MixId([2; 16])];
-        let told = [(a, lease(1, 1, 5)), (b, lease(1, 2, 9)), (a, lease(2, 1, 1)), (b, lease(3, 1, 1))];
-        let kept = newest(told.into_iter());
-        assert_eq!(kept.len(), 3);
-        assert!(kept.iter().any(|l| l.lease.instance.0[0] == 1 && l.lease.weight == 2 && l.at == [a, b]));
-        assert!(kept.iter().any(|l| l.lease.instance.0[0] == 3 && l.at == [b]), "what one withholds the other tells");
     }
 }

@@ -1,4 +1,7 @@
 //! One address in one isolation: a task that owns its tunnel. Requests queue here, so that ten pictures open one tunnel, not ten.
+//!
+//! A copy that leaves is left between pages, not within one: requests that follow each other closely go to where the first of them went, for a
+//! while. So a page and its pieces come from one copy, and from one revision where the site is being updated.
 
 use super::{
     ConnectError, CopyOf, OPEN_WAIT, Opened, Visit, VisitState, Visited,
@@ -26,6 +29,11 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How often one request is tried on tunnels that die under it: each has lived long enough to be handed over, so more is bad luck
 /// beyond what waiting helps.
 const MAX_TRIES: u32 = 5;
+/// A page's requests follow each other within two round trips, and within this where those are shorter: what a browser takes to read a page. Who asks
+/// for nothing for longer has its page, or has left it.
+const PAGE_GAP: Duration = Duration::from_millis(500);
+/// A page that is not there by then is finished at another copy. A host that leaves waits for its streams for longer.
+const PAGE_MOST: Duration = Duration::from_secs(10);
 /// Tunnels that finish their streams while a newer one takes the new: one for each instance that may leave at once.
 const MAX_RETIRING: usize = 8;
 
@@ -52,6 +60,8 @@ struct View {
     state: VisitState,
     round_trip: Option<Duration>,
     tunnel: Option<Tunnel>,
+    /// Of what the tunnel's copy serves.
+    seal: Option<SiteSeal>,
 }
 
 /// The handle of a site's task.
@@ -67,7 +77,8 @@ impl Site {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (show, view) = watch::channel(View::default());
         let memory = reach.memory().clone();
-        let task = Task { reach, again: requests.downgrade(), show, current: None, retiring: Vec::new() };
+        let task =
+            Task { reach, again: requests.downgrade(), show, current: None, retiring: Vec::new(), asked: None, leaving: None };
         tokio::spawn(task.run(queue));
         Self { requests, view, memory }
     }
@@ -86,6 +97,11 @@ impl Site {
         self.view.borrow().tunnel.as_ref().is_some_and(|tunnel| !tunnel.has_ended() && !tunnel.going_away())
     }
 
+    /// Of what its tunnel's copy serves, while it is open.
+    pub(super) fn seal(&self) -> Option<SiteSeal> {
+        if self.open() { self.view.borrow().seal } else { None }
+    }
+
     pub(super) fn visit(&self, visited: &Visited) -> Visit {
         let View { state, round_trip, .. } = self.view.borrow().clone();
         let (trust, caught) = self.memory.view();
@@ -99,6 +115,10 @@ struct Task {
     show: watch::Sender<View>,
     current: Option<Current>,
     retiring: Vec<Tunnel>,
+    /// When the last stream was asked for.
+    asked: Option<Instant>,
+    /// Since when the current copy leaves.
+    leaving: Option<Instant>,
 }
 
 /// The tunnel for new streams, and what is at its other end.
@@ -191,7 +211,11 @@ impl Task {
             // What those who wait are told may be a moment old.
             sleep(TOLD_LATE).await;
         }
-        self.retire();
+        if self.in_a_page() {
+            self.sweep();
+        } else {
+            self.retire();
+        }
         if let Some(current) = &self.current {
             return Ok(current.clone());
         }
@@ -201,10 +225,23 @@ impl Task {
         self.show.send_modify(|view| {
             view.round_trip = Some(round_trip);
             view.tunnel = Some(tunnel.clone());
+            view.seal = seal;
         });
+        self.leaving = None;
         let current = Current { copy: CopyOf { instance, tunnel, memory: self.reach.memory().clone() }, seal };
         self.current = Some(current.clone());
         Ok(current)
+    }
+
+    /// Whether the current copy lives and requests to it follow each other closely. One that leaves is not gone to for long.
+    fn in_a_page(&mut self) -> bool {
+        let gap = (2 * self.show.borrow().round_trip.unwrap_or_default()).clamp(PAGE_GAP, PAGE_MOST);
+        let goes_on = self.asked.replace(Instant::now()).is_some_and(|last| last.elapsed() < gap);
+        let Some(tunnel) = self.current.as_ref().map(|current| &current.copy.tunnel) else { return false };
+        if tunnel.going_away() {
+            self.leaving.get_or_insert_with(Instant::now);
+        }
+        goes_on && !tunnel.has_ended() && self.leaving.is_none_or(|since| since.elapsed() < PAGE_MOST)
     }
 
     fn retire(&mut self) {
@@ -215,6 +252,11 @@ impl Task {
                 self.retiring.push(tunnel);
             }
         }
+        self.sweep();
+    }
+
+    /// Closes tunnels that have finished.
+    fn sweep(&mut self) {
         self.retiring.retain(|tunnel| {
             let carries = !tunnel.has_ended() && tunnel.open_streams() > 0;
             if !carries {

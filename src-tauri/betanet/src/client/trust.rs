@@ -1,6 +1,7 @@
 //! What a visitor remembers of those it met, while it runs: copies that lied, and the newest seal of each address.
 //!
-//! Invariants: a copy that lied once is not gone to again in that isolation; a seal older than one that was seen is not taken; both memories
+//! Invariants: a copy that lied once is not gone to again in that isolation; a seal older than one that was seen, or another of the same revision (a
+//! publisher that was restored from a backup could sign one), is not taken; both memories
 //! are bounded, and where one is full the new is refused rather than the old forgotten, so that nobody can make room for a lie.
 //! What is seen in one isolation is not held against it in another: a host that is avoided there would know that the two are one.
 //! Deliberately absent: keeping it beyond the program's end (it would be a history of visits).
@@ -37,8 +38,8 @@ struct Remembered {
     trust: Trust,
     liars: HashSet<InstanceId>,
     caught: u32,
-    /// Revision of the newest seal.
-    newest: u64,
+    /// The newest seal.
+    newest: Option<SiteSeal>,
 }
 
 impl Memory {
@@ -52,12 +53,16 @@ impl Memory {
         (inside.trust, inside.caught)
     }
 
-    /// Whether this seal is at least as new as the newest seen, which it is then.
+    /// Whether this seal is the newest seen or newer, and so the newest from now on.
     pub(super) fn admit(&self, seal: &SiteSeal) -> bool {
         let mut inside = self.lock();
-        let new_enough = inside.newest <= seal.revision;
-        inside.newest = inside.newest.max(seal.revision);
-        new_enough
+        match &inside.newest {
+            Some(newest) if newest.revision >= seal.revision => newest == seal,
+            _ => {
+                inside.newest = Some(*seal);
+                true
+            }
+        }
     }
 
     pub(super) fn set(&self, trust: Trust) {
@@ -91,6 +96,7 @@ mod tests {
         let seal = |revision| SiteSeal { root: [0; 32], revision };
         assert!(memory.admit(&seal(2)) && memory.admit(&seal(2)) && memory.admit(&seal(3)));
         assert!(!memory.admit(&seal(2)));
+        assert!(!memory.admit(&SiteSeal { root: [1; 32], revision: 3 }), "one revision is one content");
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn lease(signer: &DescriptorSigner, instance: InstanceId) -> Vec<u8> {
         expires: NOW.plus(crate::lease::LEASE_LIFE),
         introduction_points: vec![POINT],
         period: Period(0),
+        mark: [0; 8],
     };
     Lease::present(&lease.issue(signer).unwrap(), POINT).unwrap()
 }

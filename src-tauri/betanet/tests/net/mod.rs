@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "tests; each scenario uses a part")]
 
 use fogbank_betanet::{
-    address::{AccessKey, Period},
+    address::{AccessKey, Address, Period},
     clock::FogClock,
     descriptor::Descriptor,
     directory::{Directory, DirectoryHub, MixEntry, UNMEASURED, clock},
@@ -13,7 +13,7 @@ use fogbank_betanet::{
     paths::Guards,
     proof::{ContainerIdentity, DescriptorSigner},
     schedule::MIX_LOOP_MEAN,
-    seal::SiteSeal,
+    seal::{Mark, SiteSeal},
     service::{Host, ServiceHandle},
     tunnel::{IntroductionKey, Stream},
     uplink::{Uplink, UplinkConfig, UplinkStatus},
@@ -301,6 +301,7 @@ pub(crate) async fn ready(uplink: &Uplink) {
 pub(crate) struct Container {
     pub(crate) proof: ServiceProof,
     pub(crate) points: Vec<MixId>,
+    identity: ContainerIdentity,
     level: Level,
 }
 
@@ -313,29 +314,43 @@ impl Container {
     /// Publishes for those who have a key.
     pub(crate) fn publish_for(net: &Net, level: Level, access: Option<AccessKey>) -> Self {
         let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
-        Self::publish_proof(net, level, identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap(), access)
+        let proof = identity.pre_sign(clock(), 4, &mut rand::rng()).unwrap();
+        Self::publish_proof(net, level, identity, proof, access)
     }
 
     /// The same, of a sealed site.
     pub(crate) fn publish_sealed(net: &Net, level: Level, root: [u8; 32]) -> Self {
         let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
         let seal = SiteSeal { root, revision: 1 };
-        Self::publish_proof(net, level, identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap(), None)
+        let proof = identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap();
+        Self::publish_proof(net, level, identity, proof, None)
     }
 
     /// The same, whose publisher lets visitors come directly.
     pub(crate) fn publish_direct(net: &Net, level: Level, root: [u8; 32]) -> Self {
         let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap().offering_direct(true);
         let seal = SiteSeal { root, revision: 1 };
-        Self::publish_proof(net, level, identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap(), None)
+        let proof = identity.pre_sign_sealed(clock(), 4, &seal, &mut rand::rng()).unwrap();
+        Self::publish_proof(net, level, identity, proof, None)
     }
 
-    fn publish_proof(net: &Net, level: Level, proof: ServiceProof, access: Option<AccessKey>) -> Self {
+    fn publish_proof(
+        net: &Net,
+        level: Level,
+        identity: ContainerIdentity,
+        proof: ServiceProof,
+        access: Option<AccessKey>,
+    ) -> Self {
         let proof = ServiceProof { access: access.map(|key| key.0), ..proof };
         let points: Vec<MixId> = net.mixes.iter().map(|(entry, _)| entry.id).take(3).collect();
-        let container = Self { proof, points, level };
+        let container = Self { proof, points, identity, level };
         container.describe(net, 1);
         container
+    }
+
+    /// Seals other content. Instances that come from here on serve it; visitors hear of it by the next descriptor.
+    pub(crate) fn seal(&mut self, root: [u8; 32], revision: u64) {
+        self.proof.seal = Some(SiteSeal { root, revision }.sign(&self.identity).unwrap());
     }
 
     /// Puts a descriptor of the points as they are on the ring.
@@ -358,8 +373,16 @@ impl Container {
             expires: clock().plus(LEASE_LIFE),
             introduction_points: self.points.clone(),
             period: Period(0),
+            mark: self.mark(),
         };
         lease.issue(&self.signer()).unwrap()
+    }
+
+    /// What leases of instances say that serve what the container is sealed as now.
+    pub(crate) fn mark(&self) -> Mark {
+        let address = Address::parse(self.onion()).unwrap();
+        let seal = self.proof.seal.as_ref().map(|bytes| SiteSeal::open(bytes, &address).unwrap());
+        self.signer().mark(seal.as_ref())
     }
 
     pub(crate) fn onion(&self) -> &Onion {

@@ -133,6 +133,35 @@ pub struct ContainerDetailDto {
     pub history: Vec<StepDto>,
     /// Instances, live ones first.
     pub instances: Vec<InstanceDto>,
+    /// Of the content that visitors are told of: rises with each content that its publisher signed, the time of signing in milliseconds or more.
+    #[ts(type = "number")]
+    pub revision: u64,
+    /// The update that was asked for last, if there was one.
+    pub update: Option<UpdateDto>,
+    /// Whether this node has the content of before, to go back to.
+    pub back: bool,
+}
+
+/// An update of a container's content, and how far it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct UpdateDto {
+    /// Under which revision.
+    #[ts(type = "number")]
+    pub revision: u64,
+    /// coming (visitors don't hear of it yet), moving (copy by copy), served, or given_up (what was there before goes on).
+    pub state: String,
+    /// How far it is and what it waits for, or what became of it, for people.
+    pub words: String,
+    /// Copies that serve it.
+    pub ready: u32,
+    /// Copies wanted.
+    pub wanted: u32,
+    /// When it was asked for.
+    #[ts(type = "number")]
+    pub began_ms: i64,
+    /// Bytes of the new content.
+    #[ts(type = "number")]
+    pub bytes: u64,
 }
 
 /// A step in a container's life.
@@ -164,4 +193,7 @@ pub struct InstanceDto {
     pub reason: String,
     /// What it was given.
     pub given: Amounts,
+    /// Of the content that it serves; 0 where it is not known.
+    #[ts(type = "number")]
+    pub revision: u64,
 }

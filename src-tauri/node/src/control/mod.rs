@@ -12,7 +12,7 @@ pub mod server;
 mod types;
 
 pub use container::{
-    ContainerDetailDto, ContainerDto, ExplainedDto, FitDto, InstanceDto, OutlookDto, RehearsedDto, StepDto, VerdictDto,
+    ContainerDetailDto, ContainerDto, ExplainedDto, FitDto, InstanceDto, OutlookDto, RehearsedDto, StepDto, UpdateDto, VerdictDto,
 };
 pub use federation::{FederatedFogDto, FederationDto, WitnessesDto};
 pub use load::{LoadDto, LoadNowDto, LoadRowDto, LoadSpanDto};

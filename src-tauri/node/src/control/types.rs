@@ -181,6 +181,15 @@ pub enum ControlRequest {
         /// Whoever was removed with this device may join again, by a ticket.
         undo: bool,
     },
+    /// Put other content under its address, copy by copy, without a visit that fails. Only where it was published. Answer: `updated`.
+    Update {
+        /// Which.
+        id: String,
+        /// The folder; absent: back to the content before.
+        #[serde(default)]
+        #[ts(optional)]
+        folder: Option<String>,
+    },
     /// Why does it run where it runs? Answer: `explained`.
     Explain {
         /// Which.
@@ -257,6 +266,12 @@ pub enum ControlReply {
     Removed(u32),
     /// What was rehearsed.
     Rehearsed(Box<RehearsedDto>),
+    /// An update was taken: how far it is, its container shows.
+    Updated {
+        /// The revision under which its content was signed.
+        #[ts(type = "number")]
+        revision: u64,
+    },
     /// A container was created: its id and address.
     Created {
         /// Its id.

@@ -29,6 +29,7 @@ pub(crate) fn container(n: u8) -> KeptContainer {
             reason: "created".to_owned(),
             created: NOW,
             epoch: 0,
+            revision: 0,
         },
         publisher: DeviceId([9; 32]),
         proof: vec![1, 2, 3],

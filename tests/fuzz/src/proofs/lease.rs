@@ -36,6 +36,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             expires: NOW.plus(LEASE_LIFE),
             introduction_points: (1..=points).map(|n| MixId([n; 16])).collect(),
             period: Period(0),
+            mark: [7; 8],
         };
         let issued = lease.issue(&CONTAINER.signer).unwrap();
         let presented = Lease::present(&issued, POINT).unwrap();

@@ -1,5 +1,5 @@
 // Lives of the fake's containers: placement on its devices, the steps of their states, and their ends.
-import type { Amounts, ContainerDetailDto, DeviceDto, FitDto, InstanceDto, LevelDto } from '../bindings';
+import type { Amounts, ContainerDetailDto, ControlReply, DeviceDto, FitDto, InstanceDto, LevelDto } from '../bindings';
 import { follow } from './load';
 import { combine, DIMENSIONS, later, minus, NOTHING, onionOf, plus, Refused, share, type World } from './world';
 
@@ -85,6 +85,9 @@ export function create(world: World, wish: Wish): ContainerDetailDto {
     placement: 'not placed yet',
     history: [],
     instances: [],
+    revision: Date.now(),
+    update: null,
+    back: false,
   };
   follow(made, wish.copies, wish.most);
   world.containers.unshift(made);
@@ -140,6 +143,29 @@ export function bringUp(world: World, detail: ContainerDetailDto): void {
   }
 }
 
+/** Other content comes under its address, copy by copy; what was there before can be gone back to. */
+export function update(world: World, detail: ContainerDetailDto, folder_bytes: number | null): ControlReply {
+  if (folder_bytes === null && !detail.back) throw new Refused('invalid', 'no content of before is kept here');
+  const bytes = folder_bytes ?? detail.bytes;
+  const revision = Math.max(Date.now(), detail.revision + 1);
+  const copies = live(detail);
+  const how = (state: string, words: string, ready: number) =>
+    (detail.update = { revision, state, words, ready, wanted: copies.length, began_ms: Date.now(), bytes });
+  how('coming', 'the first copies of the new content come up', 0);
+  later(world, 1500, () => {
+    [detail.revision, detail.bytes, detail.back] = [revision, bytes, true];
+    copies.forEach((copy, k) => {
+      later(world, 1500 * k, () => {
+        copy.revision = revision;
+        const [ready, all] = [k + 1, copies.length];
+        if (ready < all) how('moving', `${ready} of ${all} copies serve the new content`, ready);
+        else how('served', 'every copy serves it', ready);
+      });
+    });
+  });
+  return { reply: 'updated', value: { revision } };
+}
+
 /** Ends all copies; the container is stopped a moment later. */
 export function bringDown(world: World, detail: ContainerDetailDto): void {
   move(detail, 'stopping', 'stopped by its publisher');
@@ -170,5 +196,14 @@ const live = (detail: ContainerDetailDto) => detail.instances.filter((i) => i.st
 function instance(world: World, detail: ContainerDetailDto, device: DeviceDto, given: Amounts): InstanceDto {
   const id = `i${world.next++}`;
   const { id: container } = detail.container;
-  return { id, container, device: device.id, device_name: device.name, state: 'reserved', reason: 'reserved', given };
+  const { revision } = detail;
+  return { id, container, device: device.id, device_name: device.name, state: 'reserved', reason: 'reserved', given, revision };
+}
+
+/** Starts one again that has stopped or failed. */
+export function restart(world: World, detail: ContainerDetailDto): void {
+  if (!['stopped', 'failed'].includes(detail.container.state))
+    throw new Refused('invalid', `it is ${detail.container.state}, not stopped`);
+  move(detail, 'pending', 'started again by its publisher');
+  bringUp(world, detail);
 }

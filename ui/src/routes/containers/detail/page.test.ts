@@ -82,6 +82,43 @@ it('stops and starts again', async () => {
   expect(words('ready')).toBe('2 of 2 copies ready');
 });
 
+it('puts a new folder online, shows how far it is, and goes back', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  expect([shows('update-folder'), shows('update-back'), shows('update-state')]).toEqual([true, false, false]);
+  await click('update-folder');
+  await pass(200);
+  expect(asked(fake, 'update')).toEqual([{ ask: 'update', id: 'c3', folder: '/home/you/my-site' }]);
+  expect(screen.getByTestId('update-state').dataset.state).toBe('coming');
+  await pass(2_600);
+  expect(words('update-state')).toContain('1 of 2 copies');
+  await pass(3_000);
+  expect([shows('update-state'), shows('update-back')]).toEqual([false, true]);
+  await click('update-back');
+  await pass(200);
+  expect(asked(fake, 'update').at(-1)).toEqual({ ask: 'update', id: 'c3' });
+  expect(screen.getByTestId('update-state').dataset.state).toBe('coming');
+});
+
+it('says why an update was given up', async () => {
+  const fake = await given('community');
+  await open(Page, '/containers/detail?id=c3');
+  const known = fake.world.containers.find((c) => c.container.id === 'c3');
+  const why = {
+    revision: 2,
+    state: 'given_up',
+    words: 'it did not come up on 3 devices',
+    ready: 0,
+    wanted: 2,
+    began_ms: 1,
+    bytes: 1,
+  };
+  if (known) known.update = why;
+  await pass(1_100);
+  expect(words('update-state')).toContain('goes on');
+  expect(words('update-state')).toContain('It did not come up on 3 devices.');
+});
+
 it('asks before it deletes, and says that the address is lost', async () => {
   vi.mocked(goto).mockClear();
   const fake = await given('community');
