@@ -1,7 +1,9 @@
 //! What must hold at every step, and what must come true once faults have stopped.
 
 use super::{fog::Fog, script::Script};
-use fogbank_model::{ContainerId, ContainerState, DeviceId, Dimension, DurationMs, InstanceId, InstanceState, Resources, UnixMs};
+use fogbank_model::{
+    ContainerId, ContainerState, DeviceId, Dimension, DurationMs, InstanceId, InstanceState, Resources, RevisionState, UnixMs,
+};
 use fogbank_store::{KeptContainer, KeptInstance};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +46,8 @@ impl Checks {
         }
         let mut places = BTreeSet::new();
         for i in instances.iter().filter(live).map(|i| &i.instance) {
-            assert!(places.insert((i.container, i.device)), "two copies of one container on one device");
+            // While its content is replaced, a new copy may come where an old one is.
+            assert!(places.insert((i.container, i.device, i.revision)), "two copies of one content on one device");
         }
         self.moves(fog, &containers, &instances);
     }
@@ -96,6 +99,7 @@ impl Checks {
         let store = &fog.allocator.as_ref().expect("it lives").shared.store;
         let containers = store.containers().await.unwrap();
         let instances = store.instances(UnixMs(0)).await.unwrap();
+        let revisions = store.revisions().await.unwrap();
         for kept in &containers {
             let c = &kept.container;
             let of = instances.iter().map(|i| &i.instance).filter(|i| i.container == c.id);
@@ -110,10 +114,16 @@ impl Checks {
                 ContainerState::Stopped => assert_eq!(live, 0, "{words}"),
                 _ => panic!("{words}"),
             }
+            for of in revisions.iter().filter(|r| r.container == c.id) {
+                let (number, state) = (of.revision.number, of.revision.state);
+                assert!(!matches!(state, RevisionState::Coming | RevisionState::Moving), "{words}: revision {number} is {state}");
+            }
             let history = store.history(c.id).await.unwrap();
             assert_eq!(history.last().map(|t| t.to), Some(c.state), "{words}");
             for pair in history.windows(2) {
-                assert!(pair[0].to.allows(pair[1].to) && pair[0].at <= pair[1].at, "{words}: {pair:?}");
+                // How an update goes is told in between, and moves the container nowhere.
+                let follows = pair[0].to == pair[1].to || pair[0].to.allows(pair[1].to);
+                assert!(follows && pair[0].at <= pair[1].at, "{words}: {pair:?}");
             }
         }
         let known: BTreeMap<InstanceId, DeviceId> =

@@ -58,6 +58,8 @@ pub(super) struct Script {
     pub(super) publisher: DeviceId,
     devices: Vec<DeviceId>,
     pub(super) containers: Vec<ContainerId>,
+    /// Who signs for them, and up to which revision that was done.
+    identities: Vec<(ContainerIdentity, u64)>,
     pub(super) over: bool,
 }
 
@@ -96,15 +98,14 @@ pub(super) fn device(rng: &mut StdRng, name: String, relays: bool, percent: u64)
 }
 
 /// A site of a few megabytes.
-pub(super) fn request(rng: &mut StdRng, fog: &Fog, instances: u8, days: u32) -> ContainerRequest {
+pub(super) fn request(rng: &mut StdRng, fog: &Fog, instances: u8, days: u32) -> (ContainerRequest, ContainerIdentity) {
     let identity = ContainerIdentity::generate(&mut rand::rng()).unwrap();
     let seal = SiteSeal { root: rng.random(), revision: 1 };
-    let bytes = rng.random_range(100_000..40_000_000);
-    ContainerRequest {
+    let request = ContainerRequest {
         id: ContainerId(rng.random()),
         spec: ContainerSpec {
             name: "site".parse().unwrap(),
-            image: Image::Site { bundle: BundleId(rng.random()), bytes, files: 10 },
+            image: image(rng),
             requirements: share(
                 &Resources { cpu_millicores: 100, memory_mb: 64, storage_mb: 50, bandwidth_kbps: 1_000 },
                 rng.random_range(100..600),
@@ -115,7 +116,12 @@ pub(super) fn request(rng: &mut StdRng, fog: &Fog, instances: u8, days: u32) -> 
             level: Level::Fast,
         },
         proof: identity.pre_sign_sealed(fog.now(), days, &seal, &mut rand::rng()).unwrap(),
-    }
+    };
+    (request, identity)
+}
+
+fn image(rng: &mut StdRng) -> Image {
+    Image::Site { bundle: BundleId(rng.random()), bytes: rng.random_range(100_000..40_000_000), files: 10 }
 }
 
 impl Script {
@@ -141,7 +147,7 @@ impl Script {
                 state.after(0, 10_000 + n * 20_000, What::Befalls(Incident::Publishes));
             }
         }
-        Self { size, publisher, devices, containers: Vec::new(), over: false }
+        Self { size, publisher, devices, containers: Vec::new(), identities: Vec::new(), over: false }
     }
 
     fn some(&self, fog: &mut Fog) -> DeviceId {
@@ -247,15 +253,17 @@ impl Script {
 
     async fn publishes(&mut self, fog: &mut Fog) {
         let new = self.containers.len() < usize::try_from(self.size.containers).unwrap();
-        let drawn = fog.rng.random_range(0..10);
+        let drawn = fog.rng.random_range(0..13);
         let instances = fog.rng.random_range(1..=3);
         let request = if new || drawn < 2 {
             let mut rng = StdRng::seed_from_u64(fog.rng.random());
-            let request = request(&mut rng, fog, instances, 4);
+            let (request, identity) = request(&mut rng, fog, instances, 4);
             self.containers.push(request.id);
+            self.identities.push((identity, 1));
             NodeRequest::Create(Box::new(request))
         } else {
-            let id = self.containers[fog.rng.random_range(0..self.containers.len())];
+            let which = fog.rng.random_range(0..self.containers.len());
+            let id = self.containers[which];
             match drawn {
                 2..5 => NodeRequest::Scale {
                     id,
@@ -265,6 +273,13 @@ impl Script {
                 },
                 5..7 => NodeRequest::Stop(id),
                 7..9 => NodeRequest::Restart(id),
+                10..13 => {
+                    let mut rng = StdRng::seed_from_u64(fog.rng.random());
+                    let (identity, revision) = &mut self.identities[which];
+                    *revision += 1;
+                    let seal = SiteSeal { root: rng.random(), revision: *revision }.sign(identity).unwrap();
+                    NodeRequest::Update { id, image: image(&mut rng), seal: Some(seal) }
+                }
                 _ => NodeRequest::Delete(id),
             }
         };

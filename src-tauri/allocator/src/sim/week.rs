@@ -98,7 +98,7 @@ fn a_week_of_a_thousand_devices() {
             if containers.is_empty() && fog.at() > BEGIN_MS / 4 {
                 for n in 0..CONTAINERS * usize::from(COPIES) {
                     let copies = u8::try_from(n % usize::from(COPIES)).unwrap() + 1;
-                    let request = request(&mut rng, &fog, copies, 10);
+                    let (request, _) = request(&mut rng, &fog, copies, 10);
                     let id = request.id;
                     let reply = fog.ask(publisher, NodeRequest::Create(Box::new(request))).await;
                     assert!(matches!(reply, Some(NodeReply::Created(_))), "{reply:?}");
