@@ -116,7 +116,7 @@ async fn a_folder_is_opened_by_its_address() {
         expires: now().plus(LEASE_LIFE),
         introduction_points: points,
         period: Period(0),
-        mark: [0; 8],
+        mark: signer.mark(Some(&seal)),
     };
     done(DeviceRequest::Lease { instance: INSTANCE, leases: vec![lease.issue(&signer).unwrap()] }).await;
     state(&agent, InstanceState::Ready).await;
