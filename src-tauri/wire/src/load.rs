@@ -144,7 +144,7 @@ mod tests {
         let visit = Traffic { requests: 9, sent_kb: 499, tunnels: 4, streams: 8, first_byte_ms: Some(30) };
         assert_eq!(visit.told(8_000, 256, 256), Traffic { first_byte_ms: None, ..Traffic::default() });
         let busy = Traffic { requests: 1_003, sent_kb: 9_000, tunnels: 70, streams: 300, first_byte_ms: Some(301) };
-        let told = Traffic { requests: 1_024, sent_kb: 9_216, tunnels: 72, streams: 304, first_byte_ms: Some(304) };
+        let told = Traffic { requests: 1_024, sent_kb: 9_216, tunnels: 72, streams: 288, first_byte_ms: Some(288) };
         assert_eq!(busy.told(8_000, 256, 256), told);
         assert!((told.network(8_000) - 0.92).abs() < 0.01);
     }

@@ -273,14 +273,14 @@ impl Script {
                 },
                 5..7 => NodeRequest::Stop(id),
                 7..9 => NodeRequest::Restart(id),
-                10..13 => {
+                9 => NodeRequest::Delete(id),
+                _ => {
                     let mut rng = StdRng::seed_from_u64(fog.rng.random());
                     let (identity, revision) = &mut self.identities[which];
                     *revision += 1;
                     let seal = SiteSeal { root: rng.random(), revision: *revision }.sign(identity).unwrap();
                     NodeRequest::Update { id, image: image(&mut rng), seal: Some(seal) }
                 }
-                _ => NodeRequest::Delete(id),
             }
         };
         let reply = fog.ask(self.publisher, request).await;
